@@ -11,11 +11,10 @@ use crate::limits::NONCE_SECONDS;
 use crate::records::{ClaimUse, DeviceRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::claims::Stored;
-use crate::registry::{claims, devices, tenants};
+use crate::registry::{claims, departure, devices, tenants};
 use crate::service::Service;
 use crate::tables::{one, pair};
 use crate::token_for_device::{self, IssuedToken};
-use crate::trust::restored::epoch_floor;
 use crate::write::{until_committed, Attempt};
 
 /// A nonce to sign.
@@ -168,8 +167,7 @@ async fn bind(
         role: claim.role.clone(),
         group: claim.group.clone(),
         key: key.as_bytes().to_vec(),
-        // Above what a lost part of the store may have given to a device of this name.
-        epoch: epoch_floor(&service.tables).await?,
+        epoch: departure::first_epoch(service, &request.tenant, &request.device, batch).await?,
         revoked: false,
         enrolled: now,
         claim: claims::id_of(row)?,

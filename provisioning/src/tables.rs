@@ -9,8 +9,8 @@ use crate::records::keys::KeyRecord;
 use crate::records::marks::Marks;
 use crate::records::operators::OperatorRecord;
 use crate::records::{
-    ClaimRecord, DeviceRecord, GroupRecord, IssuedRecord, MovedDevice, RevokedRow, RoleRecord,
-    SignedEvent, TenantRecord,
+    ClaimRecord, DeletedDevice, DeviceRecord, GroupRecord, IssuedRecord, MovedDevice, RevokedRow,
+    RoleRecord, SignedEvent, TenantRecord,
 };
 
 /// A step that was released is never changed: a later one goes on from it.
@@ -32,6 +32,8 @@ pub(crate) struct Tables {
     pub(crate) claims: Table<ClaimRecord>,
     /// tenant, device
     pub(crate) devices: Table<DeviceRecord>,
+    /// tenant, device: those whose ids are not free yet, and the epochs of the others
+    pub(crate) deleted_devices: Table<DeletedDevice>,
     /// serial
     pub(crate) issued: Table<IssuedRecord>,
     /// tenant, key id
@@ -61,6 +63,7 @@ impl Tables {
             groups: database.table(),
             claims: database.table(),
             devices: database.table(),
+            deleted_devices: database.table(),
             issued: database.table(),
             keys: database.table(),
             operators: database.table(),

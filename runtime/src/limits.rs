@@ -89,6 +89,8 @@ pub const SQL_LOG_LOOK: u64 = 16;
 pub const SQL_SCHEMA: Duration = Duration::from_secs(600);
 /// Times that a batch is sent to PostgreSQL which meets others that wait for it.
 pub const SQL_DEADLOCKS: usize = 5;
+/// Bytes that a full disk must have before a database tries by itself to write there again.
+pub const SQL_TRY_BYTES: u64 = 1024 * 1024;
 /// Rows of one page of a walk through a table.
 pub const SQL_WALK_ROWS: usize = 1000;
 /// Bytes of a database of SQLite up to which all of it is checked at each start, in less than a second.

@@ -134,6 +134,14 @@ impl OperatorClient {
         self.call(Method::Put, path, Some(body)).await
     }
 
+    /// Changes a part of a resource.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn patch(&self, path: &str, body: &Value) -> Result<Value, OperatorError> {
+        self.call(Method::Patch, path, Some(body)).await
+    }
+
     /// Removes a resource.
     ///
     /// # Errors

@@ -149,7 +149,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
             &["limits", "metrics", "refused"],
             &["admission", "nonce", "records", "strangers", "write"],
             &["tables"],
-            &["audit", "room", "start_error"],
+            &["audit", "former", "room", "start_error"],
             &["clock", "config", "keys"],
             &["issue", "settings"],
             &["trust"],
@@ -182,6 +182,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
             &["config", "device", "operator", "pages", "sim", "ticket_keys"],
             &["bench", "serve"],
             &["backup", "demo"],
+            &["store"],
         ],
     ),
 ];

@@ -229,3 +229,33 @@ fn a_gateway_is_backed_up_while_it_runs() {
     // The socket that a killed server leaves is no running server.
     ok(&mut backup(&data, &server.folder.path().join("agent-backup-2")));
 }
+
+#[test]
+fn a_stopped_store_is_checked_and_a_damaged_one_is_told() {
+    let server = Server::start();
+    server.enrol("b-1", "sensor");
+    let check = |data: &Path, more: &[&str]| {
+        let mut command = Command::new(tessera());
+        command.args(["store", "check", "--data"]).arg(data).args(more);
+        command
+    };
+    let (good, told) = run(&mut check(&server.data(), &[]));
+    assert!(!good && told.contains("in use") && told.contains("stop the server"), "{told}");
+    let out = server.folder.path().join("backup");
+    ok(&mut backup(&server.data(), &out));
+    let (good, told) = run(&mut check(&out, &[]));
+    assert!(!good && told.contains("is a backup"), "{told}");
+    let data = server.data();
+    let _folder = server.stop();
+    let told = ok(&mut check(&data, &[]));
+    assert!(told.contains("devices") && told.contains("no fault"), "{told}");
+    let file = data.join("provisioning/store/data.sqlite");
+    let mut bytes = fs::read(&file).unwrap();
+    let place = bytes.windows(3).position(|found| found == b"b-1").unwrap();
+    bytes[place] = b'c';
+    fs::write(&file, bytes).unwrap();
+    let (good, told) = run(&mut check(&data, &["--json"]));
+    assert!(!good && told.contains("are not as they were written"), "{told}");
+    let told = refused(&data, &[]);
+    assert!(told.contains("--accept-loss") && told.contains("provisioning/store"), "{told}");
+}

@@ -45,6 +45,8 @@ pub(crate) enum Which {
     Growth,
     /// 200 honest devices while 30,000 bad connects a second come in.
     Flood,
+    /// Tokens a second over REST, each durable before its answer.
+    Issue,
     /// Bytes to the disk for a connect, a refresh and a day; only when named.
     Wear,
 }
@@ -99,7 +101,7 @@ Needs of the measures:
   revoke       100 devices more for each round; 10,000 --clients for the target
   wear         12 minutes, one round whatever --rounds is; as root it makes a disk of its own (a loop device with ext4) and
                counts its sectors, otherwise it counts what the kernel says that the two processes wrote
-A peer takes no turn in refused, revoke, flood and wear: it has nothing to compare there.")]
+A peer takes no turn in refused, revoke, flood, issue and wear: it has nothing to compare there.")]
 pub(crate) struct BenchArgs {
     /// The measures (default: everything but wear).
     #[arg(value_enum, value_name = "WHICH")]

@@ -32,8 +32,8 @@ pub(crate) use device::{
 pub(crate) use device_proxy::{DeviceProxyArgs, Listen};
 pub(crate) use list::{Act, ListArgs};
 pub(crate) use operator::{
-    AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, OperatorCommand,
-    RoleCommand, TenantCommand, TrustCommand, What,
+    AccountCommand, Again, AuditCommand, Changed, ClaimCommand, Deleted, GroupCommand, KeysCommand,
+    OperatorCommand, RoleCommand, TenantCommand, TrustCommand, What,
 };
 pub(crate) use pages::{CompletionsArgs, ManArgs};
 pub(crate) use place::Place;

@@ -22,12 +22,15 @@ pub(crate) enum OperatorCommand {
     Claim(ClaimCommand),
     /// List devices, or show one.
     #[command(
-        after_help = "Examples:\n  tessera devices\n  tessera devices d-17\n  tessera devices --tenant acme --json\n  tessera devices --where state=revoked --where group=floor-2 --limit 100"
+        after_help = "Examples:\n  tessera devices\n  tessera devices d-17\n  tessera devices --tenant acme --json\n  tessera devices --where state=revoked --where group=floor-2 --limit 100\n  tessera devices --prefix pump- --where role=meter"
     )]
     Devices {
         /// One device.
-        #[arg(conflicts_with_all = ["conditions", "limit"])]
+        #[arg(conflicts_with_all = ["conditions", "limit", "prefix"])]
         device: Option<String>,
+        /// Only devices whose ids begin with this text.
+        #[arg(long, value_name = "TEXT")]
+        prefix: Option<String>,
         #[command(flatten)]
         rows: ListArgs,
         #[command(flatten)]
@@ -42,6 +45,22 @@ pub(crate) enum OperatorCommand {
         device: String,
         #[command(subcommand)]
         act: Act,
+    },
+    /// Give a device another role or another group.
+    #[command(
+        after_help = "Examples:\n  tessera change device d-17 --role meter\n  tessera change device d-17 --group floor-2\nIts tokens end like revoked ones, its sessions too; it may ask for its next token at once, which has the new rights."
+    )]
+    Change {
+        #[command(subcommand)]
+        what: Changed,
+    },
+    /// Delete a device; its tokens end for ever.
+    #[command(
+        after_help = "Examples:\n  tessera delete device d-17\n  tessera delete device d-17 --force\nThe id is free for another device when the longest life of a token (30 days) is over: an offline gateway may not have heard\nof the end of its tokens before. With --force it is free at once."
+    )]
+    Delete {
+        #[command(subcommand)]
+        what: Deleted,
     },
     /// Revoke every token of a device, a group or a tenant, at once and everywhere.
     #[command(
@@ -111,6 +130,37 @@ pub(crate) struct Whose {
     /// The account belongs to all tenants, and may do what concerns all.
     #[arg(long)]
     pub(crate) all_tenants: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Changed {
+    /// One device.
+    Device {
+        /// Its id.
+        device: String,
+        /// Its role from now on.
+        #[arg(long, value_name = "ROLE", required_unless_present = "group")]
+        role: Option<String>,
+        /// Its group from now on.
+        #[arg(long, value_name = "GROUP")]
+        group: Option<String>,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Deleted {
+    /// One device.
+    Device {
+        /// Its id.
+        device: String,
+        /// Its id is free for another device at once.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
 }
 
 #[derive(Subcommand)]

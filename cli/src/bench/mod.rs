@@ -167,6 +167,7 @@ const fn measure(which: Which) -> Measure {
         Which::Revoke => Measure::Revoke,
         Which::Growth => Measure::Growth,
         Which::Flood => Measure::Flood,
+        Which::Issue => Measure::Issue,
         Which::Wear => Measure::Wear,
     }
 }

@@ -20,8 +20,10 @@ use crate::error::Fault;
 /// All load comes from one address prefix, whose share of connects is therefore opened.
 const OPENED: &str =
     "[broker.limits]\nconnects_per_second = 1000000\nhalf_open_per_prefix = 8192\nsuspects_per_second = 1000000\n";
-/// Tokens outlive the longest run.
-const LONG_TOKENS: &str = "token_seconds = 86400\n";
+/// Tokens outlive the longest run, and all requests come from one address.
+const LONG_TOKENS: &str = "token_seconds = 86400\n
+[provisioning.limits]\nproved_per_second = 1000000\nproved_total_per_second = 1000000\n\
+proved_burst = 1000000\nproved_total_burst = 1000000\n";
 const LOG: &str = "error";
 
 /// Provisioning, and what is needed to start brokers.
@@ -33,6 +35,8 @@ pub(super) struct System {
     derivation: PathBuf,
     certificate: Certificate,
     tls: TlsClient,
+    /// Where provisioning listens.
+    at: SocketAddr,
     /// `http://host:port` of provisioning.
     pub(super) http: String,
     /// The token of brokers.
@@ -59,7 +63,8 @@ impl System {
         command.arg("--data").arg(&data).arg("--config").arg(&config);
         command.arg("--derivation-keys").arg(&derivation);
         let provisioning = child::Server::until_ready(command).await?;
-        let http = format!("http://{}", listens(&data, "http")?);
+        let at = listens(&data, "http")?;
+        let http = format!("http://{at}");
         let feed_token = read_secret_text(&data.join("feed.token"))?;
         let operator_token = read_secret_text(&data.join("operator.token"))?;
         Ok(Self {
@@ -70,6 +75,7 @@ impl System {
             derivation,
             certificate,
             tls,
+            at,
             http,
             feed_token,
             operator_token,
@@ -163,6 +169,10 @@ impl Servers for Contenders {
         // Killed and waited for: its folder is free when the next one opens it.
         drop(keep);
         self.open(server, setup, data).await.map_err(|fault| BenchError::new(fault.to_string()))
+    }
+
+    fn provisioning(&self) -> (u32, SocketAddr) {
+        (self.system.provisioning.id(), self.system.at)
     }
 
     fn written(&self, broker: u32) -> Result<u64, BenchError> {

@@ -6,8 +6,9 @@ use tessera_simulators::operator::{
 };
 
 use crate::args::{
-    AccountCommand, Again, AuditCommand, ClaimCommand, GroupCommand, KeysCommand, ListArgs,
-    OperatorArgs, OperatorCommand, RoleCommand, TenantArgs, TenantCommand, TrustCommand, What,
+    AccountCommand, Again, AuditCommand, Changed, ClaimCommand, Deleted, GroupCommand, KeysCommand,
+    ListArgs, OperatorArgs, OperatorCommand, RoleCommand, TenantArgs, TenantCommand, TrustCommand,
+    What,
 };
 use crate::error::{Fault, Outcome};
 use crate::{output, secrets};
@@ -28,7 +29,12 @@ pub(crate) async fn run(command: OperatorCommand) -> Outcome {
         OperatorCommand::Role(command) => role(command).await,
         OperatorCommand::Group(command) => group(command).await,
         OperatorCommand::Claim(command) => claim(command).await,
-        OperatorCommand::Devices { device, rows, tenant } => devices(device, &rows, tenant).await,
+        OperatorCommand::Devices { device, prefix, rows, tenant } => match device {
+            Some(device) => show_device(&device, &tenant).await,
+            None => devices(prefix.as_deref(), &rows, &tenant).await,
+        },
+        OperatorCommand::Change { what } => change(what).await,
+        OperatorCommand::Delete { what } => delete(what).await,
         OperatorCommand::Can { device, act } => can::run(&device, &act).await,
         OperatorCommand::Revoke { what } => revoke(what).await,
         OperatorCommand::Reinstate { what } => reinstate(what).await,
@@ -219,17 +225,44 @@ fn complain_of_lost_codes(made: &Value) {
     ));
 }
 
-async fn devices(device: Option<String>, rows: &ListArgs, tenant: TenantArgs) -> Outcome {
-    match device {
-        Some(device) => {
-            let call = Call::of(&tenant.operator)?;
-            call.show(call.client.get(&device_path(&tenant.tenant, &device, "")).await)
-        }
-        None => {
-            let columns = ["device", "state", "role", "group", "epoch", "enrolled"];
-            list(&tenant, "devices", &columns, rows).await
-        }
-    }
+async fn show_device(device: &str, tenant: &TenantArgs) -> Outcome {
+    let call = Call::of(&tenant.operator)?;
+    call.show(call.client.get(&device_path(&tenant.tenant, device, "")).await)
+}
+
+/// The service finds devices by these members, and by the beginning of the id; other conditions are checked here.
+async fn devices(prefix: Option<&str>, rows: &ListArgs, tenant: &TenantArgs) -> Outcome {
+    const FOUND_BY: [&str; 3] = ["state", "role", "group"];
+    let (found_by, conditions) =
+        rows.conditions.iter().cloned().partition(|(name, _)| FOUND_BY.contains(&name.as_str()));
+    let found_by: Vec<(String, String)> = found_by;
+    let prefix = prefix.map(|prefix| ("prefix".to_owned(), prefix.to_owned()));
+    let query = found_by.into_iter().chain(prefix);
+    let query: Vec<String> =
+        query.map(|(name, value)| format!("{name}={}", segment(&value))).collect();
+    let path = match query.is_empty() {
+        true => "devices".to_owned(),
+        false => format!("devices?{}", query.join("&")),
+    };
+    let columns = ["device", "state", "role", "group", "epoch", "enrolled"];
+    list(tenant, &path, &columns, &ListArgs { conditions, ..rows.clone() }).await
+}
+
+async fn change(what: Changed) -> Outcome {
+    let Changed::Device { device, role, group, tenant } = what;
+    let call = Call::of(&tenant.operator)?;
+    let mut body = serde_json::Map::new();
+    body.extend(role.map(|role| ("role".to_owned(), json!(role))));
+    body.extend(group.map(|group| ("group".to_owned(), json!(group))));
+    let path = device_path(&tenant.tenant, &device, "");
+    call.show(call.client.patch(&path, &Value::Object(body)).await)
+}
+
+async fn delete(what: Deleted) -> Outcome {
+    let Deleted::Device { device, force, tenant } = what;
+    let call = Call::of(&tenant.operator)?;
+    let path = device_path(&tenant.tenant, &device, "");
+    call.show(call.client.delete(&format!("{path}?force={force}")).await)
 }
 
 async fn revoke(what: What) -> Outcome {

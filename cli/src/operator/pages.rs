@@ -30,7 +30,7 @@ pub(super) async fn all(client: &OperatorClient, path: &str) -> Result<Vec<Value
     }
 }
 
-/// The rows that were asked for. The service knows no conditions: they are checked here.
+/// The rows that were asked for. Conditions that the service does not know are checked here.
 pub(super) async fn wanted(
     client: &OperatorClient,
     path: &str,
@@ -116,7 +116,10 @@ async fn page(
     let query = cursor.map(|cursor| format!("&cursor={}", segment(cursor))).unwrap_or_default();
     let url = match is_whole(path) {
         true => path.to_owned(),
-        false => format!("{path}?limit={size}{query}"),
+        false => {
+            let more = if path.contains('?') { '&' } else { '?' };
+            format!("{path}{more}limit={size}{query}")
+        }
     };
     let mut page = client.get(&url).await?;
     let next = page.get("next").and_then(Value::as_str).map(str::to_owned);

@@ -19,6 +19,9 @@ mod shapes;
 #[cfg(test)]
 mod tests;
 
+/// A file in the new folder: all rows are in the database.
+const WHOLE: &str = "whole";
+
 /// Opens the database in the folder `store`. A store of a former version becomes one before.
 ///
 /// # Errors
@@ -32,10 +35,9 @@ pub(crate) fn open(
     let names = Names::of(store);
     if is_former(store)? {
         move_rows(&names, options, &clock, random)?;
-    } else if !store.exists() && names.former.exists() && names.new.exists() {
+    } else if !store.exists() && names.new.join(WHOLE).exists() {
         // The process ended between the two names.
-        fs::rename(&names.new, store)?;
-        names.sync()?;
+        names.put_in_place()?;
     }
     Ok(Database::open(store, SCHEMA, options, clock, random)?.0)
 }
@@ -59,6 +61,21 @@ impl Names {
         Self { store: store.to_owned(), new: beside(".new"), former: beside(".former") }
     }
 
+    /// A name for the store of the former version that nothing has: another one may have been moved before.
+    fn free(&self) -> PathBuf {
+        let numbered = |number: u32| self.former.with_extension(format!("former-{number}"));
+        let others = (2..).map(numbered);
+        let mut names = std::iter::once(self.former.clone()).chain(others);
+        names.find(|name| !name.exists()).unwrap_or_else(|| self.former.clone())
+    }
+
+    /// The database gets the name of the store.
+    fn put_in_place(&self) -> Result<(), StoreError> {
+        fs::rename(&self.new, &self.store)?;
+        self.sync()?;
+        Ok(fs::remove_file(self.store.join(WHOLE))?)
+    }
+
     fn sync(&self) -> Result<(), StoreError> {
         let above = self.store.parent().unwrap_or(Path::new("."));
         Ok(fs::File::open(above)?.sync_all()?)
@@ -74,7 +91,8 @@ pub(crate) fn is_former(store: &Path) -> Result<bool, StoreError> {
     for entry in entries {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with("journal-") || name.starts_with("base-") {
+        // The last one is of the first version.
+        if name.starts_with("journal-") || name.starts_with("base-") || name == "db" {
             return Ok(true);
         }
     }
@@ -103,12 +121,14 @@ fn move_rows(
     let closed = database.close_blocking();
     let moved = moved?;
     closed?;
-    fs::rename(&names.store, &names.former)?;
-    fs::rename(&names.new, &names.store)?;
-    names.sync()?;
+    fs::File::create(names.new.join(WHOLE))?.sync_all()?;
+    fs::File::open(&names.new)?.sync_all()?;
+    let free = names.free();
+    fs::rename(&names.store, &free)?;
+    names.put_in_place()?;
     tracing::info!(
         rows = moved,
-        former = %names.former.display(),
+        former = %free.display(),
         "the store of the former version is in the database; its files are no longer used"
     );
     Ok(())

@@ -214,7 +214,14 @@ async fn a_move_that_was_cut_off_is_ended_by_the_next_start() {
     written(&store);
     opened(&store).close().await.unwrap();
     // Between the two names.
-    fs::rename(&store, dir.path().join("store.new")).unwrap();
+    let new = dir.path().join("store.new");
+    fs::rename(&store, &new).unwrap();
+    let options = StoreOptions { must_exist: true, ..StoreOptions::default() };
+    // A part is none, also where the store itself is gone.
+    let part = open(&store, &options, SystemClock::shared(), &SystemRandom).err().unwrap();
+    assert!(matches!(part, StoreError::Lost(_)), "{part}");
+    let _ = fs::remove_dir_all(&store);
+    fs::write(new.join(WHOLE), b"").unwrap();
     let database = opened(&store);
     assert_eq!(Tables::of(&database).devices.count().await.unwrap(), 2_500);
     database.close().await.unwrap();

@@ -221,6 +221,16 @@ pub(crate) struct MovedDevice {
     pub(crate) at: u64,
 }
 
+/// A device that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeletedDevice {
+    /// All of its tokens are below it.
+    pub(crate) epoch: u64,
+    pub(crate) at: u64,
+    /// From then on another device may have its id.
+    pub(crate) free: u64,
+}
+
 /// A token that was revoked by its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RevokedRow {

@@ -6,8 +6,8 @@ use tessera_runtime::store::StoreError;
 use super::keys::KeyRecord;
 use super::words::{json, read_json, read_word, word};
 use super::{
-    AnsweredRequest, ClaimRecord, ClaimUse, DeviceRecord, GroupRecord, IssuedRecord, MovedDevice,
-    RevokedRow, RoleRecord, SignedEvent, Staleness, TenantRecord,
+    AnsweredRequest, ClaimRecord, ClaimUse, DeletedDevice, DeviceRecord, GroupRecord, IssuedRecord,
+    MovedDevice, RevokedRow, RoleRecord, SignedEvent, Staleness, TenantRecord,
 };
 
 impl Record for TenantRecord {
@@ -291,6 +291,20 @@ impl Record for MovedDevice {
 
     fn read(row: &mut Row) -> Result<Self, StoreError> {
         Ok(Self { epoch: row.number()?, at: row.number()? })
+    }
+}
+
+impl Record for DeletedDevice {
+    const TABLE: &'static str = "deleted_devices";
+    const KEY: &'static [&'static str] = &["tenant", "device"];
+    const COLUMNS: &'static [&'static str] = &["epoch", "deleted_at", "free_at"];
+
+    fn values(&self) -> Vec<Value> {
+        vec![self.epoch.into(), self.at.into(), self.free.into()]
+    }
+
+    fn read(row: &mut Row) -> Result<Self, StoreError> {
+        Ok(Self { epoch: row.number()?, at: row.number()?, free: row.number()? })
     }
 }
 

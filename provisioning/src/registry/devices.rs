@@ -1,14 +1,15 @@
-use tessera_runtime::sql::Batch;
-use tessera_token::ids::{DeviceId, GroupId, TenantId};
+use tessera_runtime::sql::{Batch, Value};
+use tessera_token::ids::{DeviceId, GroupId, RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::{Change, DeviceEpoch};
+use tessera_token::trust::{Change as Told, DeviceEpoch};
 
-use super::{groups, tenants};
+use super::{groups, roles, tenants};
 use crate::audit::{Actor, Entry};
+use crate::limits::DEVICES_LOOK;
 use crate::records::{DeviceRecord, Page};
 use crate::refused::Refused;
 use crate::service::Service;
-use crate::tables::pair;
+use crate::tables::{pair, text};
 use crate::trust::restored::next_epoch;
 use crate::write::{until_committed, Attempt};
 
@@ -99,7 +100,7 @@ impl Moved<'_> {
         also: impl Fn(&mut Batch) -> Result<(), Refused>,
     ) -> Result<Attempt<Ended>, Refused> {
         let Self { tenant, device, old, new } = *self;
-        let change = Change::Device(DeviceEpoch {
+        let change = Told::Device(DeviceEpoch {
             tenant: tenant.clone(),
             device: device.clone(),
             epoch: new.epoch,
@@ -160,12 +161,139 @@ fn replacing(
     batch
 }
 
+/// New properties of a device.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) role: Option<RoleId>,
+    pub(crate) group: Option<GroupId>,
+}
+
+/// Gives the device another role or group. All of its tokens end, so that its sessions get the new rights with its next
+/// token, which it may ask for at once.
+pub(crate) async fn change(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    device: &DeviceId,
+    wanted: &Change,
+) -> Result<DeviceRecord, Refused> {
+    tenants::known(service, tenant).await?;
+    until_committed(async || {
+        let old = known(service, tenant, device).await?;
+        let mut new = old.clone();
+        if let Some(role) = &wanted.role {
+            roles::known(service, tenant, role.as_str()).await?;
+            new.role = role.as_str().to_owned();
+        }
+        if let Some(group) = &wanted.group {
+            groups::known(service, tenant, group.as_str()).await?;
+            new.group = group.as_str().to_owned();
+        }
+        if new == old {
+            return Ok(Attempt::Committed(old));
+        }
+        new.epoch = next_epoch(&service.tables, old.epoch).await?;
+        let entry = service.entry(by, "device.change", tenant.as_str(), device.as_str());
+        let entry = entry.detail(format!(
+            "role {} to {}, group {} to {}",
+            old.role, new.role, old.group, new.group
+        ));
+        let moved = Moved { tenant, device, old: &old, new: &new };
+        let tried = moved.publish(service, entry, |_| Ok(())).await?;
+        Ok(tried.map(|_| new))
+    })
+    .await
+}
+
+/// Properties that the devices of a list have.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// The beginning of the id.
+    pub(crate) prefix: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) role: Option<String>,
+    pub(crate) revoked: Option<bool>,
+}
+
+impl Wanted {
+    fn is_met_by(&self, record: &DeviceRecord) -> bool {
+        self.group.as_ref().is_none_or(|group| *group == record.group)
+            && self.role.as_ref().is_none_or(|role| *role == record.role)
+            && self.revoked.is_none_or(|revoked| revoked == record.revoked)
+    }
+
+    fn begins(&self, name: &str) -> bool {
+        self.prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix))
+    }
+
+    /// The columns by which rows are found: an index for each begins with them.
+    fn columns(&self, tenant: &TenantId) -> Vec<(&'static str, Value)> {
+        let by = match (&self.group, &self.role) {
+            (Some(group), _) => Some(("device_group", group.as_str().into())),
+            (None, Some(role)) => Some(("role", role.as_str().into())),
+            (None, None) => None,
+        };
+        std::iter::once(("tenant", tenant.as_str().into())).chain(by).collect()
+    }
+}
+
 pub(crate) async fn list(
     service: &Service,
     tenant: &TenantId,
     after: Option<&str>,
     limit: usize,
 ) -> Result<Page<(String, DeviceRecord)>, Refused> {
+    find_all(service, tenant, &Wanted::default(), after, limit).await
+}
+
+/// Devices with these properties. A page looks at so many devices that it stays short; it may hold few, and name the next.
+pub(crate) async fn find_all(
+    service: &Service,
+    tenant: &TenantId,
+    wanted: &Wanted,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Page<(String, DeviceRecord)>, Refused> {
     tenants::known(service, tenant).await?;
-    Ok(Page::in_tenant(&service.tables.devices, tenant, after, limit).await?)
+    let (columns, mut items, mut seen) = (wanted.columns(tenant), Vec::new(), 0);
+    // The row before the first one with the prefix: the prefix itself may be the id of a device.
+    let mut from = after.map(str::to_owned).max(wanted.prefix.as_deref().and_then(before));
+    loop {
+        let behind = from.as_deref().map(|name| pair(tenant, name));
+        let most = (limit + 1).min(DEVICES_LOOK);
+        let rows = service.tables.devices.find(&columns, behind.as_deref(), most).await?;
+        let is_last = rows.len() < most;
+        for (key, record) in rows {
+            let name = text(&key, 1)?;
+            if !wanted.begins(name) {
+                // Names are in order: the first one that has the prefix no more ends the list.
+                let is_behind = wanted.prefix.as_deref().is_some_and(|prefix| name > prefix);
+                if is_behind {
+                    return Ok(Page { items, next: None });
+                }
+            } else if wanted.is_met_by(&record) {
+                if items.len() == limit {
+                    return Ok(Page { items, next: from });
+                }
+                items.push((name.to_owned(), record));
+            }
+            from = Some(name.to_owned());
+            seen += 1;
+        }
+        if is_last {
+            return Ok(Page { items, next: None });
+        }
+        if seen >= DEVICES_LOOK {
+            return Ok(Page { items, next: from });
+        }
+    }
+}
+
+/// A text that stands before this one, and nothing that begins with it between them; `None` for none at all.
+fn before(prefix: &str) -> Option<String> {
+    let mut characters = prefix.chars();
+    let last = characters.next_back()?;
+    // Ids are ASCII: one below, and the highest of all behind it.
+    let lower = char::from_u32(u32::from(last).checked_sub(1)?)?;
+    Some(format!("{}{lower}\u{10ffff}", characters.as_str()))
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod claims;
 pub(crate) mod code;
+pub(crate) mod departure;
 pub(crate) mod devices;
 pub(crate) mod groups;
 pub(crate) mod roles;

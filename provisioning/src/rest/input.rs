@@ -90,7 +90,13 @@ pub(crate) struct PageQuery {
 /// Rows of a page; out of range it is refused, as the document says.
 #[derive(Clone, Copy, serde::Deserialize)]
 #[serde(try_from = "usize")]
-struct Limit(usize);
+pub(crate) struct Limit(usize);
+
+impl Limit {
+    pub(crate) fn rows(self) -> usize {
+        self.0
+    }
+}
 
 impl Default for Limit {
     fn default() -> Self {

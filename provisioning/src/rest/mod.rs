@@ -68,7 +68,8 @@ routes! {
     "/v1/tenants/{tenant}/claims" => get claims::list, post claims::create;
     "/v1/tenants/{tenant}/claims/{claim}" => delete claims::delete;
     "/v1/tenants/{tenant}/devices" => get devices::list;
-    "/v1/tenants/{tenant}/devices/{device}" => get devices::show;
+    "/v1/tenants/{tenant}/devices/{device}" =>
+        get devices::show, patch devices::change, delete devices::delete;
     "/v1/tenants/{tenant}/devices/{device}/revoke" => post devices::revoke;
     "/v1/tenants/{tenant}/devices/{device}/reinstate" => post devices::reinstate;
     "/v1/tenants/{tenant}/keys" => get keys::list;

@@ -70,6 +70,20 @@ CREATE TABLE devices (
     PRIMARY KEY (tenant, device)
 ) ROWS;
 
+CREATE INDEX devices_by_group ON devices (tenant, device_group, device);
+CREATE INDEX devices_by_role ON devices (tenant, role, device);
+
+CREATE TABLE deleted_devices (
+    tenant TEXT NOT NULL,
+    device TEXT NOT NULL,
+    epoch BIGINT NOT NULL,
+    deleted_at BIGINT NOT NULL,
+    free_at BIGINT NOT NULL,
+    row_sum BIGINT NOT NULL,
+    PRIMARY KEY (tenant, device)
+) ROWS;
+CREATE INDEX deleted_devices_by_time ON deleted_devices (deleted_at);
+
 CREATE TABLE issued_tokens (
     serial BIGINT NOT NULL PRIMARY KEY,
     tenant TEXT NOT NULL,

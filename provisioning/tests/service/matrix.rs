@@ -33,6 +33,7 @@ async fn operations(world: &World) -> Vec<Operation> {
                 "get" => Method::Get,
                 "post" => Method::Post,
                 "put" => Method::Put,
+                "patch" => Method::Patch,
                 "delete" => Method::Delete,
                 other => panic!("{other} {path}"),
             };

@@ -28,6 +28,7 @@ async fn operations(world: &World) -> Vec<(Method, String, String)> {
                 "get" => Method::Get,
                 "post" => Method::Post,
                 "put" => Method::Put,
+                "patch" => Method::Patch,
                 _ => Method::Delete,
             };
             operations.push((method, path.clone(), filled.clone()));

@@ -175,6 +175,7 @@ impl HttpClient {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
             Method::Put => reqwest::Method::PUT,
+            Method::Patch => reqwest::Method::PATCH,
             Method::Delete => reqwest::Method::DELETE,
         };
         let mut builder = self.client.request(method, format!("{}{}", self.base, request.path));
@@ -185,7 +186,7 @@ impl HttpClient {
             builder = builder.header(ACCEPT, accept);
         }
         // The library says nothing of an empty body; behind a proxy that speaks HTTP/1.0 such a request is refused.
-        let sends = matches!(request.method, Method::Post | Method::Put);
+        let sends = matches!(request.method, Method::Post | Method::Put | Method::Patch);
         if sends && request.body.as_ref().is_none_or(|(_, bytes)| bytes.is_empty()) {
             builder = builder.header(CONTENT_LENGTH, 0);
         }

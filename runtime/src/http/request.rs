@@ -32,6 +32,8 @@ pub enum Method {
     Post,
     /// Set.
     Put,
+    /// Change a part.
+    Patch,
     /// Remove.
     Delete,
 }

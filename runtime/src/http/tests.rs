@@ -50,9 +50,13 @@ async fn a_problem_is_typed() {
 /// RFC 9110 section 8.6; a proxy that speaks HTTP/1.0 passes nothing on that would say it otherwise.
 #[tokio::test]
 async fn a_post_without_a_body_says_so() {
-    for (method, says) in
-        [(Method::Post, true), (Method::Put, true), (Method::Get, false), (Method::Delete, false)]
-    {
+    for (method, says) in [
+        (Method::Post, true),
+        (Method::Put, true),
+        (Method::Patch, true),
+        (Method::Get, false),
+        (Method::Delete, false),
+    ] {
         let (url, request) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
         client(&url, HttpLimits::default()).send(Request::new(method, "/x")).await.unwrap();
         let request = request.await.unwrap().to_ascii_lowercase();

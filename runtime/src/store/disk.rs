@@ -170,7 +170,7 @@ pub(super) fn bytes_below(path: &Path) -> u64 {
 }
 
 /// Bytes that can still be written where the path is.
-pub(super) fn room(path: &Path) -> io::Result<u64> {
+pub(crate) fn room(path: &Path) -> io::Result<u64> {
     fs2::available_space(path)
 }
 

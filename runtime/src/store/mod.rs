@@ -19,6 +19,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use batch::Batch;
+#[cfg(feature = "sql")]
+pub(crate) use disk::room;
 pub use disk::Watch;
 pub(crate) use error::is_full;
 pub use error::StoreError;

@@ -39,6 +39,12 @@ pub(super) const REVOKED: usize = 100;
 pub(super) const PROBE_EVERY: Duration = Duration::from_millis(1);
 /// How long the pair is watched before and after all others leave.
 pub(super) const PROBED: Duration = Duration::from_secs(2);
+/// Token requests that are signed for each second of a round: more than two cores answer.
+pub(super) const ISSUED_A_SECOND: f64 = 12_000.0;
+/// Tokens of one device in a round: fewer than its answers that provisioning keeps, and than its burst.
+pub(super) const ISSUED_TO_A_DEVICE: usize = 48;
+/// Bytes of an answer of provisioning.
+pub(super) const HTTP_BUFFER: usize = 4 * 1024;
 /// How long a revoked device's socket may stay open before the run fails.
 pub(super) const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 /// Signature checks of which the fastest tells what one costs.

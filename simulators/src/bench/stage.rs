@@ -137,20 +137,25 @@ impl Sample {
 }
 
 /// Measures one section.
-pub(super) struct Meter<'a> {
-    running: &'a Running,
+pub(super) struct Meter {
+    process: u32,
     clock: SharedClock,
     began: Duration,
     server: Usage,
     own: Usage,
 }
 
-impl<'a> Meter<'a> {
-    pub(super) fn start(stage: &Stage, running: &'a Running) -> Result<Self, BenchError> {
+impl Meter {
+    pub(super) fn start(stage: &Stage, running: &Running) -> Result<Self, BenchError> {
+        Self::of_process(stage, running.pid)
+    }
+
+    /// Of the server in this process.
+    pub(super) fn of_process(stage: &Stage, process: u32) -> Result<Self, BenchError> {
         let clock = Arc::clone(&stage.clock);
-        let (server, own) = (Usage::of(running.pid)?, Usage::own());
+        let (server, own) = (Usage::of(process)?, Usage::own());
         let began = clock.monotonic();
-        Ok(Self { running, clock, began, server, own })
+        Ok(Self { process, clock, began, server, own })
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -171,7 +176,7 @@ impl<'a> Meter<'a> {
     ) -> Result<Sample, BenchError> {
         let own = Usage::own();
         tokio::time::sleep(limits::SETTLE).await;
-        let after = Usage::of(self.running.pid)?;
+        let after = Usage::of(self.process)?;
         Ok(Sample {
             operations,
             wall_seconds: wall.as_secs_f64(),

@@ -1,15 +1,19 @@
 use actix_web::web::Path;
 use actix_web::HttpResponse;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tessera_token::encoding::base64url;
 use tessera_token::key::PublicKey;
 
 use crate::records::DeviceRecord;
-use crate::registry::devices;
-use crate::rest::auth::{By, Ends, Security, Viewer};
-use crate::rest::input::{id, App, PageQuery, Query};
+use crate::refused::Refused;
+use crate::registry::departure;
+use crate::registry::devices::{self, Change, Wanted};
+use crate::rest::auth::{By, Ends, Fleet, Security, Viewer};
+use crate::rest::input::{id, App, Json, Limit, Query};
 use crate::rest::problem::Problem;
 use crate::rest::{page, Answer};
+use crate::service::Service;
 use tessera_token::refusal::RefusalCode;
 
 #[derive(Serialize)]
@@ -44,13 +48,97 @@ impl DeviceView {
     }
 }
 
+/// The query of the list.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    #[serde(default)]
+    cursor: Option<String>,
+    #[serde(default)]
+    limit: Limit,
+    /// The beginning of the id.
+    #[serde(default)]
+    prefix: Option<String>,
+    #[serde(default)]
+    group: Option<String>,
+    #[serde(default)]
+    role: Option<String>,
+    #[serde(default)]
+    state: Option<Shown>,
+}
+
+/// The state of a device in answers.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Shown {
+    Active,
+    Revoked,
+}
+
+/// What is to be changed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Changes {
+    #[serde(default)]
+    role: Option<String>,
+    #[serde(default)]
+    group: Option<String>,
+}
+
+/// Whether the id is free at once.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct How {
+    #[serde(default)]
+    force: bool,
+}
+
+pub(crate) async fn change(
+    by: By<Fleet>,
+    app: App,
+    path: Path<(String, String)>,
+    Json(wanted): Json<Changes>,
+) -> Answer {
+    let (tenant, device) = path.into_inner();
+    if wanted.role.is_none() && wanted.group.is_none() {
+        return Err(Refused::malformed("role or group is required").into());
+    }
+    let change = Change {
+        role: wanted.role.as_deref().map(id).transpose().map_err(|refused: Refused| refused)?,
+        group: wanted.group.as_deref().map(id).transpose().map_err(|refused: Refused| refused)?,
+    };
+    let (by, named) = (by.operator().actor(), device.clone());
+    let (tenant, device) = (id(&tenant)?, id(&device)?);
+    let changed = async move { devices::change(&app, &by, &tenant, &device, &change).await };
+    let record = Service::to_its_end(changed).await.map_err(not_found)?;
+    Ok(HttpResponse::Ok().json(DeviceView::new(&named, record)))
+}
+
+pub(crate) async fn delete(
+    by: By<Ends>,
+    app: App,
+    path: Path<(String, String)>,
+    Query(how): Query<How>,
+) -> Answer {
+    let (tenant, device) = path.into_inner();
+    let (by, named) = (by.operator().actor(), device.clone());
+    let (tenant, device) = (id(&tenant)?, id(&device)?);
+    let deleted = async move { departure::delete(&app, &by, &tenant, &device, how.force).await };
+    let free = Service::to_its_end(deleted).await.map_err(not_found)?;
+    Ok(HttpResponse::Ok().json(json!({ "device": named, "free": free })))
+}
+
 pub(crate) async fn list(
     _by: By<Viewer>,
     app: App,
     path: Path<String>,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<Asked>,
 ) -> Answer {
-    let found = devices::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit()).await?;
+    let Asked { cursor, limit, prefix, group, role, state } = query;
+    let revoked = state.map(|state| state == Shown::Revoked);
+    let wanted = Wanted { prefix, group, role, revoked };
+    let tenant = id(&path)?;
+    let found = devices::find_all(&app, &tenant, &wanted, cursor.as_deref(), limit.rows()).await?;
     Ok(page(found, |(device, record)| DeviceView::new(&device, record)))
 }
 

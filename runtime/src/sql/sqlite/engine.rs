@@ -140,6 +140,11 @@ impl Link {
         Ok(all.saturating_sub(moved))
     }
 
+    /// Moves all of the log into the database and makes both durable. No other connection may read.
+    pub(super) fn move_all(&self) -> Result<(), StoreError> {
+        self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(error)
+    }
+
     /// Pages of the log.
     pub(super) fn log_pages(&self) -> Result<i64, StoreError> {
         let pages = |row: &rusqlite::Row<'_>| row.get::<_, i64>(1);

@@ -42,16 +42,17 @@ pub(in crate::sql) fn open(
         }
         Found::Whole(mut link, head) => {
             schema_of(&mut link, schema)?;
-            match faults(&link, &file)? {
-                faults if faults.is_empty() => (link, head),
-                faults => {
-                    let loss = Loss::new(folder, faults.join("; "));
-                    if !options.accept_loss {
-                        return Err(StoreError::Lost(loss));
-                    }
-                    opened.accepted = Some(loss);
-                    salvage::run(folder, link, schema, random)?
+            let faults = faults(&link, &file, options)?;
+            if faults.is_empty() {
+                (link, head)
+            } else {
+                let loss = Loss::new(folder, faults.join("; "));
+                if !options.accept_loss {
+                    return Err(StoreError::Lost(loss));
                 }
+                opened.accepted = Some(loss);
+                drop(head);
+                salvaged(folder, link, schema, random)?
             }
         }
         Found::Less(link, loss) => {
@@ -62,18 +63,24 @@ pub(in crate::sql) fn open(
             match link {
                 None => {
                     opened.founded = true;
+                    if there {
+                        // Parts of it may still be readable, by other means.
+                        salvage::set_aside(folder)?;
+                    }
                     found(folder, schema, random)?
                 }
                 Some((mut link, Identity { id, commit })) => {
                     schema_of(&mut link, schema)?;
-                    match faults(&link, &file)?.is_empty() {
+                    match faults(&link, &file, options)?.is_empty() {
                         true => (link, new_head(folder, id, commit)?),
-                        false => salvage::run(folder, link, schema, random)?,
+                        false => salvaged(folder, link, schema, random)?,
                     }
                 }
             }
         }
     };
+    // Commits that are shown from here on are durable: of a log whose sync has failed, a later sync says nothing.
+    link.move_all()?;
     let mover = Mover::start(&file)?;
     let log = folder.join(LOG);
     let writer = Writer::start(link, head, mover, (log, clock))?;
@@ -89,8 +96,9 @@ pub(in crate::sql) fn open(
 
 /// The faults of a database that is small enough to be read as a whole at each start. Those of a larger one are told by the
 /// reads that meet them, and by a check on request.
-fn faults(link: &Link, file: &Path) -> Result<Vec<String>, StoreError> {
-    match std::fs::metadata(file)?.len() <= SQL_CHECKED_AT_START {
+fn faults(link: &Link, file: &Path, options: &StoreOptions) -> Result<Vec<String>, StoreError> {
+    // With an accepted loss there is time for a large one too.
+    match options.accept_loss || std::fs::metadata(file)?.len() <= SQL_CHECKED_AT_START {
         true => link.faults(),
         false => Ok(Vec::new()),
     }
@@ -160,15 +168,24 @@ fn missing(
     Ok(Found::Whole(link, head))
 }
 
-/// A new database and its head.
-pub(super) fn found(
+/// The readable rows of a damaged database, in its place.
+fn salvaged(
     folder: &Path,
+    link: Link,
     schema: Schema,
     random: &dyn Random,
 ) -> Result<(Link, Head), StoreError> {
-    let mut id = [0; 16];
-    random.fill(&mut id).map_err(|error| StoreError::Io(error.to_string()))?;
-    let file = folder.join(DATA);
+    salvage::run(folder, link, schema, random)?;
+    let link = Link::to_write(&folder.join(DATA))?;
+    let Some(Identity { id, commit }) = identity(&link)? else {
+        return Err(StoreError::Io("the salvaged database is empty".to_owned()));
+    };
+    let head = new_head(folder, id, commit)?;
+    Ok((link, head))
+}
+
+/// A new database and its head.
+fn found(folder: &Path, schema: Schema, random: &dyn Random) -> Result<(Link, Head), StoreError> {
     for name in [DATA, LOG, "data.sqlite-shm"] {
         match std::fs::remove_file(folder.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -177,8 +194,28 @@ pub(super) fn found(
             _ => {}
         }
     }
+    // The head of a founding that was cut off has seen no commit.
+    let mut id = [0; 16];
+    random.fill(&mut id).map_err(|error| StoreError::Io(error.to_string()))?;
     let head = new_head(folder, id, 0)?;
-    let mut link = Link::to_write(&file)?;
+    let link = make_as(&folder.join(DATA), id, schema)?;
+    sync(folder)?;
+    Ok((link, head))
+}
+
+/// A new database in this file, with a name that it draws.
+pub(super) fn make(
+    file: &Path,
+    schema: Schema,
+    random: &dyn Random,
+) -> Result<(Link, [u8; 16]), StoreError> {
+    let mut id = [0; 16];
+    random.fill(&mut id).map_err(|error| StoreError::Io(error.to_string()))?;
+    Ok((make_as(file, id, schema)?, id))
+}
+
+fn make_as(file: &Path, id: [u8; 16], schema: Schema) -> Result<Link, StoreError> {
+    let mut link = Link::to_write(file)?;
     link.transaction(|link| {
         let digits: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
         link.set(&format!(
@@ -187,8 +224,7 @@ pub(super) fn found(
         ))
     })?;
     schema_of(&mut link, schema)?;
-    sync(folder)?;
-    Ok((link, head))
+    Ok(link)
 }
 
 fn new_head(folder: &Path, id: [u8; 16], commit: u64) -> Result<Head, StoreError> {
@@ -197,7 +233,7 @@ fn new_head(folder: &Path, id: [u8; 16], commit: u64) -> Result<Head, StoreError
     Ok(head)
 }
 
-fn sync(folder: &Path) -> Result<(), StoreError> {
+pub(super) fn sync(folder: &Path) -> Result<(), StoreError> {
     Ok(File::open(folder)?.sync_all()?)
 }
 

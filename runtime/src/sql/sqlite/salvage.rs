@@ -1,10 +1,14 @@
 //! The rest of a damaged database, in a new one: each row that can be read and is as it was written.
+//!
+//! The new one is made beside the old one and takes its name in one step. A process that ends in between leaves the old
+//! one in its place, and begins again; one that ends behind it leaves a head that is not that of the database, which is
+//! told.
 
+use std::io;
 use std::path::Path;
 
 use super::engine::Link;
-use super::head::Head;
-use super::open::{found, DATA};
+use super::open::{make, DATA};
 use crate::random::Random;
 use crate::sql::batch::Statement;
 use crate::sql::schema::Schema;
@@ -13,20 +17,21 @@ use crate::store::StoreError;
 
 /// The damaged one stays in the folder under this name.
 const DAMAGED: &str = "damaged.sqlite";
+const NEW: &str = "salvaged.sqlite";
 
-/// Makes a new database in `folder` with the rows of `old`, a connection to the one that lies there.
+/// Puts a new database with the rows of `old`, a connection to the one that lies in `folder`, in its place.
 pub(super) fn run(
     folder: &Path,
     old: Link,
     schema: Schema,
     random: &dyn Random,
-) -> Result<(Link, Head), StoreError> {
+) -> Result<(), StoreError> {
     // The log goes into the file when its last connection is closed.
     old.close()?;
-    let damaged = folder.join(DAMAGED);
-    std::fs::rename(folder.join(DATA), &damaged)?;
-    let (mut link, head) = found(folder, schema, random)?;
-    let old = Link::to_file(&damaged)?;
+    let (data, new) = (folder.join(DATA), folder.join(NEW));
+    remove(&new)?;
+    let (mut link, _) = make(&new, schema, random)?;
+    let old = Link::to_file(&data)?;
     let mut lost = Vec::new();
     link.transaction(|link| {
         for table in link.tables()? {
@@ -42,12 +47,31 @@ pub(super) fn run(
         }
         Ok(())
     })?;
+    link.close()?;
+    old.close()?;
+    set_aside(folder)?;
+    std::fs::rename(&new, &data)?;
+    super::open::sync(folder)?;
     tracing::error!(
         tables = lost.join(" "),
-        file = %damaged.display(),
+        file = %folder.join(DAMAGED).display(),
         "the database was damaged: its readable rows are in a new one, the old one stays beside it"
     );
-    Ok((link, head))
+    Ok(())
+}
+
+/// Gives the file of the database a second name, under which it stays; a former one of that name goes.
+pub(super) fn set_aside(folder: &Path) -> Result<(), StoreError> {
+    let damaged = folder.join(DAMAGED);
+    remove(&damaged)?;
+    Ok(std::fs::hard_link(folder.join(DATA), damaged)?)
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn add(link: &Link, table: &str, columns: &[(String, Value)]) -> Result<(), StoreError> {

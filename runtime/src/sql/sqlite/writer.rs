@@ -14,7 +14,7 @@ use super::engine::Link;
 use super::head::Head;
 use super::log::Mover;
 use crate::clock::SharedClock;
-use crate::limits::{STORE_GROUP, STORE_GROUP_BYTES, STORE_QUEUE, STORE_TRY_AGAIN};
+use crate::limits::{SQL_TRY_BYTES, STORE_GROUP, STORE_GROUP_BYTES, STORE_QUEUE, STORE_TRY_AGAIN};
 use crate::sql::batch::Batch;
 use crate::store::StoreError;
 
@@ -161,7 +161,10 @@ impl Work {
                     None
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    self.write(&mut Vec::new());
+                    // An empty change needs less room than the next one.
+                    if self.has_room() {
+                        self.write(&mut Vec::new());
+                    }
                     None
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -172,6 +175,12 @@ impl Work {
                 return;
             }
         }
+    }
+
+    /// Whether the disk has room for more than one change; true where it does not tell.
+    fn has_room(&self) -> bool {
+        let room = self.log.parent().and_then(|folder| crate::store::room(folder).ok());
+        room.is_none_or(|bytes| bytes >= SQL_TRY_BYTES)
     }
 
     /// Writes the first batch and what waits behind it; gives the answer of a stop that was among them.

@@ -87,7 +87,7 @@ async fn command(
     stage: &Stage,
     backend: &mut Conn,
     topics: &[String],
-    meter: &Meter<'_>,
+    meter: &Meter,
     room: impl Fn(u64, u64) -> bool,
 ) -> Result<(u64, Duration), BenchError> {
     let least = topics.len() as u64;
@@ -127,12 +127,7 @@ async fn command(
 }
 
 /// Waits until `all` have arrived, or none comes any more.
-async fn arrive(
-    heard: &AtomicU64,
-    all: u64,
-    meter: &Meter<'_>,
-    acknowledged: Duration,
-) -> Duration {
+async fn arrive(heard: &AtomicU64, all: u64, meter: &Meter, acknowledged: Duration) -> Duration {
     let (mut seen, mut last) = (heard.load(Ordering::Relaxed), acknowledged);
     while seen < all && meter.elapsed().saturating_sub(last) < limits::STALL {
         tokio::time::sleep(limits::PROBE_EVERY).await;

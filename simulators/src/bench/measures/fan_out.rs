@@ -60,7 +60,7 @@ async fn publish(
     stage: &Stage,
     publisher: &mut Conn,
     progress: &Progress,
-    meter: &Meter<'_>,
+    meter: &Meter,
     qos: Qos,
 ) -> Result<(u64, Duration), BenchError> {
     let (mut sent, mut last, mut busy) = (0u64, Duration::ZERO, true);

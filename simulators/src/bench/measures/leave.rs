@@ -56,7 +56,7 @@ impl Pair {
     /// The longest wait of a message within `time`, and how many were sent.
     async fn watch(
         &mut self,
-        meter: &Meter<'_>,
+        meter: &Meter,
         time: Duration,
     ) -> Result<(Duration, u64), BenchError> {
         let began = meter.elapsed();

@@ -11,6 +11,7 @@ mod fan_in;
 mod fan_out;
 mod flood;
 mod growth;
+mod issue;
 mod leave;
 mod refused;
 mod revoke;
@@ -56,13 +57,15 @@ pub enum Measure {
     Growth,
     /// Honest devices while others flood the broker with bad connects.
     Flood,
+    /// Tokens issued over REST, durable.
+    Issue,
     /// Bytes written to the disk. It takes long and is measured when it is named.
     Wear,
 }
 
 impl Measure {
     /// Those of a run that names none, in the order in which they run.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Connect,
         Self::Reconnect,
         Self::ConnectHmac,
@@ -81,6 +84,7 @@ impl Measure {
         Self::Revoke,
         Self::Growth,
         Self::Flood,
+        Self::Issue,
     ];
 
     /// The name on the command line and in JSON.
@@ -104,6 +108,7 @@ impl Measure {
             Self::Revoke => "revoke",
             Self::Growth => "growth",
             Self::Flood => "flood",
+            Self::Issue => "issue",
             Self::Wear => "wear",
         }
     }
@@ -122,6 +127,7 @@ impl Measure {
             Self::Leave => "probes",
             Self::Revoke => "revocations",
             Self::Flood => "bad connects",
+            Self::Issue => "tokens",
         }
     }
 
@@ -131,7 +137,9 @@ impl Measure {
             Self::Connect | Self::Reconnect | Self::ConnectHmac | Self::Hold => {
                 &[Server::Tessera, Server::MosquittoPassword, Server::Mosquitto, Server::Flashmq]
             }
-            Self::Refused | Self::Revoke | Self::Flood | Self::Wear => &[Server::Tessera],
+            Self::Refused | Self::Revoke | Self::Flood | Self::Issue | Self::Wear => {
+                &[Server::Tessera]
+            }
             _ => &[Server::Tessera, Server::Mosquitto, Server::Flashmq],
         }
     }
@@ -180,6 +188,7 @@ impl Measure {
             Self::Revoke => revoke::run(stage, &running, round).await,
             Self::Growth => growth::run(stage, &running).await,
             Self::Flood => flood::run(stage, &running).await,
+            Self::Issue => issue::run(stage, servers).await,
             Self::Wear => wear::run(stage, servers, &running).await,
         }
     }

@@ -1,0 +1,86 @@
+//! The end of a device: its row goes, its tokens are revoked, and its id is free again once no verifier can meet one of them.
+
+use tessera_runtime::sql::Batch;
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
+use tessera_token::refusal::RefusalCode;
+
+use super::devices::{known, Moved};
+use super::tenants;
+use crate::audit::Actor;
+use crate::records::{DeletedDevice, DeviceRecord};
+use crate::refused::Refused;
+use crate::service::Service;
+use crate::tables::pair;
+use crate::trust::restored::{epoch_floor, next_epoch};
+use crate::write::until_committed;
+
+/// Deletes a device: all of its tokens end, for ever. Its id is free when the longest life of a token is over, or at once
+/// with `force`. Returns the time from which on it is free.
+pub(crate) async fn delete(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    device: &DeviceId,
+    force: bool,
+) -> Result<u64, Refused> {
+    tenants::known(service, tenant).await?;
+    let deleted = until_committed(async || {
+        let old = known(service, tenant, device).await?;
+        let epoch = next_epoch(&service.tables, old.epoch).await?;
+        let new = DeviceRecord { epoch, revoked: true, ..old.clone() };
+        let stamp = service.time.stamp();
+        let free = match force {
+            true => service.now(),
+            false => stamp.plus(TOKEN_LIFE_SECONDS).plus(CLOCK_SKEW_SECONDS),
+        };
+        let gone = DeletedDevice { epoch, at: stamp.get(), free: free.get() };
+        let entry = service.entry(by, "device.delete", tenant.as_str(), device.as_str());
+        let way = if force { "its id is free at once" } else { "its id is free later" };
+        let entry = entry.detail(format!("role {} group {}; {way}", old.role, old.group));
+        let moved = Moved { tenant, device, old: &old, new: &new };
+        let also = |batch: &mut Batch| {
+            let key = pair(tenant, device.as_str());
+            batch.delete(&service.tables.devices, key.clone());
+            batch.put(&service.tables.deleted_devices, key, &gone);
+            Ok(())
+        };
+        let tried = moved.publish(service, entry, also).await?;
+        Ok(tried.map(|_| gone.free))
+    })
+    .await?;
+    service.metrics.revoked.inc(&["device"]);
+    Ok(deleted)
+}
+
+/// The epoch with which a new device of this id begins: no token of a former one is good again. The batch that makes the
+/// device forgets the former one.
+///
+/// # Errors
+/// `already_exists` while tokens of a deleted device may still be met.
+pub(crate) async fn first_epoch(
+    service: &Service,
+    tenant: &TenantId,
+    device: &DeviceId,
+    batch: &mut Batch,
+) -> Result<u64, Refused> {
+    // Above what a lost part of the database may have given to a device of this name.
+    let floor = epoch_floor(&service.tables).await?;
+    let key = pair(tenant, device.as_str());
+    let table = &service.tables.deleted_devices;
+    let Some(gone) = table.get(key.clone()).await? else {
+        batch.expect_missing(table, key);
+        return Ok(floor);
+    };
+    let now = service.now().get();
+    if gone.free > now {
+        let seconds = gone.free - now;
+        let detail = format!(
+            "a device of this id was deleted; the id is free in {seconds} s, or when it is deleted by force"
+        );
+        return Err(Refused::because(RefusalCode::AlreadyExists, detail));
+    }
+    batch.expect(table, key.clone(), &gone);
+    batch.delete(table, key);
+    Ok(floor.max(gone.epoch))
+}
