@@ -12,6 +12,7 @@ mod world;
 
 mod bound;
 mod clock;
+mod devices;
 mod doors;
 mod enrol;
 mod feed;
