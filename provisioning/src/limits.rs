@@ -55,8 +55,8 @@ pub const ROLE_SCOPE_BYTES: usize = 2048;
 pub const FAULTS_TOLD: usize = 50;
 /// Rows of the store of a former version in one write of the database that it becomes.
 pub const FORMER_ROWS: usize = 1000;
-/// Answers of a device that are read for one request: more than it can have, also while its clock goes wrong.
-pub const ANSWERS_READ: usize = 1024;
+/// Answers of a device that are read for one request: those that count, and as many that are a little older.
+pub const ANSWERS_READ: usize = 2 * ANSWERS_PER_DEVICE;
 /// Refresh answers kept per device while their request is fresh: asking more often is refused.
 pub const ANSWERS_PER_DEVICE: usize = 64;
 /// Shortest token life in seconds that can be configured.
@@ -110,6 +110,8 @@ pub const SNAPSHOT_CALLERS: usize = MAILBOX;
 /// Numbers that a service jumps over when it is unknown how many its lost part gave out: trust events and serials, of
 /// which it cannot have given out so many since any copy.
 pub const UNKNOWN_JUMP: u64 = 1 << 32;
+/// A line of the trust feed begins behind a multiple of this.
+pub const LINE_STEP: u64 = 1 << 20;
 /// Group numbers that it jumps over: they stand in tokens, so no more than is enough.
 pub const GROUPS_JUMP: u64 = 1 << 16;
 /// Serials that a service gives out in a second at most, over the time between two restorations: after one they go on above

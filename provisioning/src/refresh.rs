@@ -35,25 +35,37 @@ pub(crate) async fn refresh(
         }
         None => {}
     }
-    let proved = proved(service, request).await?;
-    entitled(service, request, &proved.key).await?;
+    let (owner, record) = proved(service, request).await?;
+    let key = record.key.clone();
+    let mut known = Some(may_have_one(owner, record, &key)?);
     service.charge(source, &request.tenant, &request.device)?;
     use_up_nonce(service, request).await?;
-    until_committed(async || attempt(service, request, &proved.key).await).await
+    until_committed(async || {
+        let now = match known.take() {
+            Some(known) => known,
+            None => entitled(service, request, &key).await?,
+        };
+        attempt(service, request, now).await
+    })
+    .await
 }
 
 /// The device, when its key signed the request. Without that, tenants and devices that exist and those that do not get one
 /// answer.
-async fn proved(service: &Service, request: &TokenRequest) -> Result<DeviceRecord, Refused> {
-    let known = match tenants::known(service, &request.tenant).await {
-        Ok(_) => devices::known(service, &request.tenant, &request.device).await,
-        Err(refused) => Err(refused),
+async fn proved(
+    service: &Service,
+    request: &TokenRequest,
+) -> Result<(TenantRecord, DeviceRecord), Refused> {
+    let known = async {
+        let owner = tenants::known(service, &request.tenant).await?;
+        let record = devices::known(service, &request.tenant, &request.device).await?;
+        Ok::<_, Refused>((owner, record))
     };
-    let unproved = match known {
-        Ok(record) => {
+    let unproved = match known.await {
+        Ok((owner, record)) => {
             let key = PublicKey::from_bytes(&record.key);
             if request.verifies(&key.map_err(|_| RefusalCode::ConfirmationKey)?) {
-                return Ok(record);
+                return Ok((owner, record));
             }
             RefusalCode::ProofInvalid
         }
@@ -96,9 +108,11 @@ impl Answers {
             ("tenant", request.tenant.as_str().into()),
             ("device", request.device.as_str().into()),
         ];
-        // A request may bear a time that was as old as it may be when it was answered.
-        let least = now.minus(NONCE_SECONDS.max(2 * PROOF_WINDOW_SECONDS)).get();
-        let found = service.tables.issued.find_from(&device, ("asked_at", least), ANSWERS_READ);
+        // A request may bear a time that was as old as it may be when it was answered. None that is taken bears a later
+        // one: answers from a time when the clock was ahead do not count.
+        let from = now.minus(NONCE_SECONDS.max(2 * PROOF_WINDOW_SECONDS)).get();
+        let range = from..=now.plus(PROOF_WINDOW_SECONDS).get();
+        let found = service.tables.issued.find_within(&device, ("asked_at", range), ANSWERS_READ);
         let rows = found.await?.into_iter().map(|(_, row)| row);
         let is_fresh = |row: &IssuedRecord| {
             row.answer.as_ref().is_some_and(|answer| answer.until >= now.get())
@@ -126,13 +140,8 @@ impl Answers {
         }
     }
 
-    /// Answers from a time when the clock was ahead stay until their requests are stale, and do not count.
     fn are_too_many(&self) -> bool {
-        let latest = self.now.plus(PROOF_WINDOW_SECONDS).get();
-        let counts = |row: &&IssuedRecord| {
-            row.answer.as_ref().is_some_and(|answer| answer.asked_at <= latest)
-        };
-        self.rows.iter().filter(counts).count() >= ANSWERS_PER_DEVICE
+        self.rows.len() >= ANSWERS_PER_DEVICE
     }
 }
 
@@ -145,9 +154,8 @@ fn request_nonce(request: &TokenRequest) -> Vec<u8> {
 async fn attempt(
     service: &Service,
     request: &TokenRequest,
-    key: &[u8],
+    (owner, record): (TenantRecord, DeviceRecord),
 ) -> Result<Attempt<TokenAnswer>, Refused> {
-    let (owner, record) = entitled(service, request, key).await?;
     let answers = Answers::read(service, request).await?;
     if let Some((known, expires)) = answers.known(request)? {
         return Ok(Attempt::Committed(again(service, known, expires)?));
@@ -204,8 +212,20 @@ async fn entitled(
     request: &TokenRequest,
     key: &[u8],
 ) -> Result<(TenantRecord, DeviceRecord), Refused> {
-    let owner = tenants::serving(service, &request.tenant).await?;
+    let owner = tenants::known(service, &request.tenant).await?;
     let record = devices::known(service, &request.tenant, &request.device).await?;
+    may_have_one(owner, record, key)
+}
+
+/// The tenant and the device that has this key, when they may have a token.
+fn may_have_one(
+    owner: TenantRecord,
+    record: DeviceRecord,
+    key: &[u8],
+) -> Result<(TenantRecord, DeviceRecord), Refused> {
+    if owner.suspended {
+        return Err(RefusalCode::TenantSuspended.into());
+    }
     match record {
         record if record.key != key => Err(RefusalCode::ProofInvalid.into()),
         record if record.revoked => Err(RefusalCode::DeviceRevoked.into()),

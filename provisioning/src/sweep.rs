@@ -7,12 +7,14 @@ use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use crate::audit::actor::ChainPending;
 use crate::heal;
 use crate::limits::{CLAIM_KEPT_SECONDS, DELETED_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS};
+use crate::records::IssuedRecord;
 use crate::refused::Refused;
 use crate::rotation::retire_expired;
 use crate::service::Service;
 use crate::tables::number;
 use crate::trust::ledger::Head;
 use crate::trust::restored::lifting;
+use crate::write::Attempt;
 
 /// How far tables were read that are not in the order of their ends.
 #[derive(Default)]
@@ -118,29 +120,32 @@ async fn all_issued(service: &Service) -> Result<(), Refused> {
 
 async fn issued(service: &Service) -> Result<bool, Refused> {
     let now = service.time.removal().get();
-    let ended = service.tables.issued.up_to("expires", now, SWEEP_ROWS).await?;
+    let expired = service.tables.issued.up_to("expires", now, SWEEP_ROWS).await?;
+    // The same request gets the same answer while it is fresh, also where its token has ended before.
+    let is_over = |row: &IssuedRecord| row.answer.as_ref().is_none_or(|answer| answer.until < now);
+    let ended: Vec<_> = expired.into_iter().filter(|(_, row)| is_over(row)).collect();
     let is_more = ended.len() == SWEEP_ROWS;
-    delete_all(service, "issued", &service.tables.issued, keys(ended)).await?;
+    delete_all(service, "issued", &service.tables.issued, ended).await?;
     Ok(is_more)
 }
 
 async fn revoked(service: &Service) -> Result<(), Refused> {
     let now = service.time.removal().get();
     let ended = service.tables.revoked_tokens.up_to("expires", now, SWEEP_ROWS).await?;
-    delete_all(service, "revoked_tokens", &service.tables.revoked_tokens, keys(ended)).await
+    delete_all(service, "revoked_tokens", &service.tables.revoked_tokens, ended).await
 }
 
 async fn moved(service: &Service) -> Result<(), Refused> {
     let before = service.time.removal().minus(TOKEN_LIFE_SECONDS + 1).get();
     let ended = service.tables.moved_devices.up_to("moved_at", before, SWEEP_ROWS).await?;
-    delete_all(service, "moved_devices", &service.tables.moved_devices, keys(ended)).await
+    delete_all(service, "moved_devices", &service.tables.moved_devices, ended).await
 }
 
 /// The epoch of a deleted device is kept for longer than any verifier remembers it.
 async fn deleted(service: &Service) -> Result<(), Refused> {
     let before = service.time.removal().minus(DELETED_KEPT_SECONDS).get();
     let ended = service.tables.deleted_devices.up_to("deleted_at", before, SWEEP_ROWS).await?;
-    delete_all(service, "deleted_devices", &service.tables.deleted_devices, keys(ended)).await
+    delete_all(service, "deleted_devices", &service.tables.deleted_devices, ended).await
 }
 
 /// Events of the line before a jump tell what this service said unknowing, and where readers stand: they go as events of
@@ -158,7 +163,7 @@ async fn events(service: &Service) -> Result<(), Refused> {
     }
     let rows = table.scan(&[], None, SWEEP_ROWS).await?;
     let ended = rows.into_iter().filter(|(key, _)| number(key, 0).is_ok_and(is_over));
-    delete_all(service, "trust_events", table, keys(ended.collect())).await
+    delete_all(service, "trust_events", table, ended.collect()).await
 }
 
 async fn claims(service: &Service, from: &mut Option<Key>) -> Result<(), Refused> {
@@ -171,24 +176,23 @@ async fn claims(service: &Service, from: &mut Option<Key>) -> Result<(), Refused
     let ended = rows.into_iter().filter(|(_, claim)| {
         claim.used.is_none() && claim.expires.saturating_add(CLAIM_KEPT_SECONDS) < now
     });
-    delete_all(service, "claims", table, keys(ended.collect())).await
+    delete_all(service, "claims", table, ended.collect()).await
 }
 
-fn keys<R>(rows: Vec<(Key, R)>) -> Vec<Key> {
-    rows.into_iter().map(|(key, _)| key).collect()
-}
-
-/// Removes rows and counts them under `label`.
+/// Removes rows, as they were read, and counts them under `label`. When one has changed meanwhile, the next sweep looks
+/// again.
 async fn delete_all<R: Record>(
     service: &Service,
     label: &str,
     table: &Table<R>,
-    keys: Vec<Key>,
+    rows: Vec<(Key, R)>,
 ) -> Result<(), Refused> {
-    let (mut batch, removed) = (Batch::new(), keys.len());
-    keys.into_iter().for_each(|key| batch.delete(table, key));
-    if removed > 0 {
-        service.database.commit(batch).await?;
+    let (mut batch, removed) = (Batch::new(), rows.len());
+    for (key, record) in rows {
+        batch.expect(table, key.clone(), &record);
+        batch.delete(table, key);
+    }
+    if removed > 0 && service.write_unnoted(batch).await? == Attempt::Committed(()) {
         service.metrics.swept.add(&[label], u64::try_from(removed).unwrap_or_default());
     }
     Ok(())

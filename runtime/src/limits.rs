@@ -96,7 +96,7 @@ pub const SQL_WALK_ROWS: usize = 1000;
 /// Bytes of a database of SQLite up to which all of it is checked at each start, in less than a second.
 pub const SQL_CHECKED_AT_START: u64 = 64 * 1024 * 1024;
 /// Rows up to which an answer of a database is read on the thread that asks.
-pub const SQL_ROWS_AT_ONCE: usize = 64;
+pub const SQL_ROWS_AT_ONCE: usize = 128;
 
 /// Bytes of an HTTP answer that we are willing to hold when the caller sets no limit of its own.
 pub const HTTP_RESPONSE_BYTES: usize = 8 * 1024 * 1024;

@@ -22,7 +22,7 @@ mod tests;
 pub(crate) use crate::records::audit::{Chained, Entry};
 pub(crate) use crate::records::heads::AuditHead as Head;
 
-const HEAD: &str = "audit_head";
+pub(crate) const HEAD: &str = "audit_head";
 
 /// The account, or the part of the service, that a change is recorded under.
 #[derive(Debug, Clone)]
@@ -113,7 +113,7 @@ pub(crate) async fn chain_pending(tables: &Tables) -> Result<Option<Batch>, Stor
         let seq = head.seq + 1;
         let chained = Chained { hash: hash(seq, &head.hash, &entry), previous: head.hash, entry };
         head = Head { seq, hash: chained.hash };
-        batch.put(&tables.audit, one(seq), &chained);
+        batch.add(&tables.audit, one(seq), &chained);
         batch.delete(&tables.audit_waiting, key);
     }
     tables.marks.put(&mut batch, HEAD, &head);

@@ -4,6 +4,7 @@
 //! database takes its place. A process that ends in between begins again, or ends with the names.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tessera_runtime::clock::SharedClock;
@@ -99,13 +100,27 @@ pub(crate) fn is_former(store: &Path) -> Result<bool, StoreError> {
     Ok(false)
 }
 
+/// The folder gets another name: its owner alone does that, and a mount point has none to give.
+fn can_be_renamed(store: &Path) -> Result<(), StoreError> {
+    let (own, found) = (fs::metadata("/proc/self")?, fs::symlink_metadata(store)?);
+    let above = fs::metadata(store.parent().unwrap_or(Path::new(".")))?;
+    let why = if found.uid() != own.uid() {
+        "belongs to another user: start the server as that user once, which moves the store of the former version"
+    } else if found.is_symlink() || found.dev() != above.dev() {
+        "is a mount point or a link: put the store itself in its place, for the move of the former version"
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::Io(format!("{} {why}", store.display())))
+}
+
 fn move_rows(
     names: &Names,
     options: &StoreOptions,
     clock: &SharedClock,
     random: &dyn Random,
 ) -> Result<(), StoreError> {
-    // Other processes find the folder locked until it has its other name.
+    can_be_renamed(&names.store)?;
     let former = Store::open_with(&names.store, options)?;
     if names.new.exists() {
         fs::remove_dir_all(&names.new)?;
@@ -117,10 +132,13 @@ fn move_rows(
     );
     let new = StoreOptions::default();
     let (database, _) = Database::open(&names.new, SCHEMA, &new, clock.clone(), random)?;
-    let moved = rows::all(&former, &database, &Tables::of(&database));
+    let now = clock.unix().get();
+    let moved = rows::all(&former, &database, &Tables::of(&database), now);
     let closed = database.close_blocking();
     let moved = moved?;
     closed?;
+    // Its files are as a stop leaves them before they get another name: it writes by the name of its folder.
+    former.close()?;
     fs::File::create(names.new.join(WHOLE))?.sync_all()?;
     fs::File::open(&names.new)?.sync_all()?;
     let free = names.free();

@@ -31,10 +31,15 @@ struct Mover<'a> {
 }
 
 /// Moves all rows; gives how many there were.
-pub(super) fn all(from: &Store, to: &Database, tables: &Tables) -> Result<usize, StoreError> {
+pub(super) fn all(
+    from: &Store,
+    to: &Database,
+    tables: &Tables,
+    now: u64,
+) -> Result<usize, StoreError> {
     let mut mover = Mover { from, to, batch: Batch::new(), waiting: 0, moved: 0 };
     registry(&mut mover, tables)?;
-    tokens(&mut mover, tables)?;
+    tokens(&mut mover, tables, now)?;
     trust(&mut mover, tables)?;
     audit(&mut mover, tables)?;
     accounts(&mut mover, tables)?;
@@ -120,11 +125,11 @@ fn registry(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
     })
 }
 
-fn tokens(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
-    // Those of the last minutes.
+fn tokens(mover: &mut Mover<'_>, tables: &Tables, now: u64) -> Result<(), StoreError> {
+    // Those of the last minutes: the others stay in the former store only.
     let mut answers: HashMap<[u8; 33], AnsweredRequest> = HashMap::new();
     for row in mover.from.table("refreshes")?.records::<shapes::Refreshes>(&[]) {
-        for answer in row?.1.answers {
+        for answer in row?.1.answers.into_iter().filter(|answer| answer.until >= now) {
             let shapes::Answer { nonce, iat, bearer, until, token, scope, kid, .. } = answer;
             let hash = *TokenHash::of(&token).as_bytes();
             let answer = AnsweredRequest {

@@ -17,7 +17,7 @@ use crate::limits::SERIAL_BLOCK;
 use crate::refused::Refused;
 use crate::tables::Tables;
 
-const SERIALS: &str = "serials";
+pub(crate) const SERIALS: &str = "serials";
 
 /// No serial that was given out is above it.
 pub(crate) async fn highest_serial(tables: &Tables) -> Result<u64, StoreError> {

@@ -155,6 +155,10 @@ impl Record for DeviceRecord {
     const KEY: &'static [&'static str] = &["tenant", "device"];
     const COLUMNS: &'static [&'static str] =
         &["role", "device_group", "public_key", "epoch", "revoked", "enrolled", "claim"];
+    const INDEXES: &'static [(&'static str, &'static [&'static str])] = &[
+        ("devices_by_group", &["tenant", "device_group", "device"]),
+        ("devices_by_role", &["tenant", "role", "device"]),
+    ];
 
     fn values(&self) -> Vec<Value> {
         vec![
@@ -200,6 +204,8 @@ impl Record for IssuedRecord {
         "scope",
         "kid",
     ];
+    const INDEXES: &'static [(&'static str, &'static [&'static str])] =
+        &[("issued_tokens_by_hash", &["token_hash", "tenant"])];
 
     fn values(&self) -> Vec<Value> {
         let mut values = vec![
@@ -256,6 +262,8 @@ impl Record for KeyRecord {
     const KEY: &'static [&'static str] = &["tenant", "key_id"];
     const COLUMNS: &'static [&'static str] =
         &["public_key", "state", "created", "not_before", "not_after", "since"];
+    const INDEXES: &'static [(&'static str, &'static [&'static str])] =
+        &[("issuer_keys_by_state", &["tenant", "state"])];
 
     fn values(&self) -> Vec<Value> {
         vec![

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use tessera_runtime::sql::Batch;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::{Change, Event, GroupEpoch};
+use tessera_token::trust::{Change, DeviceEpoch, Event, GroupEpoch};
 
 use crate::audit::{Actor, Entry};
-use crate::records::{DeviceRecord, GroupRecord, SignedEvent, TenantRecord};
+use crate::records::{DeletedDevice, DeviceRecord, GroupRecord, SignedEvent, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
 use crate::service::Service;
@@ -63,8 +63,10 @@ async fn revoked(service: &Service, due: &Lifting) -> Result<BTreeSet<Subject>, 
     while let Some(page) = moved.next().await? {
         for (key, _) in page {
             let (tenant, device) = (text(&key, 0)?.to_owned(), text(&key, 1)?.to_owned());
+            let is_deleted = service.tables.deleted_devices.contains(key.clone()).await?;
             let record = service.tables.devices.get(key).await?;
-            if record.is_some_and(|record| record.revoked) && due.after(&tenant).is_some() {
+            let is_revoked = is_deleted || record.is_some_and(|record| record.revoked);
+            if is_revoked && due.after(&tenant).is_some() {
                 subjects.insert(Subject::Device(tenant, device));
             }
         }
@@ -189,9 +191,10 @@ async fn lift_device(
     floor: u64,
 ) -> Result<Attempt<Lift>, Refused> {
     let old = service.tables.devices.get(pair(tenant, device)).await?;
-    let Some(old) = old.filter(|old| old.epoch < floor) else {
+    let Some(old) = old else { return lift_deleted(service, tenant, device, floor).await };
+    if old.epoch >= floor {
         return Ok(Attempt::Committed(Lift::Needless));
-    };
+    }
     let new = DeviceRecord { epoch: floor, ..old.clone() };
     let entry = entry(service, tenant, device);
     let (tenant, name) = (id(tenant)?, DeviceId::parse(device));
@@ -199,6 +202,30 @@ async fn lift_device(
     let moved = Moved { tenant: &tenant, device: &device, old: &old, new: &new };
     let tried = moved.publish(service, entry, |_| Ok(())).await?;
     Ok(tried.map(|_| Lift::Moved))
+}
+
+/// Of a deleted device nothing is left but its epoch, which verifiers must hear above the floor too.
+async fn lift_deleted(
+    service: &Service,
+    tenant: &str,
+    device: &str,
+    floor: u64,
+) -> Result<Attempt<Lift>, Refused> {
+    let (table, key) = (&service.tables.deleted_devices, pair(tenant, device));
+    let old = table.get(key.clone()).await?.filter(|old| old.epoch < floor);
+    let Some(old) = old else { return Ok(Attempt::Committed(Lift::Needless)) };
+    let new = DeletedDevice { epoch: floor, ..old.clone() };
+    let mut batch = Batch::new();
+    batch.expect(table, key.clone(), &old);
+    batch.put(table, key, &new);
+    let change = Change::Device(DeviceEpoch {
+        tenant: id(tenant)?,
+        device: DeviceId::parse(device).map_err(|_| RefusalCode::Internal)?,
+        epoch: floor,
+        at: service.time.stamp(),
+    });
+    let tried = service.publish(vec![change], batch, entry(service, tenant, device)).await?;
+    Ok(tried.map(|()| Lift::Moved))
 }
 
 fn id(tenant: &str) -> Result<TenantId, Refused> {

@@ -10,7 +10,7 @@ use tessera_runtime::sql::{Database, Record, Table};
 use tessera_runtime::store::{StoreError, StoreOptions};
 use tessera_token::trust::{Event, EventHash};
 
-use crate::limits::FAULTS_TOLD;
+use crate::limits::{FAULTS_TOLD, LINE_STEP};
 use crate::records::keys::State;
 use crate::records::operators::Tenants;
 use crate::records::SignedEvent;
@@ -129,7 +129,11 @@ async fn feed(tables: &Tables, checked: &mut Checked) -> Result<(), StoreError> 
             // The first that is kept follows one that was swept, and a line begins behind its restoration.
             let follows = match last {
                 Some((before, hash)) if seq == before + 1 => event.previous == hash,
-                Some(_) => seq == head.start + 1,
+                Some(_) if seq == head.start + 1 => {
+                    event.previous == EventHash::from_bytes(head.start_hash)
+                }
+                // An earlier line, of which only the place of the beginning is known.
+                Some(_) => (seq - 1).is_multiple_of(LINE_STEP),
                 None => true,
             };
             if event.seq != seq || !follows {

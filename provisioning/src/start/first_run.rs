@@ -28,7 +28,7 @@ use crate::start_error::StartError;
 use crate::tables::{one, pair, Tables};
 use crate::trust::ledger::{self, Head};
 
-const FOUNDED: &str = "founded";
+pub(super) const FOUNDED: &str = "founded";
 const DEFAULT_TENANT: &str = "default";
 
 /// The parts that the first start needs.
@@ -56,7 +56,7 @@ pub(super) async fn is_initialised(
 }
 
 /// The thumbprint of the root key, by which a database knows it.
-fn name_of(root: &SecretKey) -> String {
+pub(super) fn name_of(root: &SecretKey) -> String {
     hex::encode(root.public().thumbprint().as_bytes())
 }
 

@@ -25,6 +25,7 @@ pub use stopped::{copy as copy_stopped, mark_restored};
 mod check;
 mod first_run;
 mod listen;
+mod mend;
 mod opening;
 mod operator;
 mod run;

@@ -92,7 +92,8 @@ pub(super) fn open(
     random: &dyn Random,
 ) -> Result<Database, StartError> {
     let must_exist = place.had_one();
-    let options = StoreOptions { must_exist, ..StoreOptions::default() };
+    // A loss that is accepted is looked for in all of it.
+    let options = StoreOptions { must_exist, check_all: accept_loss, ..StoreOptions::default() };
     let open =
         |options: &StoreOptions| former::open(&place.store(), options, Arc::clone(clock), random);
     match open(&options) {

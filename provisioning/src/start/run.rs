@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use super::first_run::{initialise, is_initialised, FirstRun};
 use super::listen::{listen, Listening};
+use super::mend;
 use super::opening::{self, Place};
 use super::waiting;
 use super::ProvisioningHandle;
@@ -231,11 +232,12 @@ pub(super) async fn build(
     let keys = keys.map_err(StartError::Derivation)?.unwrap_or_default();
     let tables = Tables::of(&database);
     let lossy = place.loss()?.is_some();
+    let key_folder = KeyFolder::open(&config.data_dir.join("provisioning").join("keys"))?;
     if lossy {
+        mend::marks(&database, &tables, &key_folder, &*random).await?;
         // Nothing that the lost part may have given out is given out again.
         restored::mark(&database, held.unix())?;
     }
-    let key_folder = KeyFolder::open(&config.data_dir.join("provisioning").join("keys"))?;
     let founded = is_initialised(&tables, None).await?;
     if !founded {
         if place.had_one() && !lossy {

@@ -9,7 +9,7 @@ pub(crate) use crate::records::heads::TrustHead as Head;
 use crate::records::{MovedDevice, RevokedRow, SignedEvent};
 use crate::tables::{one, pair, Tables};
 
-const HEAD: &str = "trust_head";
+pub(crate) const HEAD: &str = "trust_head";
 
 impl Head {
     pub(crate) async fn read(tables: &Tables) -> Result<Self, StoreError> {

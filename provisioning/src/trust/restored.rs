@@ -15,7 +15,9 @@ use tessera_token::trust::{EventHash, TenantSet};
 
 use super::ledger::Head;
 use crate::issue;
-use crate::limits::{GROUPS_JUMP, LIFTED_TENANTS, RESTORATIONS, SERIALS_A_SECOND, UNKNOWN_JUMP};
+use crate::limits::{
+    GROUPS_JUMP, LIFTED_TENANTS, LINE_STEP, RESTORATIONS, SERIALS_A_SECOND, UNKNOWN_JUMP,
+};
 pub(crate) use crate::records::heads::{NoticedBy, Restoration};
 use crate::records::marks::Marks;
 use crate::records::SignedEvent;
@@ -73,8 +75,8 @@ impl Jump {
         head: &Head,
         now: UnixSeconds,
     ) -> Result<(Head, Restoration), StoreError> {
-        let to = self.above.max(head.seq).checked_next_multiple_of(1 << 20).unwrap_or(u64::MAX);
-        let to = if to == head.seq { to.saturating_add(1 << 20) } else { to };
+        let to = self.above.max(head.seq).checked_next_multiple_of(LINE_STEP).unwrap_or(u64::MAX);
+        let to = if to == head.seq { to.saturating_add(LINE_STEP) } else { to };
         let hash = beginning(head, to, now);
         let new = Head { seq: to, hash, start: to, start_hash: hash };
         let floor = epoch_floor(tables).await?.saturating_add(1).max(now.get());

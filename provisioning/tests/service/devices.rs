@@ -87,8 +87,12 @@ async fn a_device_gets_another_role_and_group_and_its_tokens_end() {
     let next = claims(&world.refresh(&device).await.unwrap().access_token);
     assert_eq!((next.epochs.device, next.epochs.group_number), (reader.device_epoch("a"), 1));
     let entries = next.scope.entries();
-    assert!(entries.iter().any(|entry| entry.permission == Permission::Publish
-        && entry.filter.as_str() == "d/+/cmd"));
+    assert!(
+        entries
+            .iter()
+            .any(|entry| entry.permission == Permission::Publish
+                && entry.filter.as_str() == "d/+/cmd")
+    );
     // The same once more moves nothing.
     change(&world, "a", json!({ "group": "hall" })).await.unwrap();
     assert!(reader.read(&world).await.is_empty());

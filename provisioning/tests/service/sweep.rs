@@ -4,6 +4,7 @@ use serde_json::{json, Value};
 use tessera_token::chain::KeyState;
 use tessera_token::encoding::base64url;
 use tessera_token::hash::TokenHash;
+use tessera_token::limits::PROOF_WINDOW_SECONDS;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
@@ -111,4 +112,26 @@ async fn a_key_that_finds_no_room_for_its_successor_holds_up_no_sweep() {
     swept(&world, "revoked_tokens", 1).await;
     // The step for keys of the sweep that saw the new time first may be still to come.
     counted(&world, "tessera_provisioning_limits_hit_total{limit=\"keys\"}").await;
+}
+
+/// The token of an answer may end long before its request is stale.
+#[tokio::test]
+async fn the_same_request_gets_the_same_token_also_when_that_has_ended_and_was_swept() {
+    let world = quick().await;
+    let role = json!({ "class": "device", "publish": ["d/{device}/t"], "token_seconds": 2 });
+    let path = "/v1/tenants/default/roles/brief";
+    world.operator.put_json(path, &role).await.unwrap();
+    let claim = world.claim(json!({ "role": "brief" })).await;
+    let device = crate::world::Device::new("a");
+    world.enrol(&device, &claim).await.unwrap();
+    let (time, nonce) = (world.now(), [7; 16]);
+    let first = world.refresh_with(&device, time, &nonce).await.unwrap();
+    world.advance(30);
+    // That of the enrolment has no answer to keep.
+    swept(&world, "issued", 1).await;
+    let again = world.refresh_with(&device, time, &nonce).await.unwrap();
+    assert_eq!(again.access_token, first.access_token);
+    assert_eq!(again.expires_in, 0);
+    world.advance(PROOF_WINDOW_SECONDS + 31);
+    swept(&world, "issued", 2).await;
 }

@@ -198,7 +198,7 @@ async fn paths_tell_their_methods() {
         ("GET", "/v1/token", "POST"),
         ("PUT", "/v1/tenants", "GET, POST, HEAD"),
         ("TRACE", "/healthz", "GET, HEAD"),
-        ("PATCH", "/v1/tenants/default/devices/x", "GET, HEAD"),
+        ("PUT", "/v1/tenants/default/devices/x", "GET, PATCH, DELETE, HEAD"),
         ("OPTIONS", "/v1/trust/restored", "GET, DELETE, HEAD"),
     ] {
         let (head, body) = raw(&world, method, path, "").await;

@@ -166,6 +166,10 @@ impl Database {
         }
     }
 
+    pub(super) fn is_sqlite(&self) -> bool {
+        matches!(self.0, Engine::Sqlite(_))
+    }
+
     /// As [`Database::close`], for code that may wait.
     ///
     /// # Errors

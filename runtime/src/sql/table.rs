@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::batch::Statement;
@@ -21,6 +22,10 @@ pub trait Record: Sized + Send + 'static {
     const KEY: &'static [&'static str];
     /// The other columns.
     const COLUMNS: &'static [&'static str];
+
+    /// Indexes, each with its columns in their order, by which [`Table::find`] finds rows. A planner without statistics may
+    /// prefer the order of the keys, and read far more.
+    const INDEXES: &'static [(&'static str, &'static [&'static str])] = &[];
 
     /// The values of [`Record::COLUMNS`].
     fn values(&self) -> Vec<Value>;
@@ -172,26 +177,28 @@ impl<R: Record> Table<R> {
         self.read(self.statement(&sql.into(), values), limit).await
     }
 
-    /// At most `limit` rows of which these columns have these values and `column` is at least `least`, the lowest first. An
-    /// index should begin with them, in this order.
+    /// At most `limit` rows of which these columns have these values and `column` is in the range, the lowest first. An index
+    /// should begin with them, in this order.
     ///
     /// # Errors
     /// As [`Table::get`].
-    pub async fn find_from(
+    pub async fn find_within(
         &self,
         columns: &[(&'static str, Value)],
-        (column, least): (&'static str, u64),
+        (column, range): (&'static str, RangeInclusive<u64>),
         limit: usize,
     ) -> Result<Vec<(Key, R)>, StoreError> {
         let limit = limit.min(limits::STORE_SCAN_ROWS);
         let (names, mut values): (Vec<&str>, Vec<Value>) = columns.iter().cloned().unzip();
         let (all, table, wanted) = (Self::all().join(", "), R::TABLE, equal(&names, 1));
         let at = values.len() + 1;
+        let (to, last) = (at + 1, at + 2);
         let sql = format!(
-            "SELECT {all} FROM {table} WHERE {wanted} AND {column} >= ${at} ORDER BY {column} LIMIT ${}",
-            at + 1
+            "SELECT {all} FROM {table} WHERE {wanted} AND {column} BETWEEN ${at} AND ${to}
+             ORDER BY {column} LIMIT ${last}"
         );
-        values.extend([least.into(), count_of(limit)]);
+        let (from, to) = range.into_inner();
+        values.extend([from.into(), to.into(), count_of(limit)]);
         self.read(self.statement(&sql.into(), values), limit).await
     }
 
@@ -218,6 +225,18 @@ impl<R: Record> Table<R> {
 
     fn all() -> Vec<&'static str> {
         [R::KEY, R::COLUMNS, &[SUM]].concat()
+    }
+
+    /// The row with the highest key.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub async fn last(&self) -> Result<Option<(Key, R)>, StoreError> {
+        let (all, table) = (Self::all().join(", "), R::TABLE);
+        let order: Vec<String> = R::KEY.iter().map(|column| format!("{column} DESC")).collect();
+        let sql = format!("SELECT {all} FROM {table} ORDER BY {} LIMIT 1", order.join(", "));
+        let rows = self.read(self.statement(&sql.into(), Vec::new()), 1).await?;
+        Ok(rows.into_iter().next())
     }
 
     /// All rows whose keys begin with `prefix`, in pages of [`limits::SQL_WALK_ROWS`]: a commit may come between two of them.
@@ -267,8 +286,18 @@ impl<R: Record> Table<R> {
         // A value, and no part of the text: connections keep each text prepared.
         values.push(count_of(limit));
         let last = values.len();
-        let sql = format!("SELECT {all} FROM {table}{filter} ORDER BY {order} LIMIT ${last}");
+        let by = self.index_of(&names);
+        let sql = format!("SELECT {all} FROM {table}{by}{filter} ORDER BY {order} LIMIT ${last}");
         self.statement(&sql.into(), values)
+    }
+
+    /// The index that begins with these columns, where the database is told which one to use.
+    fn index_of(&self, columns: &[&str]) -> String {
+        let begins = |index: &&(&str, &[&str])| !columns.is_empty() && index.1.starts_with(columns);
+        match R::INDEXES.iter().find(begins) {
+            Some((name, _)) if self.database.is_sqlite() => format!(" INDEXED BY {name}"),
+            _ => String::new(),
+        }
     }
 
     /// A row with its sum.

@@ -8,6 +8,8 @@ use super::loss::Loss;
 pub struct StoreOptions {
     /// Go on with what is left of a store that holds less than it should. [`Opened::accepted`] names the loss.
     pub accept_loss: bool,
+    /// Look through all of it at the open, however large it is: a SQL database.
+    pub check_all: bool,
     /// A file beside the store says that there was one: an empty folder is a loss, and not a new store.
     pub must_exist: bool,
     /// Sees what the store asks of the disk: for tests and simulations.

@@ -135,3 +135,82 @@ fn a_check_tells_broken_chains_and_rows_that_name_nothing() {
         );
     });
 }
+
+/// A part of the database was lost with its marks: the service goes on with the rows that are left.
+#[test]
+fn a_service_whose_marks_were_lost_goes_on_behind_its_rows() {
+    actix_rt::System::new().block_on(async {
+        use crate::audit::Actor;
+        use crate::registry::tenants;
+        let rig = Rig::new(NOW);
+        let service = rig.start(|_| {}).await.unwrap();
+        let by = Actor("test".to_owned());
+        tenants::create(&service, &by, &TenantId::parse("other").unwrap(), false).await.unwrap();
+        chained(&service).await;
+        let root = service.root.public();
+        rig.database.close().await.unwrap();
+        drop(service);
+        let store = rig.dir.path().join("provisioning/store");
+        let (database, tables) = crate::tables::in_folder(&store);
+        let before = tables.audit.last().await.unwrap().unwrap();
+        let mut batch = tessera_runtime::sql::Batch::new();
+        for mark in ["founded", "audit_head", "trust_head", "serials", "lived"] {
+            tables.marks.delete(&mut batch, mark);
+        }
+        database.commit(batch).await.unwrap();
+        database.close().await.unwrap();
+        std::fs::write(rig.dir.path().join("provisioning/loss"), "marks").unwrap();
+        let path = rig.dir.path().join("provisioning/loss");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(path, mode).unwrap();
+
+        let (service, first) = built(rig.dir.path(), rig.clock.clone()).await;
+        assert_eq!((service.root.public(), first), (root, None), "it is the same service");
+        chained(&service).await;
+        let after = service.tables.audit.last().await.unwrap().unwrap();
+        let number =
+            |row: &(tessera_runtime::sql::Key, _)| crate::tables::number(&row.0, 0).unwrap();
+        assert!(number(&after) > number(&before));
+        assert!(service.tables.tenants.contains(crate::tables::one("other")).await.unwrap());
+        tenants::create(&service, &by, &TenantId::parse("more").unwrap(), false).await.unwrap();
+        chained(&service).await;
+        service.database.close().await.unwrap();
+        let checked = check_stopped(&store, &|_| {}).await.unwrap();
+        assert_eq!(checked.faults, Vec::<String>::new());
+    });
+}
+
+/// Verifiers hear of the end of a deleted device above what a lost part may have told.
+#[test]
+fn a_start_lifts_a_deleted_device_too() {
+    actix_rt::System::new().block_on(async {
+        use crate::records::DeletedDevice;
+        use crate::tables::pair;
+        use crate::trust::restored;
+        const FLOOR: u64 = 1000;
+        let rig = Rig::new(NOW);
+        let service = rig.start(|_| {}).await.unwrap();
+        let (tenant, device) = (default_tenant(), DeviceId::parse("a").unwrap());
+        let (tables, key) = (&service.tables, pair(&tenant, "a"));
+        let mut batch = tessera_runtime::sql::Batch::new();
+        let gone = DeletedDevice { epoch: 6, at: NOW.get(), free: NOW.get() };
+        batch.put(&tables.deleted_devices, key.clone(), &gone);
+        let by = crate::audit::Actor("test".to_owned());
+        let entry = service.entry(&by, "device.delete", "default", "a");
+        let moved = tessera_token::trust::DeviceEpoch { tenant, device, epoch: 6, at: NOW };
+        let changes = vec![tessera_token::trust::Change::Device(moved)];
+        service.publish(changes, batch, entry).await.unwrap();
+        let mut batch = tessera_runtime::sql::Batch::new();
+        tables.marks.put(&mut batch, "epoch_floor", &FLOOR);
+        restored::lift_after(tables, &mut batch, u64::MAX, None).await.unwrap();
+        service.database.commit(batch).await.unwrap();
+        chained(&service).await;
+
+        let service = rig.start(|_| {}).await.unwrap();
+        let moved = service.tables.moved_devices.get(key.clone()).await.unwrap().unwrap();
+        let gone = service.tables.deleted_devices.get(key).await.unwrap().unwrap();
+        assert_eq!((moved.epoch, gone.epoch), (FLOOR, FLOOR));
+        chained(&service).await;
+        rig.database.close().await.unwrap();
+    });
+}

@@ -101,12 +101,23 @@ impl Link {
         Ok(())
     }
 
-    /// Makes the changes of a batch.
+    /// Makes the changes of a batch, in a transaction that others share.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when one breaks a rule of its table: those before it were made.
-    pub(super) fn make(&self, batch: &Batch) -> Result<(), StoreError> {
-        batch.writes.iter().try_for_each(|write| self.run(write).map(drop))
+    /// [`StoreError::Conflict`] when one breaks a rule of its table: then none of them is made, and those of the others
+    /// stay.
+    pub(super) fn make_or_nothing(&self, batch: &Batch) -> Result<(), StoreError> {
+        let step = |sql: &'static str| {
+            let mut prepared = self.0.prepare_cached(sql).map_err(error)?;
+            prepared.execute([]).map(drop).map_err(error)
+        };
+        step("SAVEPOINT batch")?;
+        let made = batch.writes.iter().try_for_each(|write| self.run(write).map(drop));
+        if made.is_err() {
+            step("ROLLBACK TO batch")?;
+        }
+        step("RELEASE batch")?;
+        made
     }
 
     /// Runs a statement; gives how many rows it changed.

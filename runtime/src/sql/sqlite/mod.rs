@@ -16,6 +16,7 @@ mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -35,7 +36,7 @@ pub(super) struct Sqlite {
     /// Connections that read and have nothing to do now. `None` once it is closed.
     readers: Mutex<Option<Vec<Link>>>,
     /// As many long answers may be read at once.
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     writer: Writer,
     /// Free when all connections are closed.
     lock: Mutex<Option<Lock>>,
@@ -44,16 +45,22 @@ pub(super) struct Sqlite {
 impl Sqlite {
     /// At most `most` rows. A long answer is read on a thread that may wait.
     pub(super) async fn query(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         query: Statement,
         most: usize,
     ) -> Result<Vec<Row>, StoreError> {
         if most <= SQL_ROWS_AT_ONCE {
             return self.query_blocking(&query, most);
         }
-        let _turn = self.turns.acquire().await.map_err(|_| StoreError::Closed)?;
-        let own = std::sync::Arc::clone(self);
-        let read = tokio::task::spawn_blocking(move || own.query_blocking(&query, most));
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.map_err(|_| StoreError::Closed)?;
+        let own = Arc::clone(self);
+        // The turn stays with the read: the caller may go before it is over.
+        let read = tokio::task::spawn_blocking(move || {
+            let rows = own.query_blocking(&query, most);
+            drop(turn);
+            rows
+        });
         read.await.map_err(|error| StoreError::Io(error.to_string()))?
     }
 

@@ -20,7 +20,7 @@ use crate::sql::schema::{Dialect, Schema};
 use crate::store::{self, Loss, Opened, StoreError, StoreOptions};
 
 pub(super) const DATA: &str = "data.sqlite";
-const LOG: &str = "data.sqlite-wal";
+pub(super) const LOG: &str = "data.sqlite-wal";
 const HEAD: &str = "head";
 
 /// Opens or makes the database in `folder`, for this process alone.
@@ -87,7 +87,7 @@ pub(in crate::sql) fn open(
     let sqlite = Sqlite {
         file,
         readers: Mutex::new(Some(Vec::new())),
-        turns: Semaphore::new(SQL_READERS),
+        turns: Arc::new(Semaphore::new(SQL_READERS)),
         writer,
         lock: Mutex::new(Some(lock)),
     };
@@ -98,7 +98,8 @@ pub(in crate::sql) fn open(
 /// reads that meet them, and by a check on request.
 fn faults(link: &Link, file: &Path, options: &StoreOptions) -> Result<Vec<String>, StoreError> {
     // With an accepted loss there is time for a large one too.
-    match options.accept_loss || std::fs::metadata(file)?.len() <= SQL_CHECKED_AT_START {
+    let check = options.accept_loss || options.check_all;
+    match check || std::fs::metadata(file)?.len() <= SQL_CHECKED_AT_START {
         true => link.faults(),
         false => Ok(Vec::new()),
     }
@@ -180,6 +181,9 @@ fn salvaged(
     let Some(Identity { id, commit }) = identity(&link)? else {
         return Err(StoreError::Io("the salvaged database is empty".to_owned()));
     };
+    if let Some(fault) = link.faults()?.first() {
+        return Err(StoreError::Io(format!("the salvaged database is damaged too: {fault}")));
+    }
     let head = new_head(folder, id, commit)?;
     Ok((link, head))
 }
@@ -195,8 +199,7 @@ fn found(folder: &Path, schema: Schema, random: &dyn Random) -> Result<(Link, He
         }
     }
     // The head of a founding that was cut off has seen no commit.
-    let mut id = [0; 16];
-    random.fill(&mut id).map_err(|error| StoreError::Io(error.to_string()))?;
+    let id = draw(random)?;
     let head = new_head(folder, id, 0)?;
     let link = make_as(&folder.join(DATA), id, schema)?;
     sync(folder)?;
@@ -204,14 +207,14 @@ fn found(folder: &Path, schema: Schema, random: &dyn Random) -> Result<(Link, He
 }
 
 /// A new database in this file, with a name that it draws.
-pub(super) fn make(
-    file: &Path,
-    schema: Schema,
-    random: &dyn Random,
-) -> Result<(Link, [u8; 16]), StoreError> {
+pub(super) fn make(file: &Path, schema: Schema, random: &dyn Random) -> Result<Link, StoreError> {
+    make_as(file, draw(random)?, schema)
+}
+
+fn draw(random: &dyn Random) -> Result<[u8; 16], StoreError> {
     let mut id = [0; 16];
     random.fill(&mut id).map_err(|error| StoreError::Io(error.to_string()))?;
-    Ok((make_as(file, id, schema)?, id))
+    Ok(id)
 }
 
 fn make_as(file: &Path, id: [u8; 16], schema: Schema) -> Result<Link, StoreError> {

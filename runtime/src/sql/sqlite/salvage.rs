@@ -5,18 +5,16 @@
 //! told.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::engine::Link;
-use super::open::{make, DATA};
+use super::open::{make, DATA, LOG};
 use crate::random::Random;
 use crate::sql::batch::Statement;
 use crate::sql::schema::Schema;
 use crate::sql::value::Value;
 use crate::store::StoreError;
 
-/// The damaged one stays in the folder under this name.
-const DAMAGED: &str = "damaged.sqlite";
 const NEW: &str = "salvaged.sqlite";
 
 /// Puts a new database with the rows of `old`, a connection to the one that lies in `folder`, in its place.
@@ -26,12 +24,11 @@ pub(super) fn run(
     schema: Schema,
     random: &dyn Random,
 ) -> Result<(), StoreError> {
-    // The log goes into the file when its last connection is closed.
-    old.close()?;
     let (data, new) = (folder.join(DATA), folder.join(NEW));
-    remove(&new)?;
-    let (mut link, _) = make(&new, schema, random)?;
-    let old = Link::to_file(&data)?;
+    for part in ["", "-wal", "-shm"] {
+        remove(&folder.join(format!("{NEW}{part}")))?;
+    }
+    let mut link = make(&new, schema, random)?;
     let mut lost = Vec::new();
     link.transaction(|link| {
         for table in link.tables()? {
@@ -47,24 +44,40 @@ pub(super) fn run(
         }
         Ok(())
     })?;
+    // All of it is in the one file that gets the name, or there is an error here.
+    link.move_all()?;
     link.close()?;
     old.close()?;
-    set_aside(folder)?;
+    let damaged = set_aside(folder)?;
     std::fs::rename(&new, &data)?;
     super::open::sync(folder)?;
     tracing::error!(
         tables = lost.join(" "),
-        file = %folder.join(DAMAGED).display(),
+        file = %damaged.display(),
         "the database was damaged: its readable rows are in a new one, the old one stays beside it"
     );
     Ok(())
 }
 
-/// Gives the file of the database a second name, under which it stays; a former one of that name goes.
-pub(super) fn set_aside(folder: &Path) -> Result<(), StoreError> {
-    let damaged = folder.join(DAMAGED);
-    remove(&damaged)?;
-    Ok(std::fs::hard_link(folder.join(DATA), damaged)?)
+/// Gives the file of the database a second name, under which it stays, and its log the name that goes with it. No earlier
+/// one is replaced.
+pub(super) fn set_aside(folder: &Path) -> Result<PathBuf, StoreError> {
+    let named = |number: u32| folder.join(format!("damaged-{number}.sqlite"));
+    let damaged = (1..=u32::MAX).map(named).find(|path| !path.exists());
+    let damaged = damaged.unwrap_or_else(|| named(0));
+    let data = folder.join(DATA);
+    if std::fs::hard_link(&data, &damaged).is_err() {
+        // Not every file system has second names.
+        std::fs::copy(&data, &damaged)?;
+    }
+    let mut log = damaged.clone().into_os_string();
+    log.push("-wal");
+    match std::fs::rename(folder.join(LOG), log) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    super::open::sync(folder)?;
+    Ok(damaged)
 }
 
 fn remove(path: &Path) -> Result<(), StoreError> {

@@ -221,20 +221,13 @@ impl Work {
         link.number(&format!("PRAGMA max_page_count = {most}")).map(drop)
     }
 
-    /// One transaction for all of them. When one breaks a rule of the database in the middle of its changes, each gets a
-    /// transaction of its own.
+    /// One transaction for all of them.
     fn write(&mut self, group: &mut Vec<(Batch, Answer)>) {
-        let outcome = self.together(group);
-        match outcome {
+        match self.together(group) {
             Ok(outcomes) => {
                 for ((_, answer), outcome) in group.drain(..).zip(outcomes) {
                     // The caller may be gone: what it asked for is done.
                     let _ = answer.send(outcome);
-                }
-            }
-            Err(StoreError::Conflict { .. }) if group.len() > 1 => {
-                for one in std::mem::take(group) {
-                    self.write(&mut vec![one]);
                 }
             }
             Err(error) => {
@@ -280,11 +273,8 @@ impl Work {
         let mut outcomes = Vec::with_capacity(group.len());
         let written = link.transaction(|link| {
             for (batch, _) in group {
-                match link.expected(batch) {
-                    Ok(()) => {
-                        link.make(batch)?;
-                        outcomes.push(Ok(()));
-                    }
+                match link.expected(batch).and_then(|()| link.make_or_nothing(batch)) {
+                    Ok(()) => outcomes.push(Ok(())),
                     Err(error @ StoreError::Conflict { .. }) => outcomes.push(Err(error)),
                     Err(error) => return Err(error),
                 }

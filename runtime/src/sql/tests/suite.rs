@@ -34,6 +34,8 @@ pub(super) async fn rows_come_back_by_key_and_in_order(database: &Database) {
     let of_t = [("tenant", "t".into())];
     assert_eq!(sizes(things.find(&of_t, Some(&key("t", "b")), 10).await.unwrap()), [3, 4]);
     assert_eq!(sizes(things.up_to("size", 3, 10).await.unwrap()), [0, 1, 3]);
+    assert_eq!(sizes(things.find_within(&of_t, ("size", 1..=3), 10).await.unwrap()), [1, 3]);
+    assert_eq!(sizes(things.find_within(&of_t, ("size", 0..=22), 2).await.unwrap()), [0, 1]);
     assert_eq!(sizes(things.up_to("size", u64::MAX, 2).await.unwrap()), [0, 1]);
     let mut batch = Batch::new();
     batch.delete(&things, key("t", "b"));

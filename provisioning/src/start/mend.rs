@@ -1,0 +1,49 @@
+//! Marks of a database of which a part was lost and accepted: the rows that are left say how far it had come.
+
+use tessera_runtime::random::Random;
+use tessera_runtime::sql::{Batch, Database};
+use tessera_token::trust::EventHash;
+
+use super::first_run::{name_of, FOUNDED};
+use crate::keys::files::KeyFolder;
+use crate::records::heads::{AuditHead, TrustHead};
+use crate::records::SignedEvent;
+use crate::start_error::StartError;
+use crate::tables::{number, Tables};
+use crate::{audit, issue, trust};
+
+/// Puts the marks that are gone. Without them the service would begin anew over rows that are still there, or take numbers
+/// that they have.
+pub(super) async fn marks(
+    database: &Database,
+    tables: &Tables,
+    keys: &KeyFolder,
+    random: &dyn Random,
+) -> Result<(), StartError> {
+    let (mut batch, marks) = (Batch::new(), &tables.marks);
+    if marks.get::<String>(FOUNDED).await?.is_none() && tables.tenants.last().await?.is_some() {
+        marks.put(&mut batch, FOUNDED, &name_of(&keys.root(random, false)?));
+    }
+    if marks.get::<AuditHead>(audit::HEAD).await?.is_none() {
+        if let Some((key, last)) = tables.audit.last().await? {
+            let head = AuditHead { seq: number(&key, 0)?, hash: last.hash };
+            marks.put(&mut batch, audit::HEAD, &head);
+        }
+    }
+    if marks.get::<TrustHead>(trust::ledger::HEAD).await?.is_none() {
+        if let Some((key, SignedEvent(signed))) = tables.trust_events.last().await? {
+            let hash = *EventHash::of(&signed).as_bytes();
+            let head = TrustHead { seq: number(&key, 0)?, hash, ..TrustHead::default() };
+            marks.put(&mut batch, trust::ledger::HEAD, &head);
+        }
+    }
+    if marks.get::<u64>(issue::SERIALS).await?.is_none() {
+        if let Some((key, _)) = tables.issued.last().await? {
+            marks.put(&mut batch, issue::SERIALS, &number(&key, 0)?.saturating_add(1));
+        }
+    }
+    if !batch.is_empty() {
+        database.commit(batch).await?;
+    }
+    Ok(())
+}
