@@ -14,8 +14,11 @@ use crate::records::{
 };
 
 /// A step that was released is never changed: a later one goes on from it.
-pub(crate) const SCHEMA: Schema =
-    Schema { name: "provisioning", steps: &[include_str!("schema/1.sql")] };
+pub(crate) const SCHEMA: Schema = Schema {
+    name: "provisioning",
+    steps: &[include_str!("schema/1.sql")],
+    kept: &["tenants", "roles", "device_groups", "issuer_keys", "operators"],
+};
 
 /// Every table, with the shape of its key.
 #[derive(Clone)]

@@ -91,6 +91,10 @@ pub const SQL_SCHEMA: Duration = Duration::from_secs(600);
 pub const SQL_DEADLOCKS: usize = 5;
 /// Bytes that a full disk must have before a database tries by itself to write there again.
 pub const SQL_TRY_BYTES: u64 = 1024 * 1024;
+/// Answers of small tables that are kept in memory, and the rows of one: some hundred bytes each.
+pub const SQL_KEPT: usize = 4096;
+/// See [`SQL_KEPT`].
+pub const SQL_KEPT_ROWS: usize = 16;
 /// Rows of one page of a walk through a table.
 pub const SQL_WALK_ROWS: usize = 1000;
 /// Bytes of a database of SQLite up to which all of it is checked at each start, in less than a second.

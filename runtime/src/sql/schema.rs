@@ -7,6 +7,9 @@ pub struct Schema {
     pub name: &'static str,
     /// Each step makes the next version out of the one before. A step that was released is never changed.
     pub steps: &'static [&'static str],
+    /// Small tables that are read for almost every request and seldom written: a process that has the database alone keeps
+    /// their answers in memory until one of them is written.
+    pub kept: &'static [&'static str],
 }
 
 /// The differences between the two databases.

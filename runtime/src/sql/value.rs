@@ -6,7 +6,7 @@ use crate::store::{checksum, StoreError};
 pub(super) const SUM: &str = "row_sum";
 
 /// The value of a column.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Value {
     /// NULL.
     Null,
@@ -129,6 +129,11 @@ impl Row {
     /// A row of this table.
     pub(super) fn new(table: &'static str, values: Vec<Value>) -> Self {
         Self { table, values: values.into_iter() }
+    }
+
+    /// Its values, from the first one that was not read.
+    pub(super) fn rest(&self) -> &[Value] {
+        self.values.as_slice()
     }
 
     /// The row without its sum, which is its last column, when that is the one of its values. `known` is the sum of the

@@ -113,11 +113,16 @@ impl Link {
         };
         step("SAVEPOINT batch")?;
         let made = batch.writes.iter().try_for_each(|write| self.run(write).map(drop));
-        if made.is_err() {
-            step("ROLLBACK TO batch")?;
+        match made {
+            Ok(()) => step("RELEASE batch"),
+            Err(conflict @ StoreError::Conflict { .. }) => {
+                step("ROLLBACK TO batch")?;
+                step("RELEASE batch")?;
+                Err(conflict)
+            }
+            // The transaction of all ends with it.
+            Err(failed) => Err(failed),
         }
-        step("RELEASE batch")?;
-        made
     }
 
     /// Runs a statement; gives how many rows it changed.

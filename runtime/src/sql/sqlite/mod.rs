@@ -8,6 +8,7 @@
 
 mod engine;
 mod head;
+mod kept;
 mod log;
 mod open;
 mod salvage;
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use self::engine::Link;
+use self::kept::Kept;
 use self::writer::Writer;
 use super::batch::{Batch, Statement};
 use super::value::Row;
@@ -38,6 +40,7 @@ pub(super) struct Sqlite {
     /// As many long answers may be read at once.
     turns: Arc<Semaphore>,
     writer: Writer,
+    kept: Arc<Kept>,
     /// Free when all connections are closed.
     lock: Mutex<Option<Lock>>,
 }
@@ -49,6 +52,20 @@ impl Sqlite {
         query: Statement,
         most: usize,
     ) -> Result<Vec<Row>, StoreError> {
+        let Some(count) = self.kept.count_for(&query) else { return self.read(query, most).await };
+        if let Some(rows) = self.kept.answer(&query, count).filter(|_| self.is_open()) {
+            return Ok(rows);
+        }
+        let rows = self.read(query.clone(), most).await?;
+        self.kept.keep(&query, count, &rows);
+        Ok(rows)
+    }
+
+    fn is_open(&self) -> bool {
+        self.readers.lock().is_some()
+    }
+
+    async fn read(self: &Arc<Self>, query: Statement, most: usize) -> Result<Vec<Row>, StoreError> {
         if most <= SQL_ROWS_AT_ONCE {
             return self.query_blocking(&query, most);
         }

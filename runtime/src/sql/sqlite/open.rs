@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::engine::Link;
 use super::head::Head;
+use super::kept::Kept;
 use super::log::Mover;
 use super::writer::Writer;
 use super::{salvage, Sqlite};
@@ -83,12 +84,14 @@ pub(in crate::sql) fn open(
     link.move_all()?;
     let mover = Mover::start(&file)?;
     let log = folder.join(LOG);
-    let writer = Writer::start(link, head, mover, (log, clock))?;
+    let kept = Kept::of(schema.kept);
+    let writer = Writer::start(link, head, mover, (log, clock, Arc::clone(&kept)))?;
     let sqlite = Sqlite {
         file,
         readers: Mutex::new(Some(Vec::new())),
         turns: Arc::new(Semaphore::new(SQL_READERS)),
         writer,
+        kept,
         lock: Mutex::new(Some(lock)),
     };
     Ok((Arc::new(sqlite), opened))

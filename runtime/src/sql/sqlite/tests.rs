@@ -6,6 +6,7 @@ use tessera_token::time::UnixSeconds;
 
 use super::engine::Link;
 use super::head::Head;
+use super::kept::Kept;
 use super::log::Mover;
 use super::writer::Writer;
 use crate::clock::ManualClock;
@@ -29,7 +30,7 @@ fn small(folder: &Path, pages: u32) -> (Writer, Arc<ManualClock>) {
     let clock = ManualClock::at(UnixSeconds::new(1_800_000_000));
     let mover = Mover::start(&file).unwrap();
     let log = folder.join("data.sqlite-wal");
-    (Writer::start(link, head, mover, (log, clock.clone())).unwrap(), clock)
+    (Writer::start(link, head, mover, (log, clock.clone(), Kept::of(&[]))).unwrap(), clock)
 }
 
 fn batch(sql: &str, values: Vec<Value>) -> Batch {

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::engine::Link;
 use super::head::Head;
+use super::kept::Kept;
 use super::log::Mover;
 use crate::clock::SharedClock;
 use crate::limits::{SQL_TRY_BYTES, STORE_GROUP, STORE_GROUP_BYTES, STORE_QUEUE, STORE_TRY_AGAIN};
@@ -51,7 +52,7 @@ impl Writer {
         link: Link,
         head: Head,
         mover: Mover,
-        (log, clock): (PathBuf, SharedClock),
+        (log, clock, kept): (PathBuf, SharedClock, Arc<Kept>),
     ) -> Result<Self, StoreError> {
         let (requests, inbox) = mpsc::sync_channel(STORE_QUEUE);
         let health = Arc::new(AtomicU8::new(Health::Writes as u8));
@@ -61,6 +62,7 @@ impl Writer {
             mover: Some(mover),
             head,
             log,
+            kept,
             commit,
             health: Arc::clone(&health),
             clock,
@@ -127,6 +129,7 @@ struct Work {
     head: Head,
     /// The file of the log. It is gone when all of it is in the database.
     log: PathBuf,
+    kept: Arc<Kept>,
     /// The last commit that was made.
     commit: u64,
     health: Arc<AtomicU8>,
@@ -281,6 +284,8 @@ impl Work {
             }
             link.set(&format!("UPDATE tessera_store SET commits = {commit}"))
         });
+        // Also after an error: then it may be in the database or not.
+        group.iter().for_each(|(batch, _)| self.kept.written(batch));
         written?;
         self.written(commit)?;
         if let (Some(mover), Some(link)) = (&self.mover, &self.link) {

@@ -14,12 +14,17 @@ const SCHEMA: Schema = Schema {
               note TEXT, body BYTEA NOT NULL, row_sum BIGINT NOT NULL,
               PRIMARY KEY (tenant, name)) ROWS;
               CREATE UNIQUE INDEX things_by_body ON things (body);"],
+    kept: &[],
 };
+
+/// The same, whose answers are kept.
+const KEPT: Schema = Schema { kept: &["things"], ..SCHEMA };
 
 /// The same with a column more.
 const NEXT: Schema = Schema {
     name: "test",
     steps: &[SCHEMA.steps[0], "ALTER TABLE things ADD COLUMN colour TEXT;"],
+    kept: &[],
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]

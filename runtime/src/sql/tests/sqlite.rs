@@ -4,15 +4,23 @@ use std::path::Path;
 use tessera_token::time::UnixSeconds;
 
 use super::suite::{self, put};
-use super::{key, Thing, NEXT, SCHEMA};
+use super::{key, Thing, KEPT, NEXT, SCHEMA};
 use crate::clock::ManualClock;
 use crate::random::SeededRandom;
-use crate::sql::Database;
+use crate::sql::{Database, Schema};
 use crate::store::{Opened, StoreError, StoreOptions};
 
 fn open_with(folder: &Path, options: &StoreOptions) -> Result<(Database, Opened), StoreError> {
+    open_as(folder, SCHEMA, options)
+}
+
+fn open_as(
+    folder: &Path,
+    schema: Schema,
+    options: &StoreOptions,
+) -> Result<(Database, Opened), StoreError> {
     let clock = ManualClock::at(UnixSeconds::new(1_800_000_000));
-    Database::open(folder, SCHEMA, options, clock, &SeededRandom::predictable(7))
+    Database::open(folder, schema, options, clock, &SeededRandom::predictable(7))
 }
 
 pub(super) fn open(folder: &Path) -> Database {
@@ -21,8 +29,19 @@ pub(super) fn open(folder: &Path) -> Database {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_suite_on_sqlite() {
+    the_suite(SCHEMA).await;
+}
+
+/// Answers that are kept are those of the database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_suite_on_sqlite_with_kept_answers() {
+    the_suite(KEPT).await;
+}
+
+async fn the_suite(schema: Schema) {
     let folder = tempfile::tempdir().unwrap();
-    let fresh = |name: &str| open(&folder.path().join(name));
+    let options = StoreOptions::default();
+    let fresh = |name: &str| open_as(&folder.path().join(name), schema, &options).unwrap().0;
     suite::rows_come_back_by_key_and_in_order(&fresh("a")).await;
     suite::a_batch_whose_expectations_do_not_hold_changes_nothing(&fresh("b")).await;
     suite::batches_that_wait_together_are_answered_apart(&fresh("c")).await;
