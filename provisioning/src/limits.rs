@@ -53,6 +53,8 @@ pub const ROLE_SCOPE_BYTES: usize = 2048;
 
 /// Faults of a database that a check tells.
 pub const FAULTS_TOLD: usize = 50;
+/// Tokens of one hash that are asked for: there is one at most, and so many are not read on the thread that asks.
+pub const TOKENS_LOOK: usize = tessera_runtime::limits::SQL_ROWS_AT_ONCE + 1;
 /// Rows of the store of a former version in one write of the database that it becomes.
 pub const FORMER_ROWS: usize = 1000;
 /// Answers of a device that are read for one request: those that count, and as many that are a little older.

@@ -8,6 +8,7 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, RevokedToken};
 
 use crate::audit::Actor;
+use crate::limits::TOKENS_LOOK;
 use crate::records::IssuedRecord;
 use crate::refused::Refused;
 use crate::registry::devices::{self, Ended};
@@ -34,7 +35,10 @@ pub(crate) async fn token(
     tenants::known(service, tenant).await?;
     until_committed(async || {
         let wanted = [("token_hash", hash.as_bytes().into()), ("tenant", tenant.as_str().into())];
-        let found = service.tables.issued.find(&wanted, None, 1).await?.into_iter().next();
+        // No index has the hashes: it would write a page of its own for each token. All tokens that live are looked
+        // through, on a thread that may wait.
+        let look = service.tables.issued.find(&wanted, None, TOKENS_LOOK);
+        let found = look.await?.into_iter().next();
         let (key, record) = found.ok_or(RefusalCode::NotFound)?;
         let serial = number(&key, 0)?;
         let row = vec![record.expires.into(), hash.as_bytes().into()];

@@ -204,8 +204,6 @@ impl Record for IssuedRecord {
         "scope",
         "kid",
     ];
-    const INDEXES: &'static [(&'static str, &'static [&'static str])] =
-        &[("issued_tokens_by_hash", &["token_hash", "tenant"])];
 
     fn values(&self) -> Vec<Value> {
         let mut values = vec![

@@ -103,7 +103,6 @@ CREATE TABLE issued_tokens (
     row_sum BIGINT NOT NULL
 ) ROWS;
 CREATE INDEX issued_tokens_by_expiry ON issued_tokens (expires);
-CREATE INDEX issued_tokens_by_hash ON issued_tokens (token_hash, tenant);
 CREATE UNIQUE INDEX issued_tokens_by_request ON issued_tokens (tenant, device, asked_at, nonce);
 
 CREATE TABLE issuer_keys (

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
 
@@ -56,6 +57,9 @@ impl Link {
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
         let connection = Connection::open_with_flags(path, flags).map_err(error)?;
         connection.set_prepared_statement_cache_capacity(SQL_PREPARED);
+        // A plan does not depend on values: else each query of a range would be prepared anew.
+        let stable = DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG;
+        connection.set_db_config(stable, true).map_err(error)?;
         // Another connection of this process may move the log at this moment.
         connection.busy_timeout(Duration::from_secs(10)).map_err(error)?;
         let link = Self(connection);
@@ -78,13 +82,27 @@ impl Link {
         &mut self,
         work: impl FnOnce(&Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.set("BEGIN IMMEDIATE")?;
-        let done = work(self).and_then(|done| self.set("COMMIT").map(|()| done));
+        self.step("BEGIN IMMEDIATE")?;
+        let done = work(self).and_then(|done| self.step("COMMIT").map(|()| done));
         if done.is_err() && !self.0.is_autocommit() {
             // When this fails, the connection is closed next, which ends the transaction too.
-            let _ = self.set("ROLLBACK");
+            let _ = self.step("ROLLBACK");
         }
         done
+    }
+
+    /// A statement without values and rows, which is prepared once.
+    fn step(&self, sql: &'static str) -> Result<(), StoreError> {
+        let mut prepared = self.0.prepare_cached(sql).map_err(error)?;
+        prepared.execute([]).map(drop).map_err(error)
+    }
+
+    /// Counts the commit that is made.
+    pub(super) fn count(&self, commit: u64) -> Result<(), StoreError> {
+        let mut prepared =
+            self.0.prepare_cached("UPDATE tessera_store SET commits = ?1").map_err(error)?;
+        let commit = i64::try_from(commit).unwrap_or(i64::MAX);
+        prepared.execute([commit]).map(drop).map_err(error)
     }
 
     /// Whether all is as a batch expects it.
@@ -107,17 +125,13 @@ impl Link {
     /// [`StoreError::Conflict`] when one breaks a rule of its table: then none of them is made, and those of the others
     /// stay.
     pub(super) fn make_or_nothing(&self, batch: &Batch) -> Result<(), StoreError> {
-        let step = |sql: &'static str| {
-            let mut prepared = self.0.prepare_cached(sql).map_err(error)?;
-            prepared.execute([]).map(drop).map_err(error)
-        };
-        step("SAVEPOINT batch")?;
+        self.step("SAVEPOINT batch")?;
         let made = batch.writes.iter().try_for_each(|write| self.run(write).map(drop));
         match made {
-            Ok(()) => step("RELEASE batch"),
+            Ok(()) => self.step("RELEASE batch"),
             Err(conflict @ StoreError::Conflict { .. }) => {
-                step("ROLLBACK TO batch")?;
-                step("RELEASE batch")?;
+                self.step("ROLLBACK TO batch")?;
+                self.step("RELEASE batch")?;
                 Err(conflict)
             }
             // The transaction of all ends with it.

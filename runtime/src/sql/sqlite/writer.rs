@@ -282,7 +282,7 @@ impl Work {
                     Err(error) => return Err(error),
                 }
             }
-            link.set(&format!("UPDATE tessera_store SET commits = {commit}"))
+            link.count(commit)
         });
         // Also after an error: then it may be in the database or not.
         group.iter().for_each(|(batch, _)| self.kept.written(batch));
