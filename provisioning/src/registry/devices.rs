@@ -210,15 +210,15 @@ pub(crate) async fn change(
 pub(crate) struct Wanted {
     /// The beginning of the id.
     pub(crate) prefix: Option<String>,
-    pub(crate) group: Option<String>,
-    pub(crate) role: Option<String>,
+    pub(crate) group: Option<GroupId>,
+    pub(crate) role: Option<RoleId>,
     pub(crate) revoked: Option<bool>,
 }
 
 impl Wanted {
     fn is_met_by(&self, record: &DeviceRecord) -> bool {
-        self.group.as_ref().is_none_or(|group| *group == record.group)
-            && self.role.as_ref().is_none_or(|role| *role == record.role)
+        self.group.as_ref().is_none_or(|group| group.as_str() == record.group)
+            && self.role.as_ref().is_none_or(|role| role.as_str() == record.role)
             && self.revoked.is_none_or(|revoked| revoked == record.revoked)
     }
 

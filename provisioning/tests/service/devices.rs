@@ -68,8 +68,9 @@ async fn devices_are_found_by_prefix_group_role_and_state() {
     assert_eq!(ids("&prefix=zz").await, Vec::<String>::new());
     assert_eq!(ids("").await.len(), 14);
     assert_eq!(found(&world, "").await.1, 5, "pages of three");
-    for wrong in ["&state=gone", "&colour=red", "&limit=0"] {
-        let outcome = world.operator.get(&format!("{DEVICES}?prefix=p{wrong}")).await;
+    for wrong in ["&state=gone", "&colour=red", "&limit=0", "&group=", "&role=a%20b", "&prefix=%2F"]
+    {
+        let outcome = world.operator.get(&format!("{DEVICES}?cursor=a{wrong}")).await;
         assert_eq!(problem(outcome), (400, "request_malformed".to_owned()), "{wrong}");
     }
 }

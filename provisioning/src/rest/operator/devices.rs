@@ -3,7 +3,9 @@ use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tessera_token::encoding::base64url;
+use tessera_token::ids::{GroupId, RoleId};
 use tessera_token::key::PublicKey;
+use tessera_token::limits::ID_CHARS;
 
 use crate::records::DeviceRecord;
 use crate::refused::Refused;
@@ -75,7 +77,7 @@ enum Shown {
     Revoked,
 }
 
-/// What is to be changed.
+/// New properties of a device.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Changes {
@@ -128,6 +130,15 @@ pub(crate) async fn delete(
     Ok(HttpResponse::Ok().json(json!({ "device": named, "free": free })))
 }
 
+/// The beginning of an id, which may be an id itself.
+fn beginning(text: String) -> Result<String, Refused> {
+    let may_be = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
+    match text.len() <= ID_CHARS && text.chars().all(may_be) {
+        true => Ok(text),
+        false => Err(Refused::malformed(format!("{text:?} is not the beginning of an id"))),
+    }
+}
+
 pub(crate) async fn list(
     _by: By<Viewer>,
     app: App,
@@ -136,6 +147,9 @@ pub(crate) async fn list(
 ) -> Answer {
     let Asked { cursor, limit, prefix, group, role, state } = query;
     let revoked = state.map(|state| state == Shown::Revoked);
+    let group = group.as_deref().map(id::<GroupId>).transpose()?;
+    let role = role.as_deref().map(id::<RoleId>).transpose()?;
+    let prefix = prefix.map(beginning).transpose()?;
     let wanted = Wanted { prefix, group, role, revoked };
     let tenant = id(&path)?;
     let found = devices::find_all(&app, &tenant, &wanted, cursor.as_deref(), limit.rows()).await?;
