@@ -61,7 +61,8 @@ fn binding(
 ) -> Result<Binding, RefusalCode> {
     match kind {
         TokenKind::Key => {
-            let key = PublicKey::from_bytes(&record.key);
+            // As it enrolled: see `refresh`.
+            let key = PublicKey::from_known_good(&record.key);
             let key = key.map_err(|_| RefusalCode::ConfirmationKey)?;
             Ok(Binding::Key(key, owner.confirmation.into()))
         }
