@@ -1,4 +1,4 @@
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 
 use super::account::{OperatorArgs, TenantArgs};
 use super::list::{Act, ListArgs};
@@ -135,11 +135,12 @@ pub(crate) struct Whose {
 #[derive(Subcommand)]
 pub(crate) enum Changed {
     /// One device.
+    #[command(group(ArgGroup::new("new").required(true).multiple(true).args(["role", "group"])))]
     Device {
         /// Its id.
         device: String,
         /// Its role from now on.
-        #[arg(long, value_name = "ROLE", required_unless_present = "group")]
+        #[arg(long, value_name = "ROLE")]
         role: Option<String>,
         /// Its group from now on.
         #[arg(long, value_name = "GROUP")]

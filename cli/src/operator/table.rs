@@ -39,8 +39,8 @@ pub(super) fn many(rows: &[Value], columns: &[&str]) -> String {
     })
 }
 
-const TIMES: [&str; 8] =
-    ["created", "expires", "enrolled", "at", "since", "not_before", "not_after", "issued"];
+const TIMES: [&str; 9] =
+    ["created", "expires", "enrolled", "free", "at", "since", "not_before", "not_after", "issued"];
 
 fn cell(name: &str, value: &Value) -> String {
     let text = match value {

@@ -13,7 +13,7 @@ use crate::refused::Refused;
 use crate::service::Service;
 use crate::tables::pair;
 use crate::trust::restored::{epoch_floor, next_epoch};
-use crate::write::until_committed;
+use crate::write::{until_committed, Attempt};
 
 /// Deletes a device: all of its tokens end, for ever. Its id is free when the longest life of a token is over, or at once
 /// with `force`. Returns the time from which on it is free.
@@ -26,7 +26,12 @@ pub(crate) async fn delete(
 ) -> Result<u64, Refused> {
     tenants::known(service, tenant).await?;
     let deleted = until_committed(async || {
-        let old = known(service, tenant, device).await?;
+        let old = match known(service, tenant, device).await {
+            Err(refused) if force && refused.code == RefusalCode::DeviceUnknown => {
+                return free(service, by, tenant, device).await;
+            }
+            old => old?,
+        };
         let epoch = next_epoch(&service.tables, old.epoch).await?;
         let new = DeviceRecord { epoch, revoked: true, ..old.clone() };
         let stamp = service.time.stamp();
@@ -51,6 +56,27 @@ pub(crate) async fn delete(
     .await?;
     service.metrics.revoked.inc(&["device"]);
     Ok(deleted)
+}
+
+/// Frees the id of a device that was deleted before.
+async fn free(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    device: &DeviceId,
+) -> Result<Attempt<u64>, Refused> {
+    let (table, key) = (&service.tables.deleted_devices, pair(tenant, device.as_str()));
+    let gone = table.get(key.clone()).await?.ok_or(RefusalCode::DeviceUnknown)?;
+    let now = service.now().get();
+    if gone.free <= now {
+        return Ok(Attempt::Committed(gone.free));
+    }
+    let mut batch = Batch::new();
+    batch.expect(table, key.clone(), &gone);
+    batch.put(table, key, &DeletedDevice { free: now, ..gone });
+    let entry = service.entry(by, "device.free", tenant.as_str(), device.as_str());
+    let tried = service.write(batch, entry).await?;
+    Ok(tried.map(|()| now))
 }
 
 /// The epoch with which a new device of this id begins: no token of a former one is good again. The batch that makes the

@@ -194,10 +194,10 @@ pub(crate) async fn change(
         }
         new.epoch = next_epoch(&service.tables, old.epoch).await?;
         let entry = service.entry(by, "device.change", tenant.as_str(), device.as_str());
-        let entry = entry.detail(format!(
-            "role {} to {}, group {} to {}",
-            old.role, new.role, old.group, new.group
-        ));
+        let parts = [("role", &old.role, &new.role), ("group", &old.group, &new.group)];
+        let changed = parts.iter().filter(|(_, old, new)| old != new);
+        let changed = changed.map(|(what, old, new)| format!("{what} {old} to {new}"));
+        let entry = entry.detail(changed.collect::<Vec<_>>().join(", "));
         let moved = Moved { tenant, device, old: &old, new: &new };
         let tried = moved.publish(service, entry, |_| Ok(())).await?;
         Ok(tried.map(|_| new))

@@ -73,7 +73,11 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     }
 }
 
+/// An object: the library would take an array for the members of a type in their order.
 pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Refused::malformed("send a JSON object"));
+    }
     serde_json::from_slice(bytes).map_err(|error| Refused::malformed(error.to_string()))
 }
 

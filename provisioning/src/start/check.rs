@@ -14,6 +14,7 @@ use crate::limits::{FAULTS_TOLD, LINE_STEP};
 use crate::records::keys::State;
 use crate::records::operators::Tenants;
 use crate::records::SignedEvent;
+use crate::registry::claims;
 use crate::tables::{number, text, Tables, SCHEMA};
 use crate::trust::ledger::Head;
 use crate::{audit, former};
@@ -186,7 +187,7 @@ impl Registry {
             }
         }
         checked.counted(&tables.keys, keys);
-        for (tenant, of) in registry.0.iter().filter(|(_, of)| of.active_keys > 1) {
+        for (tenant, of) in registry.0.iter().filter(|(_, of)| of.active_keys != 1) {
             checked.fault(format!("tenant {tenant} has {} active issuer keys", of.active_keys));
         }
         Ok(registry)
@@ -223,15 +224,16 @@ impl Registry {
             }
         }
         checked.counted(&tables.devices, devices);
-        let (mut claims, mut rows) = (0, tables.claims.walk(&[]));
+        let (mut count, mut rows) = (0, tables.claims.walk(&[]));
         while let Some(page) = rows.next().await? {
             for (key, record) in page {
-                claims += 1;
-                let row = ("claims", text(&key, 0)?, record.role.as_str());
+                count += 1;
+                let id = claims::id_of(&key).unwrap_or_default();
+                let row = ("claims", text(&key, 0)?, id.as_str());
                 self.names(row, (&record.role, &record.group), checked);
             }
         }
-        checked.counted(&tables.claims, claims);
+        checked.counted(&tables.claims, count);
         let (mut accounts, mut rows) = (0, tables.operators.walk(&[]));
         while let Some(page) = rows.next().await? {
             for (_, account) in page {

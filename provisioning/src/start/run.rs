@@ -32,8 +32,10 @@ use crate::config::ProvisioningConfig;
 use crate::issue::actor::IssuerActor;
 use crate::issue::Issuer;
 use crate::keys::files::KeyFolder;
+use crate::keys::{in_state, tenant_of};
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
+use crate::records::keys::State;
 use crate::recovery::lift;
 use crate::room::Room;
 use crate::rotation::replace_lost;
@@ -174,7 +176,7 @@ pub(crate) async fn prepare(
             note_loss(&service, missing).await?;
         }
         // A rotation that was lost took the seed of the key that counts again: `--accept-loss` accepts that too.
-        mend_keys(&service, replace_keys || loss.is_some()).await?;
+        mend_keys(&service, replace_keys, loss.is_some()).await?;
         if loss.is_some() {
             place.loss_noted()?;
         }
@@ -201,12 +203,19 @@ async fn note_loss(service: &Service, missing: &str) -> Result<(), StartError> {
 }
 
 /// Every issuer key in use has its seed before the first token is asked for, and no other seed is there.
-async fn mend_keys(service: &Service, replace: bool) -> Result<(), StartError> {
+async fn mend_keys(service: &Service, replace: bool, lossy: bool) -> Result<(), StartError> {
+    if lossy {
+        give_keys(service).await?;
+    }
     let survey = service.key_folder.survey(&service.tables).await?;
     if survey.lost.is_empty() {
-        return service.key_folder.clear(&survey.named);
+        return match lossy {
+            // Seeds whose rows were lost go with the damaged database, which stays too.
+            true => Ok(()),
+            false => service.key_folder.clear(&survey.named),
+        };
     }
-    if !replace {
+    if !replace && !lossy {
         return Err(StartError::SeedsLost(survey.lost));
     }
     let mut by_tenant: BTreeMap<TenantId, Vec<KeyId>> = BTreeMap::new();
@@ -217,7 +226,25 @@ async fn mend_keys(service: &Service, replace: bool) -> Result<(), StartError> {
     for (tenant, lost) in by_tenant {
         replace_lost(service, &tenant, &lost).await.map_err(|_| StartError::Internal)?;
     }
+    if lossy {
+        return Ok(());
+    }
     service.key_folder.clear(&service.key_folder.survey(&service.tables).await?.named)
+}
+
+/// A tenant whose keys were lost gets new ones: without them no device of it gets a token.
+async fn give_keys(service: &Service) -> Result<(), StartError> {
+    let mut tenants = service.tables.tenants.walk(&[]);
+    while let Some(page) = tenants.next().await? {
+        for (key, _) in page {
+            let tenant = tenant_of(&key)?;
+            if in_state(&service.tables, &tenant, State::Active).await?.is_none() {
+                tracing::error!(%tenant, "its issuer keys were lost: it gets new ones");
+                replace_lost(service, &tenant, &[]).await.map_err(|_| StartError::Internal)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn build(

@@ -126,6 +126,8 @@ async fn a_deleted_device_is_gone_and_its_id_is_free_after_the_longest_life_of_a
     assert_eq!(problem(shown), (404, "device_unknown".to_owned()));
     let again = world.operator.delete(&format!("{DEVICES}/a")).await;
     assert_eq!(problem(again), (404, "device_unknown".to_owned()));
+    let never = world.operator.delete(&format!("{DEVICES}/none?force=true")).await;
+    assert_eq!(problem(never), (404, "device_unknown".to_owned()));
 
     let world = world.restart().await;
     let claim = world.claim(json!({})).await;
@@ -154,4 +156,11 @@ async fn an_id_that_is_freed_by_force_may_be_taken_at_once() {
     delete(&world, "a", "").await;
     let claim = world.claim(json!({})).await;
     assert!(world.enrol(&Device::new("a"), &claim).await.is_err());
+    // Force comes later too.
+    assert_eq!(delete(&world, "a", "?force=true").await["free"], world.now().get());
+    world.enrol(&Device::new("a"), &claim).await.unwrap();
+    let array = Request::new(Method::Patch, "/v1/tenants/default/devices/a");
+    let array = array.body(JSON, br#"["backend", "default"]"#.to_vec());
+    let outcome = world.operator.send(array).await;
+    assert_eq!(problem(outcome), (400, "request_malformed".to_owned()), "members have names");
 }

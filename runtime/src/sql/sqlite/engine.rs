@@ -27,6 +27,7 @@ impl Link {
              PRAGMA journal_size_limit = {SQL_LOG_BYTES}; PRAGMA wal_autocheckpoint = 0;
              PRAGMA cache_size = -{SQL_CACHE_TO_WRITE}; PRAGMA cell_size_check = ON;"
         ))?;
+        link.moves_at_close(false)?;
         Ok(link)
     }
 
@@ -168,6 +169,13 @@ impl Link {
         let (all, moved) =
             self.0.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], pages).map_err(error)?;
         Ok(all.saturating_sub(moved))
+    }
+
+    /// Whether the log is moved into the database, and goes, when this connection is the last one and closes. While it is not
+    /// known whether the database is whole, the log stays as it is.
+    pub(super) fn moves_at_close(&self, moves: bool) -> Result<(), StoreError> {
+        let never = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        self.0.set_db_config(never, !moves).map(drop).map_err(error)
     }
 
     /// Moves all of the log into the database and makes both durable. No other connection may read.

@@ -23,6 +23,8 @@ use crate::store::{self, Loss, Opened, StoreError, StoreOptions};
 pub(super) const DATA: &str = "data.sqlite";
 pub(super) const LOG: &str = "data.sqlite-wal";
 const HEAD: &str = "head";
+/// Nothing of it can be gone on with.
+const ANEW: &str = "--accept-loss would begin a new, empty one, with new keys";
 
 /// Opens or makes the database in `folder`, for this process alone.
 pub(in crate::sql) fn open(
@@ -82,6 +84,7 @@ pub(in crate::sql) fn open(
     };
     // Commits that are shown from here on are durable: of a log whose sync has failed, a later sync says nothing.
     link.move_all()?;
+    link.moves_at_close(true)?;
     let mover = Mover::start(&file)?;
     let log = folder.join(LOG);
     let kept = Kept::of(schema.kept);
@@ -136,16 +139,18 @@ fn missing(
     if !there {
         return Ok(match is_new {
             true => Found::Nothing,
-            false => Found::Less(None, less("the database is gone")),
+            false => Found::Less(None, less(&format!("the database is gone; {ANEW}"))),
         });
     }
     let looked = Link::to_write(file).and_then(|link| identity(&link).map(|found| (link, found)));
     let (link, Identity { id, commit }) = match looked {
         Ok((link, Some(found))) => (link, found),
         Ok((_, None)) if is_new => return Ok(Found::Nothing),
-        Ok((_, None)) => return Ok(Found::Less(None, less("the database is empty"))),
+        Ok((_, None)) => {
+            return Ok(Found::Less(None, less(&format!("the database is empty; {ANEW}"))))
+        }
         Err(StoreError::Damaged { why, .. }) => {
-            let what = format!("the database cannot be read: {why}");
+            let what = format!("the database cannot be read: {why}; {ANEW}");
             return Ok(Found::Less(None, less(&what)));
         }
         Err(error) => return Err(error),
@@ -230,6 +235,7 @@ fn make_as(file: &Path, id: [u8; 16], schema: Schema) -> Result<Link, StoreError
         ))
     })?;
     schema_of(&mut link, schema)?;
+    link.moves_at_close(true)?;
     Ok(link)
 }
 

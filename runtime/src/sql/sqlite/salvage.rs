@@ -32,14 +32,21 @@ pub(super) fn run(
     let mut lost = Vec::new();
     link.transaction(|link| {
         for table in link.tables()? {
-            let take = |columns: &[(String, Value)], is_whole: bool| match is_whole {
-                true => add(link, &table, columns),
-                false => Ok(()),
+            let (mut kept, mut bent) = (0u64, 0u64);
+            let mut take = |columns: &[(String, Value)], is_whole: bool| {
+                match is_whole {
+                    true => kept += add(link, &table, columns)?,
+                    false => bent += 1,
+                }
+                Ok(())
             };
             // A damaged page ends the walk, so it comes from both ends.
-            let walks = ["", "ORDER BY 1 DESC"].map(|order| old.each_row(&table, order, take));
-            if walks.iter().any(Result::is_err) {
-                lost.push(table);
+            let there = old.each_row(&table, "", &mut take);
+            let back = old.each_row(&table, "ORDER BY 1 DESC", &mut take);
+            if there.is_err() || back.is_err() {
+                lost.push(format!("{table}: {kept} rows kept, those of damaged pages lost"));
+            } else if bent > 0 {
+                lost.push(format!("{table}: {kept} rows kept, {} lost", bent / 2));
             }
         }
         Ok(())
@@ -52,7 +59,7 @@ pub(super) fn run(
     std::fs::rename(&new, &data)?;
     super::open::sync(folder)?;
     tracing::error!(
-        tables = lost.join(" "),
+        lost = lost.join("; "),
         file = %damaged.display(),
         "the database was damaged: its readable rows are in a new one, the old one stays beside it"
     );
@@ -87,11 +94,13 @@ fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn add(link: &Link, table: &str, columns: &[(String, Value)]) -> Result<(), StoreError> {
+/// Adds a row that is not there yet; how many were added.
+fn add(link: &Link, table: &str, columns: &[(String, Value)]) -> Result<u64, StoreError> {
     let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
     let places: Vec<String> = (1..=columns.len()).map(|at| format!("${at}")).collect();
     let (names, places) = (names.join(", "), places.join(", "));
     let sql = format!("INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})");
     let values = columns.iter().map(|(_, value)| value.clone()).collect();
-    link.run(&Statement { table: "", sql: sql.into(), values }).map(drop)
+    let added = link.run(&Statement { table: "", sql: sql.into(), values })?;
+    Ok(u64::try_from(added).unwrap_or(u64::MAX))
 }

@@ -108,7 +108,7 @@ async fn a_database_that_holds_less_than_its_head_does_not_open() {
     std::fs::write(&data, b"no database at all, but some bytes in its place").unwrap();
     assert!(lost(folder.path()).starts_with("the database cannot be read"));
     std::fs::remove_file(&data).unwrap();
-    assert_eq!(lost(folder.path()), "the database is gone");
+    assert!(lost(folder.path()).starts_with("the database is gone; --accept-loss"));
     let (database, opened) = open_with(folder.path(), &accept).unwrap();
     assert!(opened.founded && opened.accepted.is_some());
     assert_eq!(database.table::<Thing>().count().await.unwrap(), 0);
@@ -268,4 +268,29 @@ async fn a_file_that_is_older_than_its_log_does_not_open() {
     let lost = open_with(killed.path(), &StoreOptions::default()).err();
     let Some(StoreError::Lost(loss)) = lost else { panic!("{lost:?}") };
     assert_eq!(loss.missing, ["the database file is older than its log"]);
+}
+
+/// A refused open and a second one after it find the same files: the log with the commits that can be saved is there.
+#[tokio::test]
+async fn a_refused_open_leaves_the_log_as_it_was() {
+    let (folder, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::set_permissions(killed.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let database = open(folder.path());
+    for number in 0..20u64 {
+        put(&database, &number.to_string(), number).await;
+    }
+    for name in ["head", "data.sqlite", "data.sqlite-wal"] {
+        std::fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();
+    }
+    database.close().await.unwrap();
+    let log = killed.path().join("data.sqlite-wal");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&log, &bytes).unwrap();
+    for _ in 0..2 {
+        let lost = open_with(killed.path(), &StoreOptions::default()).err();
+        assert!(matches!(lost, Some(StoreError::Lost(_))), "{lost:?}");
+        assert!(std::fs::read(&log).unwrap() == bytes, "the log is as it was");
+    }
 }
