@@ -147,10 +147,6 @@ pub const AUDIT_TEXT: usize = 256;
 /// Entries that one page of the audit log looks at for those of an account's tenants: a few milliseconds.
 pub const AUDIT_LOOK: usize = 2_000;
 
-/// Seconds for which the last epoch of a deleted device is known, so that a new device of its id begins above it: verifiers
-/// forget an epoch after the longest life of a token, by their own clocks.
-pub const DELETED_KEPT_SECONDS: u64 = 90 * 24 * 3600;
-const _: () = assert!(DELETED_KEPT_SECONDS >= 3 * shared::TOKEN_LIFE_SECONDS);
 /// Devices that one page of a list looks at for those that were asked for: some milliseconds.
 pub const DEVICES_LOOK: usize = 2_000;
 /// Rows removed by one sweep step: keeps each write short.

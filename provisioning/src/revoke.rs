@@ -34,11 +34,12 @@ pub(crate) async fn token(
 ) -> Result<Revoked, Refused> {
     tenants::known(service, tenant).await?;
     until_committed(async || {
-        let wanted = [("token_hash", hash.as_bytes().into()), ("tenant", tenant.as_str().into())];
+        // By nothing else, for which there would be an index: all rows in their order are read much faster.
+        let wanted = [("token_hash", hash.as_bytes().into())];
         // No index has the hashes: it would write a page of its own for each token. All tokens that live are looked
         // through, on a thread that may wait.
         let look = service.tables.issued.find(&wanted, None, TOKENS_LOOK);
-        let found = look.await?.into_iter().next();
+        let found = look.await?.into_iter().find(|(_, row)| row.tenant == tenant.as_str());
         let (key, record) = found.ok_or(RefusalCode::NotFound)?;
         let serial = number(&key, 0)?;
         let row = vec![record.expires.into(), hash.as_bytes().into()];

@@ -6,7 +6,7 @@ use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
 use crate::audit::actor::ChainPending;
 use crate::heal;
-use crate::limits::{CLAIM_KEPT_SECONDS, DELETED_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS};
+use crate::limits::{CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS};
 use crate::records::IssuedRecord;
 use crate::refused::Refused;
 use crate::rotation::retire_expired;
@@ -83,7 +83,6 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("issued", all_issued(service).await);
     round.took("revoked", revoked(service).await);
     round.took("moved", moved(service).await);
-    round.took("deleted", deleted(service).await);
     round.took("events", events(service).await);
     round.took("claims", claims(service, &mut cursors.claims).await);
     round.first
@@ -139,13 +138,6 @@ async fn moved(service: &Service) -> Result<(), Refused> {
     let before = service.time.removal().minus(TOKEN_LIFE_SECONDS + 1).get();
     let ended = service.tables.moved_devices.up_to("moved_at", before, SWEEP_ROWS).await?;
     delete_all(service, "moved_devices", &service.tables.moved_devices, ended).await
-}
-
-/// The epoch of a deleted device is kept for longer than any verifier remembers it.
-async fn deleted(service: &Service) -> Result<(), Refused> {
-    let before = service.time.removal().minus(DELETED_KEPT_SECONDS).get();
-    let ended = service.tables.deleted_devices.up_to("deleted_at", before, SWEEP_ROWS).await?;
-    delete_all(service, "deleted_devices", &service.tables.deleted_devices, ended).await
 }
 
 /// Events of the line before a jump tell what this service said unknowing, and where readers stand: they go as events of

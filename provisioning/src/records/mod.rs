@@ -221,7 +221,8 @@ pub(crate) struct MovedDevice {
     pub(crate) at: u64,
 }
 
-/// A device that was deleted.
+/// A device that was deleted. The row stays until another device has the id: a gateway that seldom runs remembers an epoch
+/// for any time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeletedDevice {
     /// All of its tokens are below it.

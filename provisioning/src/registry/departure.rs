@@ -25,7 +25,7 @@ pub(crate) async fn delete(
     force: bool,
 ) -> Result<u64, Refused> {
     tenants::known(service, tenant).await?;
-    let deleted = until_committed(async || {
+    until_committed(async || {
         let old = match known(service, tenant, device).await {
             Err(refused) if force && refused.code == RefusalCode::DeviceUnknown => {
                 return free(service, by, tenant, device).await;
@@ -51,11 +51,12 @@ pub(crate) async fn delete(
             Ok(())
         };
         let tried = moved.publish(service, entry, also).await?;
-        Ok(tried.map(|_| gone.free))
+        Ok(tried.map(|_| {
+            service.metrics.revoked.inc(&["device"]);
+            gone.free
+        }))
     })
-    .await?;
-    service.metrics.revoked.inc(&["device"]);
-    Ok(deleted)
+    .await
 }
 
 /// Frees the id of a device that was deleted before.

@@ -13,7 +13,7 @@ use crate::records::{Confirmation, Page, Staleness, TenantRecord};
 use crate::refused::Refused;
 use crate::room::{Load, Purpose};
 use crate::service::Service;
-use crate::tables::one;
+use crate::tables::{one, pair};
 use crate::trust::restored::{epoch_floor, next_epoch};
 use crate::write::{until_committed, Attempt};
 
@@ -183,34 +183,35 @@ pub(crate) async fn set_staleness(
 async fn publish_keys(service: &Service, by: &Actor, tenant: &TenantId) -> Result<(), Refused> {
     let mut after: Option<String> = None;
     loop {
-        let page = devices::list(service, tenant, after.as_deref(), KEYS_PER_PUBLICATION).await?;
-        let mut changes = Vec::with_capacity(page.items.len());
-        for (name, record) in &page.items {
-            let device = DeviceId::parse(name).map_err(|_| RefusalCode::Internal)?;
-            changes.push(record.key_change(tenant, &device));
-        }
-        if !changes.is_empty() {
-            publish_page(service, by, tenant, &changes).await?;
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(()),
+        after = until_committed(async || publish_page(service, by, tenant, after.as_deref()).await)
+            .await?;
+        if after.is_none() {
+            return Ok(());
         }
     }
 }
 
+/// Publishes the keys of a page of devices, as they are when that is written; gives where the next page begins.
 async fn publish_page(
     service: &Service,
     by: &Actor,
     tenant: &TenantId,
-    changes: &[Change],
-) -> Result<(), Refused> {
-    until_committed(async || {
-        let entry = service.entry(by, "device.publish-keys", tenant.as_str(), tenant.as_str());
-        let entry = entry.detail(format!("{} keys", changes.len()));
-        service.publish(changes.to_vec(), Batch::new(), entry).await
-    })
-    .await
+    after: Option<&str>,
+) -> Result<Attempt<Option<String>>, Refused> {
+    let page = devices::list(service, tenant, after, KEYS_PER_PUBLICATION).await?;
+    let (mut changes, mut batch) = (Vec::with_capacity(page.items.len()), Batch::new());
+    for (name, record) in &page.items {
+        let device = DeviceId::parse(name).map_err(|_| RefusalCode::Internal)?;
+        changes.push(record.key_change(tenant, &device));
+        batch.expect(&service.tables.devices, pair(tenant, name.as_str()), record);
+    }
+    if changes.is_empty() {
+        return Ok(Attempt::Committed(page.next));
+    }
+    let entry = service.entry(by, "device.publish-keys", tenant.as_str(), tenant.as_str());
+    let entry = entry.detail(format!("{} keys", changes.len()));
+    let tried = service.publish(changes, batch, entry).await?;
+    Ok(tried.map(|()| page.next))
 }
 
 async fn change(

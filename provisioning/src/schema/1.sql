@@ -82,7 +82,6 @@ CREATE TABLE deleted_devices (
     row_sum BIGINT NOT NULL,
     PRIMARY KEY (tenant, device)
 ) ROWS;
-CREATE INDEX deleted_devices_by_time ON deleted_devices (deleted_at);
 
 CREATE TABLE issued_tokens (
     serial BIGINT NOT NULL PRIMARY KEY,

@@ -12,7 +12,7 @@ use crate::start_error::StartError;
 use crate::tables::{number, Tables};
 use crate::{audit, issue, trust};
 
-/// Puts the marks that are gone. Without them the service would begin anew over rows that are still there, or take numbers
+/// Puts the marks that are gone, or behind their rows. Without them the service would begin anew over rows that are still there, or take numbers
 /// that they have.
 pub(super) async fn marks(
     database: &Database,
@@ -21,19 +21,23 @@ pub(super) async fn marks(
     random: &dyn Random,
 ) -> Result<(), StartError> {
     let (mut batch, marks) = (Batch::new(), &tables.marks);
-    if marks.get::<String>(FOUNDED).await?.is_none() && tables.tenants.last().await?.is_some() {
+    let has_rows = tables.tenants.last().await?.is_some()
+        || tables.operators.last().await?.is_some()
+        || tables.audit.last().await?.is_some();
+    if marks.get::<String>(FOUNDED).await?.is_none() && has_rows {
         marks.put(&mut batch, FOUNDED, &name_of(&keys.root(random, false)?));
     }
-    if marks.get::<AuditHead>(audit::HEAD).await?.is_none() {
-        if let Some((key, last)) = tables.audit.last().await? {
-            let head = AuditHead { seq: number(&key, 0)?, hash: last.hash };
-            marks.put(&mut batch, audit::HEAD, &head);
+    if let Some((key, last)) = tables.audit.last().await? {
+        let (head, seq) = (marks.get::<AuditHead>(audit::HEAD).await?, number(&key, 0)?);
+        if head.is_none_or(|head| head.seq < seq) {
+            marks.put(&mut batch, audit::HEAD, &AuditHead { seq, hash: last.hash });
         }
     }
-    if marks.get::<TrustHead>(trust::ledger::HEAD).await?.is_none() {
-        if let Some((key, SignedEvent(signed))) = tables.trust_events.last().await? {
-            let hash = *EventHash::of(&signed).as_bytes();
-            let head = TrustHead { seq: number(&key, 0)?, hash, ..TrustHead::default() };
+    if let Some((key, SignedEvent(signed))) = tables.trust_events.last().await? {
+        let head = marks.get::<TrustHead>(trust::ledger::HEAD).await?;
+        let (seq, hash) = (number(&key, 0)?, *EventHash::of(&signed).as_bytes());
+        if head.is_none_or(|head| head.seq < seq) {
+            let head = TrustHead { seq, hash, ..head.unwrap_or_default() };
             marks.put(&mut batch, trust::ledger::HEAD, &head);
         }
     }

@@ -49,6 +49,12 @@ impl Place {
         left && !self.own.join(FOUNDING).exists()
     }
 
+    /// Whether a damaged database lies beside the present one. Seeds of its keys stay with it.
+    pub(super) fn keeps_damaged(&self) -> bool {
+        let entries = fs::read_dir(self.store()).into_iter().flatten().flatten();
+        entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("damaged-"))
+    }
+
     /// Says that a founding has begun, before it leaves any trace.
     pub(super) fn begin(&self) -> Result<(), StartError> {
         Ok(write_secret_file(&self.own.join(FOUNDING), b"")?)

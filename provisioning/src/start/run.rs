@@ -176,7 +176,7 @@ pub(crate) async fn prepare(
             note_loss(&service, missing).await?;
         }
         // A rotation that was lost took the seed of the key that counts again: `--accept-loss` accepts that too.
-        mend_keys(&service, replace_keys, loss.is_some()).await?;
+        mend_keys(&service, &place, replace_keys, loss.is_some()).await?;
         if loss.is_some() {
             place.loss_noted()?;
         }
@@ -203,14 +203,20 @@ async fn note_loss(service: &Service, missing: &str) -> Result<(), StartError> {
 }
 
 /// Every issuer key in use has its seed before the first token is asked for, and no other seed is there.
-async fn mend_keys(service: &Service, replace: bool, lossy: bool) -> Result<(), StartError> {
+async fn mend_keys(
+    service: &Service,
+    place: &Place,
+    replace: bool,
+    lossy: bool,
+) -> Result<(), StartError> {
+    // Seeds whose rows were lost go with the damaged database, which stays too.
+    let stay = lossy || place.keeps_damaged();
     if lossy {
         give_keys(service).await?;
     }
     let survey = service.key_folder.survey(&service.tables).await?;
     if survey.lost.is_empty() {
-        return match lossy {
-            // Seeds whose rows were lost go with the damaged database, which stays too.
+        return match stay {
             true => Ok(()),
             false => service.key_folder.clear(&survey.named),
         };
@@ -226,7 +232,7 @@ async fn mend_keys(service: &Service, replace: bool, lossy: bool) -> Result<(), 
     for (tenant, lost) in by_tenant {
         replace_lost(service, &tenant, &lost).await.map_err(|_| StartError::Internal)?;
     }
-    if lossy {
+    if stay {
         return Ok(());
     }
     service.key_folder.clear(&service.key_folder.survey(&service.tables).await?.named)

@@ -57,8 +57,8 @@ impl Batch {
         self.put(table, key, record);
     }
 
-    /// Adds a row with a key that is new. The database refuses the batch when there is one with this key, and each of its
-    /// group is then tried alone: for rows whose keys are never given twice.
+    /// Adds a row with a key that is new. The database refuses the batch when there is one with this key: for rows whose keys
+    /// are never given twice.
     pub fn add<R: Record>(&mut self, table: &Table<R>, key: Key, record: &R) {
         self.write(table.insert(key, record));
     }

@@ -293,8 +293,10 @@ impl<R: Record> Table<R> {
 
     /// The index that begins with these columns, where the database is told which one to use.
     fn index_of(&self, columns: &[&str]) -> String {
-        let begins = |index: &&(&str, &[&str])| !columns.is_empty() && index.1.starts_with(columns);
-        match R::INDEXES.iter().find(begins) {
+        let begins = |index: &&(&str, &[&str])| index.1.starts_with(columns);
+        // Rows that the key finds come in its order.
+        let by_key = R::KEY.starts_with(columns);
+        match R::INDEXES.iter().find(begins).filter(|_| !by_key) {
             Some((name, _)) if self.database.is_sqlite() => format!(" INDEXED BY {name}"),
             _ => String::new(),
         }

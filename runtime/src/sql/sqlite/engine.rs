@@ -180,7 +180,11 @@ impl Link {
 
     /// Moves all of the log into the database and makes both durable. No other connection may read.
     pub(super) fn move_all(&self) -> Result<(), StoreError> {
-        self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(error)
+        let is_busy = |row: &rusqlite::Row<'_>| row.get::<_, bool>(0);
+        match self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], is_busy).map_err(error)? {
+            true => Err(StoreError::Io("another program has the database open: end it".to_owned())),
+            false => Ok(()),
+        }
     }
 
     /// Pages of the log.

@@ -1,8 +1,7 @@
 //! The rest of a damaged database, in a new one: each row that can be read and is as it was written.
 //!
-//! The new one is made beside the old one and takes its name in one step. A process that ends in between leaves the old
-//! one in its place, and begins again; one that ends behind it leaves a head that is not that of the database, which is
-//! told.
+//! The new one is made beside the old one and takes its name in one step. A process that ends before leaves the old one in
+//! its place; one that ends behind it leaves a head that is not that of the database, which is told.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,6 +53,10 @@ pub(super) fn run(
     // All of it is in the one file that gets the name, or there is an error here.
     link.move_all()?;
     link.close()?;
+    // Where that is possible, the damaged file has all commits before it loses its log.
+    if let Err(error) = old.move_all() {
+        tracing::warn!(%error, "the log of the damaged database stays beside it");
+    }
     old.close()?;
     let damaged = set_aside(folder)?;
     std::fs::rename(&new, &data)?;
@@ -76,6 +79,7 @@ pub(super) fn set_aside(folder: &Path) -> Result<PathBuf, StoreError> {
     if std::fs::hard_link(&data, &damaged).is_err() {
         // Not every file system has second names.
         std::fs::copy(&data, &damaged)?;
+        std::fs::File::open(&damaged)?.sync_all()?;
     }
     let mut log = damaged.clone().into_os_string();
     log.push("-wal");
