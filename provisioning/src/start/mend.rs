@@ -12,8 +12,8 @@ use crate::start_error::StartError;
 use crate::tables::{number, Tables};
 use crate::{audit, issue, trust};
 
-/// Puts the marks that are gone, or behind their rows. Without them the service would begin anew over rows that are still there, or take numbers
-/// that they have.
+/// Puts the marks that are gone, or behind their rows. Without them the service would begin anew over rows that are still
+/// there, or take numbers that they have.
 pub(super) async fn marks(
     database: &Database,
     tables: &Tables,
