@@ -225,8 +225,14 @@ async fn lift_deleted(
         at: service.time.stamp(),
     });
     match service.publish(vec![change], batch, entry(service, tenant, device)).await {
-        // Verifiers hold nothing of it any more: its tokens are over.
+        // Its tokens that the service knows of are over. One that a lost part gave to a new device of this id ends by time.
         Err(refused) if refused.code == RefusalCode::CapacityReached => {
+            tracing::warn!(
+                tenant,
+                device,
+                "verifiers have no room for the end of this deleted device: revoke its group if it was enrolled again \
+                 after the backup"
+            );
             Ok(Attempt::Committed(Lift::Needless))
         }
         tried => Ok(tried?.map(|()| Lift::Moved)),
