@@ -111,6 +111,17 @@ impl Process {
         }
     }
 
+    /// Waits for a line with each of `wanted`, in any order: its output and its errors are two
+    /// pipes, and the order between them is not set.
+    pub fn lines_with(&mut self, wanted: &[&str]) {
+        let mut left = wanted.to_vec();
+        while !left.is_empty() {
+            let line = self
+                .line(&format!("line with one of {left:?}"), |line| left.iter().any(|w| line.contains(w)));
+            left.retain(|wanted| !line.contains(wanted));
+        }
+    }
+
     /// Everything it has printed as far as it was read.
     pub fn output(&self) -> String {
         self.seen.join("\n")

@@ -169,13 +169,11 @@ fn broker_takes_the_socket_of_the_service_manager() {
     ]);
     up.arg("--data").arg(folder.path().join("data"));
     let mut up = Process::start(&mut up);
-    up.line("the socket that is used", |line| {
-        line.contains("listening on the socket of the service manager")
-    });
-    up.line("the socket that is not used", |line| {
-        line.contains("the service manager has given a socket of which the settings do not know")
-    });
-    up.line("ready", |line| line == "ready");
+    up.lines_with(&[
+        "listening on the socket of the service manager",
+        "the service manager has given a socket of which the settings do not know",
+        "ready",
+    ]);
     up.terminate();
     assert!(up.wait().success());
 }
