@@ -8,7 +8,7 @@ use crate::limits;
 use crate::store::StoreError;
 
 /// Rows to put, to add and to delete, and rows that must be as they were read.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Batch {
     pub(super) expects: Vec<Expect>,
     pub(super) writes: Vec<Statement>,
@@ -26,6 +26,7 @@ pub(super) struct Statement {
 }
 
 /// A query that must find a row, or none.
+#[derive(Clone)]
 pub(super) struct Expect {
     pub(super) query: Statement,
     pub(super) finds: bool,

@@ -52,6 +52,12 @@ impl Database {
         Ok(Self(Engine::Postgres(Arc::new(Postgres::connect(url, trust, schema).await?))))
     }
 
+    /// Whether other processes may use it too.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.0, Engine::Postgres(_))
+    }
+
     /// A table of its schema.
     #[must_use]
     pub fn table<R: Record>(&self) -> Table<R> {

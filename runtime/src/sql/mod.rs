@@ -19,6 +19,8 @@ mod value;
 
 pub use batch::Batch;
 pub use database::Database;
+#[cfg(any(test, feature = "testing"))]
+pub use postgres::testing;
 pub use schema::{Dialect, Schema};
 pub use table::{Key, Record, Table, Walk};
 pub use value::{Row, Value};

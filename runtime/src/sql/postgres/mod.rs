@@ -4,8 +4,8 @@
 
 mod engine;
 mod lane;
-#[cfg(test)]
-pub(super) mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;

@@ -1,31 +1,42 @@
-//! A PostgreSQL server of a test, in a temporary folder, without a port.
+//! A PostgreSQL server of a test, in a folder of the test, without a port.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot go on panics"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use tempfile::TempDir;
-
 use super::engine::Link;
+#[cfg(test)]
 pub(in crate::sql) use super::engine::Server as Remote;
+#[cfg(not(test))]
+use super::engine::Server as Remote;
 use crate::tls::Trust;
 
 /// A running server; it ends with this.
-pub(in crate::sql) struct Server {
-    folder: TempDir,
+pub struct Server {
+    folder: PathBuf,
     programs: PathBuf,
     process: Option<Child>,
 }
 
 impl Server {
-    /// Starts one; `None` where PostgreSQL is not installed.
-    pub(in crate::sql) async fn start() -> Option<Self> {
-        let programs = programs()?;
-        let folder = TempDir::new().unwrap();
+    /// Starts one in this empty folder; `None`, and a word, where PostgreSQL is not installed.
+    pub async fn start(folder: &Path) -> Option<Self> {
+        let Some(programs) = programs() else {
+            println!("LEFT OUT: PostgreSQL is not installed");
+            return None;
+        };
         if is_root() {
-            run(Command::new("chown").arg("postgres").arg(folder.path()));
+            run(Command::new("chown").arg("postgres").arg(folder));
         }
-        let mut server = Self { folder, programs, process: None };
-        let data = server.folder.path().join("data");
+        let mut server = Self { folder: folder.to_owned(), programs, process: None };
+        let data = server.folder.join("data");
         let mut made = server.command("initdb");
         made.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D"]).arg(data);
         run(made.stdout(Stdio::null()));
@@ -34,10 +45,15 @@ impl Server {
     }
 
     /// Starts the process on what is there, and waits until it answers.
-    pub(in crate::sql) async fn go_on(&mut self) {
+    pub async fn go_on(&mut self) {
         let mut command = self.command("postgres");
-        command.arg("-D").arg(self.folder.path().join("data"));
-        command.arg("-k").arg(self.folder.path()).args(["-c", "listen_addresses="]);
+        command.arg("-D").arg(self.folder.join("data"));
+        command.arg("-k").arg(&self.folder).args([
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "max_connections=2000",
+        ]);
         self.process = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         let remote = Remote::new(&self.url("postgres"), &Trust::default(), ("", 0)).unwrap();
         while Link::connect(&remote).await.is_err() {
@@ -48,20 +64,21 @@ impl Server {
     }
 
     /// Ends all its processes at once, as a fault of the machine would.
-    pub(in crate::sql) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let Some(mut process) = self.process.take() else { return };
-        let lines = std::fs::read_to_string(self.folder.path().join("data/postmaster.pid"));
+        let lines = std::fs::read_to_string(self.folder.join("data/postmaster.pid"));
         let first = lines.unwrap_or_default().lines().next().unwrap_or_default().to_owned();
         run(Command::new("kill").args(["-QUIT", &first]));
         process.wait().unwrap();
     }
 
     /// Stops all its processes where they are, until [`Server::thaw`].
-    pub(in crate::sql) fn freeze(&self) {
+    pub fn freeze(&self) {
         self.signal("-STOP");
     }
 
-    pub(in crate::sql) fn thaw(&self) {
+    /// Lets them go on.
+    pub fn thaw(&self) {
         self.signal("-CONT");
     }
 
@@ -73,15 +90,29 @@ impl Server {
     }
 
     /// Makes a database; gives its URL.
-    pub(in crate::sql) async fn database(&self, name: &str) -> String {
+    pub async fn database(&self, name: &str) -> String {
         let remote = Remote::new(&self.url("postgres"), &Trust::default(), ("", 0)).unwrap();
         let link = Link::connect(&remote).await.unwrap();
         link.set(&format!("CREATE DATABASE {name}")).await.unwrap();
         self.url(name)
     }
 
+    /// Copies a database, to which none is connected, under a new name; gives its URL.
+    pub async fn copy(&self, url: &str, name: &str) -> String {
+        let from = url.rsplit('=').next().unwrap();
+        let remote = Remote::new(&self.url("postgres"), &Trust::default(), ("", 0)).unwrap();
+        let link = Link::connect(&remote).await.unwrap();
+        // Backends of a service that has just stopped may be there for a moment yet.
+        let ends = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{from}'"
+        );
+        link.set(&ends).await.unwrap();
+        link.set(&format!("CREATE DATABASE {name} TEMPLATE {from}")).await.unwrap();
+        self.url(name)
+    }
+
     fn url(&self, database: &str) -> String {
-        format!("host={} user=postgres dbname={database}", self.folder.path().display())
+        format!("host={} user=postgres dbname={database}", self.folder.display())
     }
 
     /// It refuses to run as root.

@@ -8,13 +8,31 @@ async fn connect(url: &str) -> Database {
     Database::connect(url, &Trust::default(), SCHEMA).await.unwrap()
 }
 
-/// Starts the server, or says that there is none to start.
-async fn server() -> Option<Server> {
-    let server = Server::start().await;
-    if server.is_none() {
-        println!("LEFT OUT: PostgreSQL is not installed");
+/// A server and its folder.
+struct Served {
+    server: Server,
+    _folder: tempfile::TempDir,
+}
+
+impl std::ops::Deref for Served {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
     }
-    server
+}
+
+impl std::ops::DerefMut for Served {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
+    }
+}
+
+/// Starts the server, or says that there is none to start.
+async fn server() -> Option<Served> {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await?;
+    Some(Served { server, _folder: folder })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
