@@ -9,6 +9,7 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest};
 use tessera_token::refusal::RefusalCode;
 
+use super::gate::Gate;
 use super::input::{anonymous, app, peer};
 use super::problem::Problem;
 use crate::admission::Source;
@@ -65,11 +66,14 @@ impl<N: Needs> FromRequest for By<N> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        let request = request.clone();
+        let (request, gate) = (request.clone(), Gate::close(request));
         Box::pin(async move {
-            let operator = authorise::<N>(&request).await?;
-            within(&request, &operator)?;
-            Ok(Self { operator, needs: PhantomData })
+            let operator = authorise::<N>(&request).await;
+            let operator = operator.and_then(|operator| {
+                within(&request, &operator)?;
+                Ok(operator)
+            });
+            Ok(Self { operator: gate.judged(operator)?, needs: PhantomData })
         })
     }
 }
@@ -91,9 +95,10 @@ impl<N: Needs> FromRequest for Among<N> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        let request = request.clone();
+        let (request, gate) = (request.clone(), Gate::close(request));
         Box::pin(async move {
-            Ok(Self { operator: authorise::<N>(&request).await?, needs: PhantomData })
+            let operator = gate.judged(authorise::<N>(&request).await)?;
+            Ok(Self { operator, needs: PhantomData })
         })
     }
 }

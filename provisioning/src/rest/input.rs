@@ -1,6 +1,6 @@
 //! Input: bounded bodies in bounded time, typed parameters, admitted peers.
 
-use std::future::{ready, Future, Ready};
+use std::future::{ready, Future};
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::str::FromStr;
@@ -15,6 +15,7 @@ use tessera_runtime::proxy::entrance::Entrance;
 use tessera_token::refusal::RefusalCode;
 
 use super::auth::way;
+use super::gate::{behind, Gate};
 use super::problem::Problem;
 use crate::admission::Source;
 use crate::limits::{BODY_BYTES, BODY_TIMEOUT, PAGE, PAGE_MOST};
@@ -33,21 +34,20 @@ impl FromRequest for Body {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let payload = web::Payload::from_request(request, payload);
-        Box::pin(async move {
-            let payload = payload.await.map_err(|_| malformed("the body broke off"))?;
-            match tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(BODY_BYTES)).await {
-                Ok(Ok(Ok(bytes))) => Ok(Self(bytes)),
-                Ok(Ok(Err(_))) => Err(malformed("the body broke off")),
-                Ok(Err(_)) => {
-                    Err(malformed("the body is too large")
-                        .with_status(StatusCode::PAYLOAD_TOO_LARGE))
+        let read =
+            async move {
+                let payload = payload.await.map_err(|_| malformed("the body broke off"))?;
+                match tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(BODY_BYTES)).await
+                {
+                    Ok(Ok(Ok(bytes))) => Ok(Self(bytes)),
+                    Ok(Ok(Err(_))) => Err(malformed("the body broke off")),
+                    Ok(Err(_)) => Err(malformed("the body is too large")
+                        .with_status(StatusCode::PAYLOAD_TOO_LARGE)),
+                    Err(_) => Err(malformed("the body took too long")
+                        .with_status(StatusCode::REQUEST_TIMEOUT)),
                 }
-                Err(_) => {
-                    Err(malformed("the body took too long")
-                        .with_status(StatusCode::REQUEST_TIMEOUT))
-                }
-            }
-        })
+            };
+        Box::pin(behind(request, read))
     }
 }
 
@@ -62,14 +62,15 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
         let is_json =
             media_type(request).is_some_and(|kind| kind.is_empty() || kind == "application/json");
         let body = Body::from_request(request, payload);
-        Box::pin(async move {
+        let read = async move {
             if !is_json {
                 return Err(malformed("send application/json")
                     .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
             }
             let Body(bytes) = body.await?;
             Ok(Self(json(&bytes)?))
-        })
+        };
+        Box::pin(behind(request, read))
     }
 }
 
@@ -128,16 +129,17 @@ impl PageQuery {
 /// A typed query.
 pub(crate) struct Query<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest for Query<T> {
+impl<T: DeserializeOwned + 'static> FromRequest for Query<T> {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
         let parsed = web::Query::<T>::from_query(request.query_string());
-        ready(match parsed {
+        let parsed = match parsed {
             Ok(query) => Ok(Self(query.into_inner())),
             Err(error) => Err(malformed(&error.to_string())),
-        })
+        };
+        Box::pin(behind(request, ready(parsed)))
     }
 }
 
@@ -150,8 +152,8 @@ impl FromRequest for Admitted {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        Box::pin(async move { anonymous(&request).await.map(|()| Self) })
+        let (request, gate) = (request.clone(), Gate::close(request));
+        Box::pin(async move { gate.judged(anonymous(&request).await).map(|()| Self) })
     }
 }
 

@@ -14,6 +14,7 @@ use problem::Problem;
 pub(crate) mod measure;
 
 mod auth;
+mod gate;
 mod input;
 mod problem;
 

@@ -186,7 +186,7 @@ fn token_answer(request: &HttpRequest, app: &App, outcome: Result<Told, Problem>
 /// tells, which is not signed.
 fn nonce_for(app: &App, problem: &Problem) -> Option<[u8; 32]> {
     let asks = matches!(problem.code(), RefusalCode::ProofNotFresh | RefusalCode::NonceInvalid);
-    let made = asks.then(|| app.nonces.make(&*app.random, app.time.monotonic()));
+    let made = asks.then(|| app.nonces.make(&*app.random));
     made.and_then(Result::ok)
 }
 
