@@ -129,6 +129,13 @@ impl ServiceClock {
         if same_life && row.lived < before.lived.saturating_add(step) {
             return Ok(());
         }
+        // Another process may have lived longer.
+        let known = tables.marks.get::<Row>(LIVED).await?;
+        let further = known.filter(|known| known.began == row.began && known.lived >= row.lived);
+        if let Some(further) = further.filter(|_| database.is_shared()) {
+            *self.stored.lock() = further;
+            return Ok(());
+        }
         let mut batch = Batch::new();
         tables.marks.put(&mut batch, LIVED, &row);
         database.commit(batch).await?;

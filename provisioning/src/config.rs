@@ -8,6 +8,7 @@ use tessera_token::ids::Audience;
 use tessera_token::key::Algorithm;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
+use crate::database_settings::DatabaseSettings;
 use crate::limits::{self, AdmissionLimits};
 use crate::room::TrustLimits;
 use crate::start_error::StartError;
@@ -17,6 +18,8 @@ use crate::start_error::StartError;
 pub struct ProvisioningConfig {
     /// The folder of the service. It holds `operator.token`, `feed.token`, `root.thumbprint` and `provisioning/`.
     pub data_dir: PathBuf,
+    /// A database that several processes share, in the place of the one in the folder.
+    pub database: Option<DatabaseSettings>,
     /// Where to listen; port 0 takes a free one.
     pub http_addr: SocketAddr,
     /// Certificate and key: then HTTPS is spoken there, and nothing else.
@@ -74,6 +77,7 @@ impl ProvisioningConfig {
         let audience = Audience::parse("mqtt").map_err(|_| StartError::Config("audience"))?;
         Ok(Self {
             data_dir: data_dir.into(),
+            database: None,
             http_addr,
             https: None,
             http_in_clear: false,

@@ -21,7 +21,7 @@ use crate::write::{until_committed, Attempt};
 pub(crate) fn nonce(service: &Service) -> Result<NonceAnswer, Refused> {
     let now = service.now();
     Ok(NonceAnswer {
-        nonce: service.nonces.make(&*service.random, service.time.monotonic())?.to_vec(),
+        nonce: service.nonces.make(&*service.random)?.to_vec(),
         expires_in: NONCE_SECONDS,
         server_time: now,
     })
@@ -33,12 +33,12 @@ pub(crate) async fn enrol(
     request: &EnrolRequest,
     source: &Source,
 ) -> Result<TokenAnswer, Refused> {
-    service.nonces.check(&request.nonce, service.time.monotonic())?;
+    service.nonces.check(&request.nonce).await?;
     let key = request.verify()?;
     let _ = found(service, request, &key).await?;
     service.charge(source, &request.tenant, &request.device)?;
     // The used nonces are shared by all: a stranger without a claim uses up none.
-    service.nonces.take(&request.nonce, service.time.monotonic())?;
+    service.nonces.take(&request.nonce).await?;
     until_committed(async || {
         let tried = attempt(service, request, &key).await?;
         Ok(tried.map(|granted| {

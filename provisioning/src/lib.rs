@@ -36,9 +36,13 @@ mod trust;
 mod issue;
 mod settings;
 
+mod nonce;
+
 mod clock;
 mod config;
 mod keys;
+
+mod database_settings;
 
 mod audit;
 mod former;
@@ -48,7 +52,6 @@ mod start_error;
 mod tables;
 
 mod admission;
-mod nonce;
 mod records;
 mod strangers;
 mod write;
@@ -58,10 +61,12 @@ mod metrics;
 mod refused;
 
 pub use config::{HttpsFiles, ProvisioningConfig};
+pub use database_settings::DatabaseSettings;
 pub use limits::{AdmissionLimits, Rate};
 pub use registry::templates::scope_of_device;
 pub use room::TrustLimits;
 pub use settings::RawLimits;
-pub use start::{check_stopped, copy_stopped, mark_restored, Checked};
+pub use start::{check_stopped, copy_stopped, mark_restored, mark_restored_on, Checked};
+pub use start::{move_to_server, Moved};
 pub use start::{reachable, renew_operator, FirstStart, Provisioning, ProvisioningHandle};
 pub use start_error::{LostSeed, StartError};

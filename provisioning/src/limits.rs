@@ -36,6 +36,16 @@ pub const ATTEMPTS: usize = 32;
 pub const NONCE_SECONDS: u64 = 120;
 /// Used enrolment nonces remembered until they expire; past it enrolment answers `rate_limited`.
 pub const USED_NONCES: usize = 200_000;
+/// Between two looks at what other processes of the same database have published.
+pub const FOLLOW_EVERY: Duration = Duration::from_millis(100);
+/// The same while the database is away.
+pub const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
+/// Events of others that are read in one look, to wake the readers of their tenants alone; past it all are woken.
+pub const FOLLOW_EVENTS: usize = 256;
+/// Between two notes of what was seen of a shared database.
+pub const SEEN_EVERY: Duration = Duration::from_secs(5);
+/// Seconds for which processes that share a database remember a used nonce.
+pub const USED_NONCE_SECONDS: u64 = 3600;
 
 /// Claims made in one call.
 pub const CLAIMS_PER_CALL: usize = 1000;

@@ -29,7 +29,7 @@ pub(crate) async fn refresh(
     source: &Source,
 ) -> Result<TokenAnswer, Refused> {
     match &request.cnonce {
-        Some(cnonce) => service.nonces.is_ours(cnonce, service.time.monotonic())?,
+        Some(cnonce) => service.nonces.is_ours(cnonce)?,
         None if request.time.get().abs_diff(service.now().get()) > PROOF_WINDOW_SECONDS => {
             return Err(RefusalCode::ProofNotFresh.into());
         }
@@ -92,7 +92,7 @@ async fn use_up_nonce(service: &Service, request: &TokenRequest) -> Result<(), R
     // The used nonces are shared by all devices: one that gets no answer uses up none.
     match answers.are_too_many() {
         true => Err(RefusalCode::RateLimited.into()),
-        false => Ok(service.nonces.take(cnonce, service.time.monotonic())?),
+        false => service.nonces.take(cnonce).await,
     }
 }
 

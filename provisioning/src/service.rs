@@ -23,7 +23,7 @@ use crate::audit::{Actor, Entry, Pending};
 use crate::clock::ServiceClock;
 use crate::config::ProvisioningConfig;
 use crate::issue::actor::IssuerActor;
-use crate::keys::files::KeyFolder;
+use crate::keys::seeds::Seeds;
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
 use crate::refused::Refused;
@@ -46,11 +46,11 @@ pub(crate) struct Service {
     pub(crate) random: SharedRandom,
     pub(crate) database: Database,
     pub(crate) tables: Tables,
-    pub(crate) key_folder: KeyFolder,
+    pub(crate) seeds: Seeds,
     pub(crate) root: Arc<SecretKey>,
     pub(crate) nonces: Nonces,
     pub(crate) admission: Admission,
-    pub(crate) pending: Pending,
+    pub(crate) pending: Arc<Pending>,
     /// The first one makes the keys of new symmetric tokens; none by default.
     pub(crate) derivation: RwLock<DerivationKeys>,
     pub(crate) issuer: Addr<IssuerActor>,
@@ -135,6 +135,7 @@ impl Service {
         load: Load,
         purpose: Purpose,
     ) -> Result<Hold, Refused> {
+        self.room.catch_up(&self.tables).await?;
         let full = match self.room.hold(tenant, load, purpose) {
             Ok(hold) => return Ok(hold),
             Err(full) => full,

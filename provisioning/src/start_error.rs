@@ -44,6 +44,22 @@ pub enum StartError {
     SeedsLost(Vec<LostSeed>),
     /// The folder holds keys or tokens of a service, and its store is gone.
     StoreLost(PathBuf),
+    /// The database holds a service, and there is no file with its key.
+    DatabaseKeyMissing(PathBuf),
+    /// Seeds in the database are not sealed to the key in the file.
+    DatabaseKey,
+    /// The folder belongs to a service, and the database holds none.
+    DatabaseEmpty(PathBuf),
+    /// The database has less than a process on this folder has acknowledged.
+    DatabaseOlder(String),
+    /// The folder has a database of its own, and another one is named.
+    TwoStores(PathBuf),
+    /// A move of the database to a server has begun and not ended.
+    Moving(PathBuf),
+    /// The database of the folder was moved to a server.
+    MovedAway(PathBuf),
+    /// The database on the server holds another service.
+    DatabaseTaken,
     /// The folder holds no service.
     NotFounded(PathBuf),
     /// The file of derivation keys.
@@ -87,6 +103,48 @@ impl fmt::Display for StartError {
                  everything but the root key is made anew",
                 path.display()
             ),
+            Self::DatabaseKeyMissing(path) => write!(
+                f,
+                "{}: the key of the database is missing: copy the file from a process that has it, or restore it from a \
+                 backup. Seeds in the database cannot be read without it",
+                path.display()
+            ),
+            Self::DatabaseKey => f.write_str(
+                "the root key in the database cannot be opened by the key in database.key: use the file of a process of \
+                 this database",
+            ),
+            Self::DatabaseEmpty(path) => write!(
+                f,
+                "the database holds no service, and {} belongs to one: name its database with --database, or restore \
+                 that with pg_restore. A new service begins in a new folder",
+                path.display()
+            ),
+            Self::DatabaseOlder(what) => write!(
+                f,
+                "the database is older than what was acknowledged from this folder: {what}. Restore a newer dump. If \
+                 this one has to do, mark it (tessera store mark-restored), or start once with --accept-loss: numbers and \
+                 epochs then go on above the lost ones"
+            ),
+            Self::TwoStores(path) => write!(
+                f,
+                "{}: this folder has a database of its own, and --database names another: move it there first (tessera \
+                 store move --help), or use a new folder",
+                path.display()
+            ),
+            Self::Moving(path) => write!(
+                f,
+                "{}: the move of this database to a server has begun: end it by the same tessera store move, or give it \
+                 up by removing this file",
+                path.display()
+            ),
+            Self::MovedAway(path) => write!(
+                f,
+                "{}: its database was moved to a server: name it with --database. A new service begins in a new folder",
+                path.display()
+            ),
+            Self::DatabaseTaken => {
+                f.write_str("the database on the server holds another service: name one that is empty")
+            }
             Self::NotFounded(path) => write!(
                 f,
                 "{}: no service was founded here: give the folder of one with --data",
@@ -134,7 +192,8 @@ pub struct LostSeed {
     pub(crate) tenant: TenantId,
     pub(crate) id: KeyId,
     pub(crate) state: State,
-    pub(crate) path: PathBuf,
+    /// Of the seed, in words.
+    pub(crate) place: String,
     pub(crate) why: &'static str,
 }
 
@@ -144,7 +203,7 @@ impl fmt::Display for LostSeed {
             State::Active => "active",
             _ => "next",
         };
-        let Self { tenant, id, path, why, .. } = self;
-        write!(f, "{} {why} ({state} issuer key {id} of tenant {tenant})", path.display())
+        let Self { tenant, id, place, why, .. } = self;
+        write!(f, "{place} {why} ({state} issuer key {id} of tenant {tenant})")
     }
 }

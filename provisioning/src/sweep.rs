@@ -69,10 +69,10 @@ impl Round {
 /// # Errors
 /// That of the first step that failed. All others were taken.
 pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(), Refused> {
-    service.nonces.sweep(service.time.monotonic());
     let shared = service.readers.sweep(service.time.monotonic());
     service.metrics.names_shared.set(&[], i64::try_from(shared).unwrap_or(i64::MAX));
     let mut round = Round { first: Ok(()) };
+    round.took("nonces", service.nonces.sweep().await);
     round.took("time", time(service).await);
     round.took("strangers", strangers(service).await);
     round.took("audit", audit(service).await);

@@ -35,7 +35,11 @@ impl Handler<ChainPending> for AuditActor {
         let (database, tables) = (self.database.clone(), self.tables.clone());
         let work = async move {
             while let Some(batch) = super::chain_pending(&tables).await? {
-                database.commit(batch).await?;
+                match database.commit(batch).await {
+                    // Another process has chained them, or others.
+                    Ok(()) | Err(StoreError::Conflict { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
             Ok(())
         };

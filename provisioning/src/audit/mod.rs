@@ -66,7 +66,6 @@ pub(crate) fn hash(seq: u64, previous: &[u8; 32], entry: &Entry) -> [u8; 32] {
 }
 
 /// Makes pending rows. Rows made by one process sort in the order in which they were made.
-#[derive(Default)]
 pub(crate) struct Pending(AtomicU64);
 
 impl From<u64> for Pending {

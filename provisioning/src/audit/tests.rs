@@ -4,7 +4,7 @@ use crate::tables::{in_folder, number};
 #[tokio::test]
 async fn the_chain_continues_across_groups_and_restarts() {
     let folder = tempfile::tempdir().unwrap();
-    let pending = Pending::default();
+    let pending = Pending::from(0);
     for round in 0..2 {
         let (database, tables) = in_folder(folder.path());
         let mut batch = Batch::new();
@@ -41,7 +41,7 @@ async fn an_entry_that_waits_is_noticed() {
     assert_eq!(behind(&tables, now).await.unwrap(), Duration::ZERO);
     let mut batch = Batch::new();
     let entry = Entry::new(900, &Actor("op".into()), "device.revoke", "t", "s");
-    Pending::default().add(&tables, &mut batch, 900_000, &entry);
+    Pending::from(0).add(&tables, &mut batch, 900_000, &entry);
     database.commit(batch).await.unwrap();
     assert_eq!(behind(&tables, now).await.unwrap(), Duration::from_secs(100));
     assert_eq!(behind(&tables, UnixSeconds::new(800)).await.unwrap(), Duration::ZERO);

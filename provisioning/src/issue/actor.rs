@@ -3,11 +3,13 @@ use actix::{
 };
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::sql::Database;
+use tessera_runtime::store::StoreError;
 use tessera_token::refusal::RefusalCode;
 
 use super::{Issued, Issuer, Order};
 use crate::limits::MAILBOX;
 use crate::refused::Refused;
+use crate::write::{until_committed, Attempt};
 
 /// Signs tokens one after the other. The only holder of issuer keys.
 pub(crate) struct IssuerActor {
@@ -59,10 +61,21 @@ async fn make(
     order: Order,
     clock: &SharedClock,
 ) -> Result<Issued, Refused> {
-    if let Some(reservation) = issuer.reservation().await? {
-        database.commit(reservation.batch).await?;
-        issuer.reserved(reservation.serials);
-    }
+    until_committed(async || {
+        let Some(reservation) = issuer.reservation().await? else {
+            return Ok(Attempt::Committed(()));
+        };
+        match database.commit(reservation.batch).await {
+            Ok(()) => {
+                issuer.reserved(reservation.serials);
+                Ok(Attempt::Committed(()))
+            }
+            // Another process has reserved some.
+            Err(StoreError::Conflict { .. }) => Ok(Attempt::Conflict),
+            Err(error) => Err(error.into()),
+        }
+    })
+    .await?;
     issuer.issue(order, clock.unix()).await
 }
 

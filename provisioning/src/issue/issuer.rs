@@ -11,7 +11,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 
 use super::{Binding, Issued, Order};
-use crate::keys::files::KeyFolder;
+use crate::keys::seeds::Seeds;
 use crate::keys::signing;
 use crate::limits::SERIAL_BLOCK;
 use crate::refused::Refused;
@@ -27,7 +27,7 @@ pub(crate) async fn highest_serial(tables: &Tables) -> Result<u64, StoreError> {
 /// The state of issuing.
 pub(crate) struct Issuer {
     tables: Tables,
-    folder: KeyFolder,
+    seeds: Seeds,
     algorithm: Algorithm,
     keys: HashMap<KeyId, SecretKey>,
     serials: Range<u64>,
@@ -55,8 +55,8 @@ pub(crate) async fn jump(
 }
 
 impl Issuer {
-    pub(crate) fn new(tables: Tables, folder: KeyFolder, algorithm: Algorithm) -> Self {
-        Self { tables, folder, algorithm, keys: HashMap::new(), serials: 0..0 }
+    pub(crate) fn new(tables: Tables, seeds: Seeds, algorithm: Algorithm) -> Self {
+        Self { tables, seeds, algorithm, keys: HashMap::new(), serials: 0..0 }
     }
 
     /// The reservation that must be committed before the next token; `None` while serials are left.
@@ -124,7 +124,7 @@ impl Issuer {
     async fn signing_key(&mut self, tenant: &TenantId) -> Result<KeyId, Refused> {
         let mut id = signing(&self.tables, tenant).await?;
         loop {
-            let Err(refused) = self.load(id) else { return Ok(id) };
+            let Err(refused) = self.load(id).await else { return Ok(id) };
             let now = signing(&self.tables, tenant).await?;
             if now == id {
                 tracing::error!(%tenant, key = %id, "the seed of the active issuer key is not readable");
@@ -134,11 +134,11 @@ impl Issuer {
         }
     }
 
-    fn load(&mut self, id: KeyId) -> Result<(), Refused> {
+    async fn load(&mut self, id: KeyId) -> Result<(), Refused> {
         if self.keys.contains_key(&id) {
             return Ok(());
         }
-        let key = self.folder.load(id).map_err(|error| {
+        let key = self.seeds.load(id).await.map_err(|error| {
             tracing::debug!(%error, key = %id, "an issuer key is not readable");
             Refused::from(RefusalCode::Internal)
         })?;

@@ -6,6 +6,7 @@ use tessera_token::scope::Scope;
 use super::*;
 use crate::keys::files::{draw, KeyFolder};
 use crate::keys::put;
+use crate::keys::seeds::Seeds;
 use crate::limits::SERIAL_BLOCK;
 use crate::records::keys::{KeyRecord, State};
 use crate::tables::in_folder;
@@ -45,7 +46,7 @@ async fn serials_never_repeat_and_none_is_given_without_a_reservation() {
             KeyRecord::next(key.public_bytes(), NOW.get()).in_state(State::Active, NOW.get());
         put(&tables, &mut batch, &order().tenant, id, &record);
         database.commit(batch).await.unwrap();
-        let mut issuer = Issuer::new(tables, folder.clone(), Algorithm::default());
+        let mut issuer = Issuer::new(tables, Seeds::Files(folder.clone()), Algorithm::default());
         assert!(issuer.issue(order(), NOW).await.is_err(), "no serial is reserved yet");
         for _ in 0..SERIAL_BLOCK + 3 {
             reserve(&mut issuer, &database).await;

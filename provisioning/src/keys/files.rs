@@ -9,13 +9,9 @@ use tessera_runtime::secret::{
     own_folder, read_secret_file, write_secret_file, Secret, SecretFileError,
 };
 use tessera_token::encoding::hex;
-use tessera_token::ids::TenantId;
 use tessera_token::key::{KeyId, SecretKey};
 
-use super::{id_of, tenant_of};
-use crate::records::keys::{KeyRecord, State};
-use crate::start_error::{LostSeed, StartError};
-use crate::tables::Tables;
+use crate::start_error::StartError;
 
 const ROOT: &str = "root.seed";
 
@@ -62,41 +58,6 @@ impl KeyFolder {
         }
     }
 
-    /// Seeds that the records name and the folder does not hold.
-    pub(crate) async fn survey(&self, tables: &Tables) -> Result<Survey, StartError> {
-        let mut survey = Survey::default();
-        let mut rows = tables.keys.walk(&[]);
-        while let Some(page) = rows.next().await? {
-            for (key, record) in page {
-                if !matches!(record.state, State::Active | State::Next) {
-                    continue;
-                }
-                let (tenant, id) = (tenant_of(&key)?, id_of(&key)?);
-                survey.named.insert(id);
-                self.look(tenant, id, &record, &mut survey)?;
-            }
-        }
-        Ok(survey)
-    }
-
-    fn look(
-        &self,
-        tenant: TenantId,
-        id: KeyId,
-        record: &KeyRecord,
-        survey: &mut Survey,
-    ) -> Result<(), StartError> {
-        let why = match self.load(id) {
-            Ok(key) if key.public_bytes() == record.public => return Ok(()),
-            Ok(_) => "holds another key",
-            Err(SecretFileError::Io(_, error)) if is_gone(&error) => "is missing",
-            Err(SecretFileError::NotASecret(_)) => "is no seed",
-            Err(error) => return Err(error.into()),
-        };
-        survey.lost.push(LostSeed { tenant, id, state: record.state, path: self.path(id), why });
-        Ok(())
-    }
-
     /// Removes the seeds that no record of an active or next key names: a crash left them between a record and its file.
     /// The root key's stays.
     pub(crate) fn clear(&self, named: &HashSet<KeyId>) -> Result<(), StartError> {
@@ -117,17 +78,9 @@ impl KeyFolder {
         Ok(())
     }
 
-    fn path(&self, id: KeyId) -> PathBuf {
+    pub(super) fn path(&self, id: KeyId) -> PathBuf {
         self.0.join(format!("issuer-{id}.seed"))
     }
-}
-
-/// The outcome of a look at the folder.
-#[derive(Default)]
-pub(crate) struct Survey {
-    /// The keys that need their seeds.
-    pub(crate) named: HashSet<KeyId>,
-    pub(crate) lost: Vec<LostSeed>,
 }
 
 fn is_gone(error: &std::io::Error) -> bool {

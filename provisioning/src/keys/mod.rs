@@ -2,7 +2,8 @@
 //!
 //! Life of an issuer key: next → active → retiring → retired, or compromised at any time. The next key is always
 //! published before it signs, so that no verifier meets a kid that it has not heard of.
-//! Seeds are files of mode 0600 in the service's folder; only public halves and states are in the store.
+//! Seeds are files of mode 0600 in the service's folder, and the store has public halves and states alone; or, where several
+//! processes share a database, rows that are sealed to a key which is not in the database ([`seeds`]).
 
 use tessera_runtime::sql::{Batch, Value};
 use tessera_runtime::store::StoreError;
@@ -17,6 +18,8 @@ use tessera_token::limits::TRUST_KEYS;
 
 pub(crate) mod files;
 pub(crate) mod fresh;
+pub(crate) mod sealed;
+pub(crate) mod seeds;
 #[cfg(test)]
 mod tests;
 

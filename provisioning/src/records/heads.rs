@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::octets;
 
+/// The mark of [`TrustHead`].
+pub(crate) const TRUST_HEAD: &str = "trust_head";
+
 /// The newest event of the trust feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct TrustHead {

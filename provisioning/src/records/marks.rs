@@ -46,6 +46,11 @@ impl Marks {
         Self(database.table())
     }
 
+    /// The rows as they are.
+    pub(crate) fn table(&self) -> &Table<Mark> {
+        &self.0
+    }
+
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         name: &str,

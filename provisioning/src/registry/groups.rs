@@ -59,10 +59,12 @@ pub(crate) async fn create(
         let record = found(tables, &mut batch, tenant, group, &mut owner, now).await?;
         batch.expect(&tables.tenants, one(tenant.as_str()), &old);
         batch.put(&tables.tenants, one(tenant.as_str()), &owner);
+        let made = service.room.note_group(tables, &mut batch).await?;
         let entry = service.entry(by, "group.create", tenant.as_str(), group.as_str());
         let tried = service.write(batch, entry).await?;
         Ok(tried.map(|()| {
             hold.keep();
+            service.room.group_noted(made);
             record
         }))
     })

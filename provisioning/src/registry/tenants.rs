@@ -59,7 +59,7 @@ pub(crate) async fn create(
         let tried = service.publish_within(hold, changes.clone(), batch, entry).await?;
         if tried == Attempt::Conflict {
             // Made by another, or the line jumped and it begins with a higher epoch.
-            forget_seeds(&service.key_folder, &changes);
+            forget_seeds(&service.seeds, &changes).await;
         }
         Ok(tried.map(|()| record))
     })
@@ -79,8 +79,8 @@ async fn founding(
     groups::found(&service.tables, &mut batch, tenant, &group, &mut record, now).await?;
     batch.insert(&service.tables.tenants, one(tenant.as_str()), &record);
     let mut changes = vec![Change::Tenant(record.trust(tenant))];
-    let (folder, random) = (&service.key_folder, &*service.random);
-    changes.extend(first_pair(&service.tables, folder, random, tenant, &mut batch, now)?);
+    let (seeds, random) = (&service.seeds, &*service.random);
+    changes.extend(first_pair(&service.tables, seeds, random, tenant, &mut batch, now)?);
     Ok((record, batch, changes))
 }
 

@@ -12,6 +12,7 @@
 //! finds none becomes a move of its device, and a device that finds none a move of its group.
 
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,11 +26,13 @@ use crate::limits;
 use crate::refused::Refused;
 use crate::tables::Tables;
 
+mod follow;
 mod load;
 mod loads;
 #[cfg(test)]
 mod tests;
 
+use follow::Follow;
 pub(crate) use load::Load;
 pub(crate) use loads::Loads;
 
@@ -145,6 +148,8 @@ pub(crate) struct Room {
     taken: Mutex<Taken>,
     /// One counting at a time.
     counting: tokio::sync::Mutex<()>,
+    /// `None` where no other process has the database.
+    follow: Option<Follow>,
 }
 
 #[derive(Default)]
@@ -187,18 +192,24 @@ impl Taken {
 }
 
 impl Room {
-    /// Counts what there is.
+    /// Counts what there is. `shared`: other processes take room too.
     pub(crate) async fn count(
         tables: &Tables,
         most: TrustLimits,
         now: Duration,
+        shared: bool,
     ) -> Result<Arc<Self>, StoreError> {
+        let follow = match shared {
+            true => Some(Follow::begin(tables).await?),
+            false => None,
+        };
         let written = Loads::of_all(tables).await?;
         let taken = Taken { written, counted: now, ..Taken::default() };
         Ok(Arc::new(Self {
             most,
             taken: Mutex::new(taken),
             counting: tokio::sync::Mutex::default(),
+            follow,
         }))
     }
 
@@ -300,6 +311,14 @@ impl Hold {
     /// The change is written.
     pub(crate) fn keep(mut self) {
         self.kept = true;
+    }
+
+    /// The change is written, with these events.
+    pub(crate) fn keep_with(self, events: RangeInclusive<u64>) {
+        if let Some(follow) = &self.room.follow {
+            follow.own(events);
+        }
+        self.keep();
     }
 }
 

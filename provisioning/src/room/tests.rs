@@ -150,7 +150,7 @@ async fn group(database: &Database, tables: &Tables, name: &str) {
 async fn what_was_not_written_gives_its_room_back() {
     let (_dir, _database, tables) = open();
     let most = TrustLimits { groups: 2, ..TrustLimits::default() };
-    let room = Room::count(&tables, most, Duration::ZERO).await.unwrap();
+    let room = Room::count(&tables, most, Duration::ZERO, false).await.unwrap();
     let load = Load::group("t", "g");
     let one = room.hold("t", load, Purpose::Growth).unwrap_or_else(|_| panic!());
     let two = room.hold("t", load, Purpose::Growth).unwrap_or_else(|_| panic!());
@@ -173,7 +173,7 @@ async fn counts_come_from_the_tables_and_are_mended_by_counting_again() {
     group(&database, &tables, "a").await;
     group(&database, &tables, "b").await;
     let most = TrustLimits { groups: 2, ..TrustLimits::default() };
-    let room = Room::count(&tables, most, Duration::ZERO).await.unwrap();
+    let room = Room::count(&tables, most, Duration::ZERO, false).await.unwrap();
     let load = Load::group("t", "c");
     assert!(room.hold("t", load, Purpose::Growth).is_err());
     let mut batch = Batch::new();
@@ -192,7 +192,7 @@ async fn counts_come_from_the_tables_and_are_mended_by_counting_again() {
 async fn what_is_written_during_a_counting_is_not_left_out() {
     let (_dir, _database, tables) = open();
     let most = TrustLimits { groups: 2, ..TrustLimits::default() };
-    let room = Room::count(&tables, most, Duration::ZERO).await.unwrap();
+    let room = Room::count(&tables, most, Duration::ZERO, false).await.unwrap();
     let load = Load::group("t", "g");
     let before = room.hold("t", load, Purpose::Growth).unwrap_or_else(|_| panic!());
     room.recount_by(async {
@@ -214,7 +214,7 @@ async fn what_is_written_during_a_counting_is_not_left_out() {
 async fn one_place_is_taken_once() {
     let (_dir, _database, tables) = open();
     let most = TrustLimits { tokens: 1, ..TrustLimits::default() };
-    let room = Room::count(&tables, most, Duration::ZERO).await.unwrap();
+    let room = Room::count(&tables, most, Duration::ZERO, false).await.unwrap();
     let threads: Vec<_> = (0..16)
         .map(|_| {
             let room = Arc::clone(&room);
@@ -233,7 +233,7 @@ async fn one_place_is_taken_once() {
 async fn every_tenant_finds_its_share() {
     let (_dir, _database, tables) = open();
     let most = TrustLimits { groups: 80, ..TrustLimits::default() };
-    let room = Room::count(&tables, most, Duration::ZERO).await.unwrap();
+    let room = Room::count(&tables, most, Duration::ZERO, false).await.unwrap();
     let takes = |tenant: &str, purpose| {
         let held = room.hold(tenant, Load::group(tenant, "g"), purpose);
         held.map(Hold::keep)
@@ -260,7 +260,7 @@ async fn every_tenant_finds_its_share() {
     assert_eq!(all_of("a", Purpose::Growth), (1, true));
     assert_eq!(all_of("d", Purpose::Growth), (9, false));
     // Alone, a tenant takes everything.
-    let room = Room::count(&tables, most, Duration::ZERO).await.unwrap();
+    let room = Room::count(&tables, most, Duration::ZERO, false).await.unwrap();
     let load = Load::group("t", "g");
     for _ in 0..80 {
         room.hold("t", load, Purpose::Growth).unwrap_or_else(|_| panic!()).keep();

@@ -12,7 +12,7 @@ use crate::records::keys::State;
 use crate::refused::Refused;
 use crate::room::Load;
 use crate::service::Service;
-use crate::write::until_committed;
+use crate::write::{until_committed, Attempt};
 
 mod succession;
 
@@ -38,10 +38,10 @@ pub(crate) async fn rotate(
         let next = step.by_state(State::Next).map(|(id, _)| id.to_string()).unwrap_or_default();
         let entry = service.entry(by, "key.rotate", tenant.as_str(), &next);
         let tried = succeed(service, &step, &leaving, Successors::Required, entry).await?;
-        Ok(tried.map(|rotated| {
-            old.into_iter().for_each(|(id, _)| service.key_folder.forget(*id));
-            rotated
-        }))
+        if matches!(tried, Attempt::Committed(_)) {
+            forget(service, old.map(|(id, _)| id)).await;
+        }
+        Ok(tried)
     })
     .await
 }
@@ -60,7 +60,10 @@ pub(crate) async fn compromise(
         let leaving = [(step.by_id(id)?, State::Compromised)];
         let entry = service.entry(by, "key.compromise", tenant.as_str(), &id.to_string());
         let tried = succeed(service, &step, &leaving, Successors::IfRoom, entry).await?;
-        Ok(tried.map(|_| service.key_folder.forget(id)))
+        if matches!(tried, Attempt::Committed(_)) {
+            forget(service, [&id]).await;
+        }
+        Ok(tried.map(|_| ()))
     })
     .await
 }
@@ -87,12 +90,18 @@ pub(crate) async fn replace_lost(
         let entry = service.entry(&by, "key.replace", tenant.as_str(), &ids.join(" "));
         let entry = entry.detail("the seed was missing, or not the one of the key");
         let tried = succeed(service, &step, &leaving, Successors::IfRoom, entry).await?;
-        Ok(tried.map(|rotated| {
-            lost.iter().for_each(|id| service.key_folder.forget(*id));
-            rotated
-        }))
+        if matches!(tried, Attempt::Committed(_)) {
+            forget(service, lost).await;
+        }
+        Ok(tried)
     })
     .await
+}
+
+async fn forget(service: &Service, ids: impl IntoIterator<Item = &KeyId>) {
+    for id in ids {
+        service.seeds.forget(*id).await;
+    }
 }
 
 /// Ends retiring keys whose last token has expired, and lets go of those that ended long ago. Called by the sweeper; each
@@ -119,8 +128,9 @@ pub(crate) async fn retire_expired(service: &Service) -> Result<(), Refused> {
                 let mut batch = Batch::new();
                 batch.expect(&service.tables.keys, key.clone(), &record);
                 batch.delete(&service.tables.keys, key);
-                service.database.commit(batch).await?;
-                service.room.gone(tenant.as_str(), &Load::key(tenant.as_str()));
+                if service.write_unnoted(batch).await? == Attempt::Committed(()) {
+                    service.room.gone(tenant.as_str(), &Load::key(tenant.as_str()));
+                }
             }
             _ => {}
         }

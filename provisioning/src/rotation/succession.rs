@@ -84,7 +84,8 @@ pub(super) async fn succeed(
     let promoted = if active.is_none() { next } else { None };
     let wanted = usize::from(active.is_none() && promoted.is_none())
         + usize::from(next.is_none() || promoted.is_some());
-    let (hold, fresh) = fresh(service, step, wanted, successors, now).await?;
+    let mut batch = Batch::new();
+    let (hold, fresh) = fresh(service, step, wanted, successors, &mut batch, now).await?;
     let mut fresh = fresh.into_iter();
     let mut changed: Vec<Known> = Vec::new();
     let mut rotated = Rotated { active: active.map(|key| key.0), next: None };
@@ -107,7 +108,6 @@ pub(super) async fn succeed(
     changed.splice(0..0, new_next);
     let stamp = service.time.stamp().get();
     changed.extend(leaving.iter().map(|(key, state)| (key.0, left(&key.1, *state, now, stamp))));
-    let mut batch = Batch::new();
     for (id, record) in leaving.iter().map(|(key, _)| *key).chain(promoted) {
         let row = pair(&step.tenant, id.as_bytes());
         batch.expect(&service.tables.keys, row, record);
@@ -134,7 +134,9 @@ async fn publish(
     if matches!(tried, Ok(Attempt::Conflict)) {
         let known: Vec<KeyId> = step.keys.iter().map(|(id, _)| *id).collect();
         let fresh = changed.iter().map(|(id, _)| id).filter(|id| !known.contains(id));
-        fresh.for_each(|id| service.key_folder.forget(*id));
+        for id in fresh {
+            service.seeds.forget(*id).await;
+        }
     }
     tried
 }
@@ -156,6 +158,7 @@ async fn fresh(
     step: &Step,
     wanted: usize,
     successors: Successors,
+    batch: &mut Batch,
     now: u64,
 ) -> Result<(Hold, Vec<Known>), Refused> {
     let (hold, count) = match successors {
@@ -165,10 +168,10 @@ async fn fresh(
         ),
         Successors::IfRoom => room_for_some(service, step, wanted).await?,
     };
-    // The room is there before the seeds are written.
+    // The room is there before the seeds are kept.
     let mut made = Vec::with_capacity(count);
     for _ in 0..count {
-        made.push(fresh_next(&service.key_folder, &*service.random, now)?);
+        made.push(fresh_next(&service.seeds, &*service.random, batch, now)?);
     }
     Ok((hold, made))
 }

@@ -17,8 +17,9 @@ use tessera_token::trust::Change;
 use super::FirstStart;
 use crate::audit::{Actor, Entry, Pending};
 use crate::clock;
-use crate::keys::files::{self, KeyFolder};
+use crate::keys::files;
 use crate::keys::put;
+use crate::keys::seeds::Seeds;
 use crate::operators::{self, OperatorRole};
 use crate::records::keys::{KeyRecord, State};
 use crate::records::{RoleClass, RoleRecord, TenantRecord};
@@ -36,9 +37,10 @@ pub(super) struct FirstRun<'a> {
     pub(super) dir: &'a Path,
     pub(super) database: &'a Database,
     pub(super) tables: &'a Tables,
-    pub(super) folder: &'a KeyFolder,
+    pub(super) seeds: &'a Seeds,
     pub(super) root: &'a SecretKey,
     pub(super) random: &'a dyn Random,
+    pub(super) pending: &'a Pending,
     pub(super) now: UnixSeconds,
 }
 
@@ -61,7 +63,7 @@ pub(super) fn name_of(root: &SecretKey) -> String {
 }
 
 /// Founds the service: tenant, roles, accounts, keys.
-pub(super) async fn initialise(first_run: &FirstRun<'_>) -> Result<FirstStart, StartError> {
+pub(super) async fn initialise(first_run: &FirstRun<'_>) -> Result<Founded, StartError> {
     let FirstRun { dir, database, tables, root, .. } = *first_run;
     let mut batch = Batch::new();
     let tenant = TenantId::parse(DEFAULT_TENANT).map_err(|_| StartError::Internal)?;
@@ -70,17 +72,58 @@ pub(super) async fn initialise(first_run: &FirstRun<'_>) -> Result<FirstStart, S
         .map_err(|_| StartError::Internal)?;
     roles(tables, &mut batch, &tenant)?;
     let operator_token = account(first_run, &mut batch, BOOTSTRAP_NAME, BOOTSTRAP_FILE, BOOTSTRAP)?;
-    account(first_run, &mut batch, "feed", "feed.token", &[OperatorRole::Feed])?;
+    account(first_run, &mut batch, "feed", FEED_FILE, &[OperatorRole::Feed])?;
     let by = Actor("service".to_owned());
     let entry = Entry::new(first_run.now.get(), &by, "service.found", DEFAULT_TENANT, "service");
-    Pending::default().add(tables, &mut batch, first_run.now.get().saturating_mul(1000), &entry);
+    first_run.pending.add(tables, &mut batch, first_run.now.get().saturating_mul(1000), &entry);
     let thumbprint = name_of(root);
-    write_secret_file(&dir.join("root.thumbprint"), format!("{thumbprint}\n").as_bytes())?;
+    write_secret_file(&dir.join(ROOT_FILE), format!("{thumbprint}\n").as_bytes())?;
     clock::begin(&mut batch, tables, first_run.now);
     tables.marks.expect_same::<String>(&mut batch, FOUNDED, None);
     tables.marks.put(&mut batch, FOUNDED, &thumbprint);
-    database.commit(batch).await.map_err(|error: StoreError| StartError::Store(error))?;
-    Ok(FirstStart { operator_token })
+    first_run.seeds.keep_root(&mut batch, first_run.random, root)?;
+    match database.commit(batch).await {
+        Ok(()) => Ok(Founded::Here(FirstStart { operator_token })),
+        Err(StoreError::Conflict { .. }) if database.is_shared() => {
+            for file in FILES {
+                forget(&dir.join(file))?;
+            }
+            Ok(Founded::Elsewhere)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The outcome of a founding.
+pub(super) enum Founded {
+    Here(FirstStart),
+    /// Another process of the database was first.
+    Elsewhere,
+}
+
+/// The files that a founding leaves in the folder.
+const FILES: [&str; 3] = [BOOTSTRAP_FILE, FEED_FILE, ROOT_FILE];
+const FEED_FILE: &str = "feed.token";
+const ROOT_FILE: &str = "root.thumbprint";
+
+/// Tokens of a service that was not founded open nothing.
+fn forget(path: &Path) -> Result<(), StartError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StartError::Io(path.to_owned(), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says in the folder of a process that joins a database which service it belongs to.
+pub(super) fn note_root(dir: &Path, root: &SecretKey) -> Result<(), StartError> {
+    let (path, thumbprint) = (dir.join(ROOT_FILE), name_of(root));
+    if path.exists() {
+        let known = std::fs::read_to_string(&path).map_err(|error| StartError::Io(path, error))?;
+        return if known.trim() == thumbprint { Ok(()) } else { Err(StartError::Keys) };
+    }
+    Ok(write_secret_file(&path, format!("{thumbprint}\n").as_bytes())?)
 }
 
 /// The first account, and where its token is.
@@ -102,7 +145,7 @@ async fn tenant_and_keys(
     let mut changes = vec![Change::Tenant(record.trust(tenant))];
     for state in [State::Active, State::Next] {
         let key = files::draw(first_run.random).map_err(|_| StartError::Random)?;
-        let id = first_run.folder.store(&key)?;
+        let id = first_run.seeds.keep(batch, first_run.random, &key)?;
         let key = KeyRecord::next(key.public_bytes(), now).in_state(state, now);
         put(tables, batch, tenant, id, &key);
         changes.push(key.change(tenant).map_err(|_: RefusalCode| StartError::Internal)?);

@@ -5,7 +5,7 @@ use tessera_runtime::sql::{Batch, Database};
 use tessera_token::trust::EventHash;
 
 use super::first_run::{name_of, FOUNDED};
-use crate::keys::files::KeyFolder;
+use crate::keys::seeds::Seeds;
 use crate::records::heads::{AuditHead, TrustHead};
 use crate::records::SignedEvent;
 use crate::start_error::StartError;
@@ -17,7 +17,7 @@ use crate::{audit, issue, trust};
 pub(super) async fn marks(
     database: &Database,
     tables: &Tables,
-    keys: &KeyFolder,
+    seeds: &Seeds,
     random: &dyn Random,
 ) -> Result<(), StartError> {
     let (mut batch, marks) = (Batch::new(), &tables.marks);
@@ -25,7 +25,7 @@ pub(super) async fn marks(
         || tables.operators.last().await?.is_some()
         || tables.audit.last().await?.is_some();
     if marks.get::<String>(FOUNDED).await?.is_none() && has_rows {
-        marks.put(&mut batch, FOUNDED, &name_of(&keys.root(random, false)?));
+        marks.put(&mut batch, FOUNDED, &name_of(&seeds.root(random, false).await?));
     }
     if let Some((key, last)) = tables.audit.last().await? {
         let (head, seq) = (marks.get::<AuditHead>(audit::HEAD).await?, number(&key, 0)?);

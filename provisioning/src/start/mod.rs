@@ -19,16 +19,20 @@ use crate::config::ProvisioningConfig;
 use crate::service::Service;
 use crate::start_error::StartError;
 pub use check::{check_stopped, Checked};
+pub use moving::{move_to_server, Moved};
 pub use operator::renew as renew_operator;
-pub use stopped::{copy as copy_stopped, mark_restored};
+pub use stopped::{copy as copy_stopped, mark_restored, mark_restored_on};
 
+mod begin;
 mod check;
 mod first_run;
 mod listen;
 mod mend;
+mod moving;
 mod opening;
 mod operator;
 mod run;
+mod seen;
 mod stopped;
 
 #[cfg(feature = "testing")]

@@ -12,17 +12,23 @@ use tessera_runtime::secret::{own_folder, own_folder_of, read_secret_text, write
 use tessera_runtime::sql::Database;
 use tessera_runtime::store::{StoreError, StoreOptions};
 
+use crate::database_settings::DatabaseSettings;
 use crate::former;
 use crate::start_error::StartError;
+use crate::tables::SCHEMA;
 
 /// The traces of a founding, in their order.
 const TRACES: [&str; 4] =
     ["provisioning/keys/root.seed", "operator.token", "feed.token", "root.thumbprint"];
-const OWN: &str = "provisioning";
+pub(super) const OWN: &str = "provisioning";
 const FOUNDING: &str = "founding";
 /// The loss that was accepted, until that is on record.
 const LOSS: &str = "loss";
 const STORE: &str = "store";
+/// A move of the database to a server has begun.
+pub(super) const MOVING: &str = "moving";
+/// It has ended: no database of this folder is served any more.
+pub(super) const MOVED: &str = "moved";
 
 /// The folders of one service.
 pub(super) struct Place {
@@ -37,6 +43,11 @@ impl Place {
         let own = data.join(OWN);
         own_folder(&own)?;
         Ok(Self { data: data.to_owned(), own })
+    }
+
+    /// The folder `provisioning`.
+    pub(super) fn own(&self) -> &Path {
+        &self.own
     }
 
     pub(super) fn store(&self) -> PathBuf {
@@ -90,13 +101,39 @@ impl Place {
     }
 }
 
-/// Opens the database. One that must be there and is not is a loss; when it is accepted, that is on the disk before.
-pub(super) fn open(
+/// Opens the database of several processes, or the one in the folder.
+pub(super) async fn open(
+    place: &Place,
+    settings: Option<&DatabaseSettings>,
+    accept_loss: bool,
+    clock: &SharedClock,
+    random: &dyn Random,
+) -> Result<Database, StartError> {
+    match settings {
+        None => open_here(place, accept_loss, clock, random),
+        Some(settings) => {
+            if place.store().exists() {
+                return Err(StartError::TwoStores(place.store()));
+            }
+            Ok(Database::connect(settings.url.expose(), &settings.trust, SCHEMA).await?)
+        }
+    }
+}
+
+/// Opens the database in the folder. One that must be there and is not is a loss; when it is accepted, that is on the disk before.
+pub(super) fn open_here(
     place: &Place,
     accept_loss: bool,
     clock: &SharedClock,
     random: &dyn Random,
 ) -> Result<Database, StartError> {
+    if place.own.join(MOVED).exists() {
+        return Err(StartError::MovedAway(place.data.clone()));
+    }
+    let moving = place.own.join(MOVING);
+    if moving.exists() {
+        return Err(StartError::Moving(moving));
+    }
     let must_exist = place.had_one();
     // A loss that is accepted is looked for in all of it.
     let options = StoreOptions { must_exist, check_all: accept_loss, ..StoreOptions::default() };

@@ -11,6 +11,7 @@ use super::first_run::{is_initialised, BOOTSTRAP, BOOTSTRAP_FILE, BOOTSTRAP_NAME
 use super::opening::{self, Place};
 use super::FirstStart;
 use crate::audit::{Actor, Entry, Pending};
+use crate::database_settings::DatabaseSettings;
 use crate::operators::{self, Tenants};
 use crate::start_error::StartError;
 use crate::tables::Tables;
@@ -24,6 +25,7 @@ use crate::tables::Tables;
 /// [`StartError`]; [`StartError::NotFounded`] when the folder holds no service.
 pub async fn renew(
     data: &Path,
+    database: Option<&DatabaseSettings>,
     clock: &SharedClock,
     random: &dyn Random,
 ) -> Result<FirstStart, StartError> {
@@ -32,7 +34,7 @@ pub async fn renew(
         return Err(StartError::NotFounded(data.to_owned()));
     }
     let place = Place::make(data)?;
-    let database = opening::open(&place, false, clock, random)?;
+    let database = opening::open(&place, database, false, clock, random).await?;
     let renewed = replace(data, &database, clock, random).await;
     let closed = database.close().await;
     let made = renewed?;

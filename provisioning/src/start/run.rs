@@ -12,16 +12,17 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::sql::{Batch, Database};
 use tessera_runtime::stop::Stop;
+use tessera_runtime::store::StoreError;
 use tessera_runtime::tls::{self, ServerTls};
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::proof::DerivationKeys;
 use tokio::sync::oneshot;
 
-use super::first_run::{initialise, is_initialised, FirstRun};
+use super::begin::{Begin, Begun};
 use super::listen::{listen, Listening};
-use super::mend;
 use super::opening::{self, Place};
+use super::seen;
 use super::waiting;
 use super::ProvisioningHandle;
 use crate::admission::Admission;
@@ -31,7 +32,6 @@ use crate::clock::ServiceClock;
 use crate::config::ProvisioningConfig;
 use crate::issue::actor::IssuerActor;
 use crate::issue::Issuer;
-use crate::keys::files::KeyFolder;
 use crate::keys::{in_state, tenant_of};
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
@@ -47,6 +47,7 @@ use crate::tables::Tables;
 use crate::trust::actor::{tell, TrustActor};
 use crate::trust::bells::Bells;
 use crate::trust::bound::BoundSnapshots;
+use crate::trust::follow::Follower;
 use crate::trust::ledger::Head;
 use crate::trust::readers::Readers;
 use crate::trust::restored;
@@ -108,6 +109,9 @@ async fn run(parts: Parts, ready: Ready) {
     if let Err(error) = service.time.store(&service.database, &service.tables, true).await {
         tracing::warn!(%error, "lived time not stored: rows stay a little longer");
     }
+    if service.database.is_shared() {
+        seen::note(&service).await;
+    }
     if let Err(error) = service.database.close().await {
         tracing::error!(%error, "the database was not closed cleanly");
     }
@@ -167,7 +171,8 @@ pub(crate) async fn prepare(
 ) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
     let place = Place::make(&parts.config.data_dir)?;
     let accept_loss = parts.config.accept_loss;
-    let database = opening::open(&place, accept_loss, &parts.clock, &*parts.random)?;
+    let (settings, clock) = (parts.config.database.as_ref(), &parts.clock);
+    let database = opening::open(&place, settings, accept_loss, clock, &*parts.random).await?;
     let replace_keys = parts.config.replace_keys;
     let started = async {
         let (service, handle) = build(parts, &place, database.clone()).await?;
@@ -214,11 +219,11 @@ async fn mend_keys(
     if lossy {
         give_keys(service).await?;
     }
-    let survey = service.key_folder.survey(&service.tables).await?;
+    let survey = service.seeds.survey(&service.tables).await?;
     if survey.lost.is_empty() {
         return match stay {
             true => Ok(()),
-            false => service.key_folder.clear(&survey.named),
+            false => service.seeds.clear(&survey.named).await,
         };
     }
     if !replace && !lossy {
@@ -235,7 +240,7 @@ async fn mend_keys(
     if stay {
         return Ok(());
     }
-    service.key_folder.clear(&service.key_folder.survey(&service.tables).await?.named)
+    service.seeds.clear(&service.seeds.survey(&service.tables).await?.named).await
 }
 
 /// A tenant whose keys were lost gets new ones: without them no device of it gets a token.
@@ -264,60 +269,53 @@ pub(super) async fn build(
     let keys = keys.map(|path| derivation::read(path, &config.audience)).transpose();
     let keys = keys.map_err(StartError::Derivation)?.unwrap_or_default();
     let tables = Tables::of(&database);
-    let lossy = place.loss()?.is_some();
-    let key_folder = KeyFolder::open(&config.data_dir.join("provisioning").join("keys"))?;
-    if lossy {
-        mend::marks(&database, &tables, &key_folder, &*random).await?;
-        // Nothing that the lost part may have given out is given out again.
-        restored::mark(&database, held.unix())?;
-    }
-    let founded = is_initialised(&tables, None).await?;
-    if !founded {
-        if place.had_one() && !lossy {
-            return Err(StartError::StoreLost(place.store()));
-        }
-        place.begin()?;
-    }
-    let root = Arc::new(key_folder.root(&*random, !founded)?);
-    let first_start = match is_initialised(&tables, Some(&root)).await? {
-        true => None,
-        false => {
-            let first_run = FirstRun {
-                dir: &config.data_dir,
-                database: &database,
-                tables: &tables,
-                folder: &key_folder,
-                root: &root,
-                random: &*random,
-                now: held.unix(),
-            };
-            Some(initialise(&first_run).await?)
-        }
+    let pending = Pending::from(random::number(&*random).map_err(|_| StartError::Random)?);
+    let pending = Arc::new(pending);
+    let begun = Begin {
+        config: &config,
+        place,
+        database: &database,
+        tables: &tables,
+        random: &*random,
+        pending: &pending,
+        now: held.unix(),
     };
-    place.done()?;
+    let Begun { seeds, root, first_start, key } = begun.begin().await?;
     let time = ServiceClock::open(held, &tables).await?;
     time.store(&database, &tables, false).await?;
     let clock = time.shared();
     let service_metrics = ServiceMetrics::register(&metrics).map_err(StartError::Metrics)?;
-    came_back(&database, &tables, &*clock, &service_metrics).await?;
-    let waiters = Waiters::at(Head::read(&tables).await?.seq);
-    let room = Room::count(&tables, config.trust, clock.monotonic()).await?;
+    came_back(&database, &tables, &*clock, (&pending, &service_metrics)).await?;
+    let head = Head::read(&tables).await?;
+    let waiters = Waiters::at(head.seq);
+    let shared = database.is_shared();
+    let room = Room::count(&tables, config.trust, clock.monotonic(), shared).await?;
+    let nonces = match key {
+        None => Nonces::own(&*random, Arc::clone(&time)).map_err(|_| StartError::Random)?,
+        Some(key) => Nonces::shared(key.of_nonces(), &database, Arc::clone(&time)),
+    };
     let issuer = IssuerActor {
         database: database.clone(),
         clock: clock.clone(),
-        issuer: Some(Issuer::new(tables.clone(), key_folder.clone(), config.issue_algorithm)),
+        issuer: Some(Issuer::new(tables.clone(), seeds.clone(), config.issue_algorithm)),
     };
     let issuer = Supervisor::start(move |_| issuer);
     let issuer_ = issuer.clone();
     let (database_, tables_, time_, root_, waiters_) =
         (database.clone(), tables.clone(), Arc::clone(&time), root.clone(), waiters.clone());
     let bells = Bells::default();
-    let bells_ = bells.clone();
+    let (bells_, pending_) = (bells.clone(), Arc::clone(&pending));
+    if shared {
+        let (tables, waiters) = (tables.clone(), waiters.clone());
+        let follower = Follower { tables, waiters, bells: bells.clone(), issuer: issuer.clone() };
+        actix_rt::spawn(follower.run(head, stop.clone()));
+    }
     let trust = Supervisor::start(move |_| TrustActor {
         database: database_,
         tables: tables_,
         time: time_,
         root: root_,
+        pending: pending_,
         waiters: waiters_,
         bells: bells_,
         issuer: issuer_,
@@ -328,9 +326,9 @@ pub(super) async fn build(
     let (database_, tables_) = (database.clone(), tables.clone());
     let audit = Supervisor::start(move |_| AuditActor { database: database_, tables: tables_ });
     let service = Service {
-        nonces: Nonces::new(&*random).map_err(|_| StartError::Random)?,
+        nonces,
         admission: Admission::new(config.admission),
-        pending: Pending::from(random::number(&*random).map_err(|_| StartError::Random)?),
+        pending,
         derivation: RwLock::new(keys),
         issuer,
         metrics: service_metrics,
@@ -341,7 +339,7 @@ pub(super) async fn build(
         random,
         database,
         tables,
-        key_folder,
+        seeds,
         root,
         audit,
         trust,
@@ -360,6 +358,9 @@ pub(super) async fn build(
     let service = Arc::new(service);
     // Subjects that a cut off run left to be lifted are revoked again before any request is answered.
     lift::run(&service).await.map_err(|_| StartError::Internal)?;
+    if shared {
+        actix_rt::spawn(seen::follow(Arc::clone(&service)));
+    }
     let handle = ProvisioningHandle {
         addr: service.config.http_addr,
         inner: None,
@@ -376,18 +377,26 @@ async fn came_back(
     database: &Database,
     tables: &Tables,
     clock: &dyn Clock,
-    metrics: &ServiceMetrics,
+    (pending, metrics): (&Pending, &ServiceMetrics),
 ) -> Result<(), StartError> {
-    let mut batch = Batch::new();
-    if let Some(restoration) = restored::at_start(tables, &mut batch, clock.unix()).await? {
+    loop {
+        let mut batch = Batch::new();
+        let jumped = restored::at_start(tables, &mut batch, clock.unix()).await?;
+        let Some(restoration) = jumped else { break };
         let by = Actor("service".to_owned());
         let entry = Entry::new(clock.unix().get(), &by, "trust.restored", "", "service");
         let detail = format!("a copy came back: events go on at {}", restoration.to);
         let entry = entry.detail(detail);
-        Pending::default().add(tables, &mut batch, clock.unix_millis(), &entry);
-        database.commit(batch).await?;
-        tell(&restoration);
-        metrics.restorations.inc(&[restoration.why.as_str()]);
+        pending.add(tables, &mut batch, clock.unix_millis(), &entry);
+        match database.commit(batch).await {
+            Ok(()) => {
+                tell(&restoration);
+                metrics.restorations.inc(&[restoration.why.as_str()]);
+            }
+            // Another process of the database starts too: the mark is gone at the next look.
+            Err(StoreError::Conflict { .. }) if database.is_shared() => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let count = restored::restorations(tables).await?.len();
     metrics.restored.set(&[], i64::try_from(count).unwrap_or(i64::MAX));

@@ -8,7 +8,9 @@ use tessera_runtime::sql::Database;
 use tessera_runtime::store::{StoreError, StoreOptions};
 use tessera_token::time::UnixSeconds;
 
+use crate::database_settings::DatabaseSettings;
 use crate::former;
+use crate::tables::SCHEMA;
 use crate::trust::restored;
 
 /// Writes a copy of the database in the folder `store` into the new folder `to`.
@@ -25,7 +27,21 @@ pub fn copy(store: &Path, to: &Path) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError`].
 pub fn mark_restored(store: &Path, at: UnixSeconds) -> Result<(), StoreError> {
-    with(store, |database| restored::mark(database, at))
+    with(store, |database| database.commit_blocking(restored::mark(database, at)))
+}
+
+/// As [`mark_restored`], for a database that was restored from a dump. No process may run on it.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn mark_restored_on(
+    settings: &DatabaseSettings,
+    at: UnixSeconds,
+) -> Result<(), StoreError> {
+    let database = Database::connect(settings.url.expose(), &settings.trust, SCHEMA).await?;
+    let marked = database.commit(restored::mark(&database, at)).await;
+    let closed = database.close().await;
+    marked.and(closed)
 }
 
 fn with(

@@ -22,7 +22,7 @@ async fn built(dir: &Path, clock: Arc<ManualClock>) -> (Arc<Service>, Option<Str
     let (random, metrics) = (SystemRandom::shared(), Metrics::new());
     let parts = run::Parts { config, clock, random, metrics, stop: Stop::new() };
     let place = opening::Place::make(dir).unwrap();
-    let database = opening::open(&place, false, &parts.clock, &*parts.random).unwrap();
+    let database = opening::open(&place, None, false, &parts.clock, &*parts.random).await.unwrap();
     let (service, handle) = run::build(parts, &place, database).await.unwrap();
     let token = handle.first_start().map(|first| first.operator_token.expose().clone());
     (service, token)
@@ -93,7 +93,7 @@ fn keys_that_were_made_in_1970_are_dated_anew() {
         let (clock, random) = (ManualClock::at(UnixSeconds::new(77)), SystemRandom::shared());
         let place = opening::Place::make(dir.path()).unwrap();
         let shared: tessera_runtime::clock::SharedClock = clock.clone();
-        let database = opening::open(&place, false, &shared, &*random).unwrap();
+        let database = opening::open(&place, None, false, &shared, &*random).await.unwrap();
         let parts = |config| run::Parts {
             config,
             clock: clock.clone(),
@@ -144,7 +144,7 @@ impl Rig {
         let place = opening::Place::make(dir.path()).unwrap();
         let clock = ManualClock::at(now);
         let shared: tessera_runtime::clock::SharedClock = clock.clone();
-        let database = opening::open(&place, false, &shared, &SystemRandom).unwrap();
+        let database = opening::open_here(&place, false, &shared, &SystemRandom).unwrap();
         Self { dir, clock, database }
     }
 

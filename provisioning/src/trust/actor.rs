@@ -19,7 +19,7 @@ use super::whole::Whole;
 use crate::audit::{Entry, Pending};
 use crate::clock::ServiceClock;
 use crate::issue::actor::{IssuerActor, KeysMoved, SerialsJumped};
-use crate::limits::{CLAIM_OF_READER_SECONDS, MAILBOX, OPERATORS, UNKNOWN_JUMP};
+use crate::limits::{ATTEMPTS, CLAIM_OF_READER_SECONDS, MAILBOX, OPERATORS, UNKNOWN_JUMP};
 use crate::refused::Refused;
 use crate::room::Hold;
 use crate::tables::Tables;
@@ -31,6 +31,7 @@ pub(crate) struct TrustActor {
     pub(crate) tables: Tables,
     pub(crate) time: Arc<ServiceClock>,
     pub(crate) root: Arc<SecretKey>,
+    pub(crate) pending: Arc<Pending>,
     pub(crate) waiters: Waiters,
     pub(crate) bells: Bells,
     pub(crate) issuer: Addr<IssuerActor>,
@@ -73,19 +74,16 @@ impl Handler<Publish> for TrustActor {
         let keys_moved = changes.iter().any(|change| matches!(change, Change::Key(_)));
         let (line, claimed) = (self.line(), self.claimed_seq());
         let (database, issuer) = (self.database.clone(), self.issuer.clone());
+        let count = changes.len() as u64;
         let work = async move {
-            let (batch, written) = line.step(claimed, &changes, batch).await?;
-            match database.commit(batch).await {
-                Ok(()) => {
-                    if keys_moved && written.jumped.is_none() {
-                        // Ahead of every token that is asked for after the answer. An issuer that is gone signs none.
-                        let _ = issuer.send(KeysMoved).await;
-                    }
-                    Ok(Some(written))
-                }
-                Err(StoreError::Conflict { .. }) => Ok(None),
-                Err(error) => Err(Refused::from(error)),
+            let Some(written) = line.write(&database, claimed, &changes, &batch).await? else {
+                return Ok(None);
+            };
+            if keys_moved && written.jumped.is_none() {
+                // Ahead of every token that is asked for after the answer. An issuer that is gone signs none.
+                let _ = issuer.send(KeysMoved).await;
             }
+            Ok(Some(written))
         };
         AtomicResponse::new(Box::pin(work.into_actor(self).map(
             move |outcome: Result<Option<Written>, Refused>, actor, _| {
@@ -98,7 +96,8 @@ impl Handler<Publish> for TrustActor {
                     // That alone was written: the caller computes its change anew, above the new floors.
                     return Ok(Attempt::Conflict);
                 }
-                hold.keep();
+                let seq = written.head.seq;
+                hold.keep_with(seq.saturating_sub(count).saturating_add(1)..=seq);
                 Ok(Attempt::Committed(()))
             },
         )))
@@ -110,23 +109,49 @@ struct Line {
     tables: Tables,
     time: Arc<ServiceClock>,
     root: Arc<SecretKey>,
+    pending: Arc<Pending>,
 }
 
 impl Line {
+    /// Writes the batch with its events behind the head, again and again while other processes put theirs there first.
+    /// `None` when something else is not as the batch expects it.
+    async fn write(
+        &self,
+        database: &Database,
+        claimed: Option<u64>,
+        changes: &[Change],
+        batch: &Batch,
+    ) -> Result<Option<Written>, Refused> {
+        for _ in 0..ATTEMPTS {
+            let before = Head::read(&self.tables).await?;
+            let (batch, written) = self.step(&before, claimed, changes, batch.clone()).await?;
+            match database.commit(batch).await {
+                Ok(()) => return Ok(Some(written)),
+                Err(StoreError::Conflict { .. }) => {
+                    if Head::read(&self.tables).await? == before {
+                        return Ok(None);
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
     /// The events go behind the head. While a reader says that it is beyond it, the line first jumps above what it can
     /// have, and nothing else is written: an epoch that was computed before the jump may be below what readers hold.
     async fn step(
         &self,
+        before: &Head,
         claimed: Option<u64>,
         changes: &[Change],
         mut batch: Batch,
     ) -> Result<(Batch, Written), Refused> {
-        let before = Head::read(&self.tables).await?;
         let now = self.time.now();
-        if claimed.is_some_and(|claimed| is_beyond(claimed, &before)) {
-            return self.jump_for_claim(&before, now).await;
+        if claimed.is_some_and(|claimed| is_beyond(claimed, before)) {
+            return self.jump_for_claim(before, now).await;
         }
-        let head = ledger::append(&self.tables, &mut batch, before, changes, &self.root, now)?;
+        let head = ledger::append(&self.tables, &mut batch, *before, changes, &self.root, now)?;
         Ok((batch, Written { head, jumped: None }))
     }
 
@@ -148,7 +173,7 @@ impl Line {
         let by = crate::audit::Actor("service".to_owned());
         let entry = Entry::new(jumped.at, &by, "trust.restored", "", "service");
         let entry = entry.detail(format!("a reader says it is beyond event {}", jumped.from));
-        Pending::default().add(&self.tables, batch, self.time.shared().unix_millis(), &entry);
+        self.pending.add(&self.tables, batch, self.time.shared().unix_millis(), &entry);
     }
 
     /// The jump that is due after what a reader has shown; `None` when there is nothing to write.
@@ -185,7 +210,8 @@ fn is_beyond(claimed: u64, head: &Head) -> bool {
 impl TrustActor {
     fn line(&self) -> Line {
         let (tables, time, root) = (self.tables.clone(), &self.time, &self.root);
-        Line { tables, time: Arc::clone(time), root: Arc::clone(root) }
+        let pending = Arc::clone(&self.pending);
+        Line { tables, time: Arc::clone(time), root: Arc::clone(root), pending }
     }
 
     /// The event that a reader said to have, while that was lately.

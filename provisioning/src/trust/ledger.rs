@@ -6,10 +6,9 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, Event, EventHash, FeedNonce, Heartbeat};
 
 pub(crate) use crate::records::heads::TrustHead as Head;
+pub(crate) use crate::records::heads::TRUST_HEAD as HEAD;
 use crate::records::{MovedDevice, RevokedRow, SignedEvent};
 use crate::tables::{one, pair, Tables};
-
-pub(crate) const HEAD: &str = "trust_head";
 
 impl Head {
     pub(crate) async fn read(tables: &Tables) -> Result<Self, StoreError> {

@@ -9,6 +9,7 @@
 pub(crate) mod actor;
 pub(crate) mod bells;
 pub(crate) mod bound;
+pub(crate) mod follow;
 pub(crate) mod held;
 pub(crate) mod ledger;
 pub(crate) mod readers;

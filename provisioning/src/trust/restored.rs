@@ -36,14 +36,16 @@ const LIFTING_OF: &str = "lifting_of ";
 /// The last [`RESTORATIONS`].
 const LIST: &str = "restorations";
 
-/// Marks a copy that comes back, before the service starts on it. Done means durable.
-///
-/// # Errors
-/// [`StoreError`].
-pub(crate) fn mark(database: &Database, at: UnixSeconds) -> Result<(), StoreError> {
+/// Marks a copy that comes back, before the service starts on it.
+pub(crate) fn mark(database: &Database, at: UnixSeconds) -> Batch {
     let mut batch = Batch::new();
     Marks::of(database).put(&mut batch, RESTORED, &at.get());
-    database.commit_blocking(batch)
+    batch
+}
+
+/// Whether the next start jumps.
+pub(crate) async fn is_marked(tables: &Tables) -> Result<bool, StoreError> {
+    Ok(tables.marks.get::<u64>(RESTORED).await?.is_some())
 }
 
 /// A jump that is to be made.

@@ -18,9 +18,11 @@ use tessera_token::messages::{
 use tessera_token::refusal::RefusalCode;
 
 use crate::enrol::claims;
+use crate::postgres::settings;
 use crate::world::{random, Device};
 
 const FOLDER: &str = "TESSERA_PROVISIONING_CHILD_FOLDER";
+const DATABASE: &str = "TESSERA_PROVISIONING_CHILD_DATABASE";
 const ROUNDS: usize = 6;
 
 /// Not a test of its own: the process that `nothing_acknowledged_is_lost_by_kill_9` kills.
@@ -29,7 +31,8 @@ async fn child_that_serves_until_killed() {
     let Ok(folder) = std::env::var(FOLDER) else {
         return;
     };
-    let config = ProvisioningConfig::new(folder, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut config = ProvisioningConfig::new(folder, "127.0.0.1:0".parse().unwrap()).unwrap();
+    config.database = std::env::var(DATABASE).ok().map(settings);
     let clock = SystemClock::shared();
     let stop = Stop::new();
     let handle =
@@ -42,9 +45,9 @@ async fn child_that_serves_until_killed() {
 
 /// The answers to the clients.
 #[derive(Default)]
-struct Told {
-    devices: Vec<Arc<Device>>,
-    revoked: Vec<Arc<Device>>,
+pub struct Told {
+    pub devices: Vec<Arc<Device>>,
+    pub revoked: Vec<Arc<Device>>,
     serials: HashSet<Vec<u8>>,
 }
 
@@ -53,14 +56,14 @@ async fn nothing_acknowledged_is_lost_by_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let mut told = Told::default();
     for round in 0..ROUNDS {
-        let (mut child, url) = serve(dir.path());
+        let (mut child, url) = serve(dir.path(), None);
         let client = Client::new(&url, dir.path());
         check(&client, &mut told).await;
         let enough = 5 + number(&SystemRandom).unwrap() % 40;
         work(&client, &mut told, round, enough, &mut child).await;
         child.wait().unwrap();
     }
-    let (mut child, url) = serve(dir.path());
+    let (mut child, url) = serve(dir.path(), None);
     check(&Client::new(&url, dir.path()), &mut told).await;
     child.kill().unwrap();
     child.wait().unwrap();
@@ -102,7 +105,7 @@ async fn work(client: &Client, told: &mut Told, round: usize, enough: u64, child
     let _ = child.kill();
 }
 
-async fn check(client: &Client, told: &mut Told) {
+pub async fn check(client: &Client, told: &mut Told) {
     for device in &told.revoked {
         assert_eq!(client.refresh(device).await, Err(RefusalCode::DeviceRevoked), "{}", device.id);
     }
@@ -122,26 +125,28 @@ async fn check(client: &Client, told: &mut Told) {
 }
 
 impl Told {
-    fn note(&mut self, answer: &TokenAnswer) {
+    pub fn note(&mut self, answer: &TokenAnswer) {
         let serial = claims(&answer.access_token).serial;
         assert!(self.serials.insert(serial.as_bytes().to_vec()), "a serial was given twice");
     }
 }
 
 #[derive(Clone)]
-struct Client {
-    operator: HttpClient,
+pub struct Client {
+    pub operator: HttpClient,
+    pub feed: HttpClient,
     nobody: HttpClient,
 }
 
 impl Client {
-    fn new(url: &str, dir: &Path) -> Self {
-        let token = read_secret_text(&dir.join("operator.token")).unwrap();
+    pub fn new(url: &str, dir: &Path) -> Self {
         let nobody = HttpClient::new(url, None, HttpLimits::default()).unwrap();
-        Self { operator: nobody.with_bearer(Some(token)), nobody }
+        let with =
+            |file: &str| nobody.with_bearer(Some(read_secret_text(&dir.join(file)).unwrap()));
+        Self { operator: with("operator.token"), feed: with("feed.token"), nobody }
     }
 
-    async fn claims(&self, count: usize) -> Result<Vec<String>, HttpError> {
+    pub async fn claims(&self, count: usize) -> Result<Vec<String>, HttpError> {
         let body = json!({ "role": "sensor", "count": count });
         let answer: Value =
             self.operator.post_json("/v1/tenants/default/claims", &body).await?.json()?;
@@ -149,7 +154,7 @@ impl Client {
         Ok(codes.map(|claim| claim["code"].as_str().unwrap().to_owned()).collect())
     }
 
-    async fn enrol(&self, device: &Device, code: &str) -> Result<TokenAnswer, HttpError> {
+    pub async fn enrol(&self, device: &Device, code: &str) -> Result<TokenAnswer, HttpError> {
         let nonce = self.nobody.post("/v1/enrol/nonce", ACE_CBOR, Vec::new()).await?;
         let nonce = NonceAnswer::from_cbor(&nonce.body).unwrap().nonce;
         let request = EnrolRequest::sign(&device.key, &device.tenant, &device.id, code, &nonce);
@@ -157,7 +162,7 @@ impl Client {
         Ok(TokenAnswer::from_cbor(&answer.body).unwrap())
     }
 
-    async fn refresh(&self, device: &Device) -> Result<TokenAnswer, RefusalCode> {
+    pub async fn refresh(&self, device: &Device) -> Result<TokenAnswer, RefusalCode> {
         let now = SystemClock::new().unix();
         let request = TokenRequest::sign(
             &device.key,
@@ -176,17 +181,19 @@ impl Client {
         }
     }
 
-    async fn revoke(&self, device: &Device) -> bool {
+    pub async fn revoke(&self, device: &Device) -> bool {
         let path = format!("/v1/tenants/default/devices/{}/revoke", device.id);
         self.operator.post_json(&path, &json!({})).await.is_ok()
     }
 }
 
-fn serve(dir: &Path) -> (Child, String) {
+/// A process that serves this folder, on its own database or on this one.
+pub fn serve(dir: &Path, database: Option<&str>) -> (Child, String) {
     #[allow(clippy::zombie_processes, reason = "every caller kills it and waits for it")]
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["killed::child_that_serves_until_killed", "--exact", "--nocapture"])
         .env(FOLDER, dir)
+        .envs(database.map(|url| (DATABASE, url)))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

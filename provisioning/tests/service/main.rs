@@ -2,12 +2,15 @@
 
 #![allow(unreachable_pub, reason = "modules of a test binary share by pub")]
 #![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "the helpers of tests are tests; a test that cannot go on panics"
 )]
 
+mod postgres;
 mod world;
 
 mod bound;
@@ -18,7 +21,9 @@ mod enrol;
 mod feed;
 mod keys;
 mod killed;
+mod killed_together;
 mod matrix;
+mod moving;
 mod operators;
 mod rates;
 mod refresh;
@@ -28,6 +33,7 @@ mod restored;
 mod revoke;
 mod room;
 mod secrets;
+mod several;
 mod shares;
 mod strangers;
 mod sweep;

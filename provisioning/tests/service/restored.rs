@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
+use tessera_provisioning::{mark_restored, mark_restored_on};
 use tessera_runtime::http::{HttpError, CBOR};
 use tessera_token::encoding::base64url;
 use tessera_token::hash::TokenHash;
@@ -16,6 +17,7 @@ use tessera_token::trust::{
 };
 
 use crate::enrol::claims;
+use crate::postgres;
 use crate::world::{problem, World};
 
 const NONCE: FeedNonce = FeedNonce::from_bytes([9; 16]);
@@ -112,12 +114,25 @@ fn copy(from: &Path, to: &Path) {
 
 /// Takes a copy of the whole service while it stands.
 pub async fn copied(world: World) -> World {
+    if postgres::is_chosen() {
+        return world.restart_between(async |dir| postgres::copy(dir).await).await;
+    }
     world.restart_with(|dir| copy(&dir.join("provisioning"), &dir.join("copy"))).await
 }
 
 /// Puts the copy in the place of the service, an hour later.
 pub async fn brought_back(world: World, also: impl FnOnce(&Path)) -> World {
     world.advance(3600);
+    if postgres::is_chosen() {
+        return world
+            .restart_between(async |dir| {
+                postgres::bring_back(dir).await;
+                // As on another machine: what this one had acknowledged is not known there.
+                fs::remove_file(dir.join("provisioning/seen")).unwrap();
+                also(dir);
+            })
+            .await;
+    }
     world
         .restart_with(|dir| {
             fs::remove_dir_all(dir.join("provisioning")).unwrap();
@@ -209,9 +224,19 @@ async fn what_a_copy_has_lost_is_shown_by_a_reader_and_revoked_again() {
     assert!(next.device("c") > 0);
 }
 
-fn mark(dir: &Path) {
-    let store = dir.join("provisioning").join("store");
-    tessera_provisioning::mark_restored(&store, UnixSeconds::new(1)).unwrap();
+/// As [`brought_back`], with the mark of a copy.
+async fn brought_back_marked(world: World) -> World {
+    let at = UnixSeconds::new(1);
+    if !postgres::is_chosen() {
+        let mark = |dir: &Path| mark_restored(&dir.join("provisioning").join("store"), at).unwrap();
+        return brought_back(world, mark).await;
+    }
+    world.advance(3600);
+    let back = async |dir: &Path| {
+        postgres::bring_back(dir).await;
+        mark_restored_on(&postgres::of(dir).await.unwrap(), at).await.unwrap();
+    };
+    world.restart_between(back).await
 }
 
 /// The second time it knows nothing of the first, and no reader has come yet.
@@ -220,7 +245,7 @@ async fn a_copy_that_is_brought_back_twice_gives_no_number_twice() {
     let mut world = copied(World::new().await).await;
     let (mut serials, mut groups, mut lines) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..2 {
-        world = brought_back(world, mark).await;
+        world = brought_back_marked(world).await;
         for number in 0..3 {
             let (_, token) = world.enrolled(&format!("d-{round}-{number}")).await;
             serials.push(serial(&token.access_token));
@@ -251,7 +276,7 @@ async fn a_marked_copy_jumps_before_it_serves_anybody() {
     // Reinstated in the lost part: its tokens of there must end all the same.
     world.post("/v1/tenants/default/devices/b/reinstate", json!({})).await;
     let alive = world.refresh(&b).await.unwrap().access_token;
-    let world = brought_back(world, mark).await;
+    let world = brought_back_marked(world).await;
     let fresh = Keeper::new(&world).await;
     assert!(fresh.seq > beyond.seq + (1 << 31));
     assert!(fresh.device("b") > claims(&alive).epochs.device);

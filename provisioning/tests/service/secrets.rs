@@ -49,6 +49,9 @@ async fn audited(world: &World, action: &str) -> Value {
 
 #[tokio::test]
 async fn everything_is_made_for_the_owner_alone_and_refused_otherwise() {
+    if crate::postgres::has_no_files() {
+        return;
+    }
     let world = World::new().await;
     world.enrolled("a").await;
     world.post("/v1/tenants/default/keys/rotate", json!({})).await;
@@ -83,6 +86,9 @@ async fn everything_is_made_for_the_owner_alone_and_refused_otherwise() {
 
 #[tokio::test]
 async fn a_lost_seed_is_found_at_start_and_replaced_when_asked() {
+    if crate::postgres::has_no_files() {
+        return;
+    }
     for state in ["active", "next"] {
         for content in [None, Some(vec![7; 32]), Some(b"short".to_vec())] {
             let world = World::new().await;
@@ -118,6 +124,9 @@ async fn a_lost_seed_is_found_at_start_and_replaced_when_asked() {
 
 #[tokio::test]
 async fn seeds_that_no_key_in_use_has_are_removed_at_start() {
+    if crate::postgres::has_no_files() {
+        return;
+    }
     let world = World::new().await;
     let (device, _) = world.enrolled("a").await;
     let old = key(&world, "active").await;
@@ -144,6 +153,9 @@ async fn seeds_that_no_key_in_use_has_are_removed_at_start() {
 
 #[tokio::test]
 async fn a_service_without_its_root_key_does_not_start() {
+    if crate::postgres::has_no_files() {
+        return;
+    }
     let world = World::new().await;
     fs::remove_file(keys(&world).join("root.seed")).unwrap();
     let told = world.refused().await;
@@ -153,6 +165,9 @@ async fn a_service_without_its_root_key_does_not_start() {
 
 #[tokio::test]
 async fn a_store_that_is_gone_is_no_first_start() {
+    if crate::postgres::has_no_files() {
+        return;
+    }
     let world = World::new().await;
     world.enrolled("a").await;
     let root = world.handle.root_thumbprint();
@@ -176,6 +191,9 @@ async fn a_store_that_is_gone_is_no_first_start() {
 
 #[tokio::test]
 async fn a_first_start_that_was_cut_off_goes_on() {
+    if crate::postgres::has_no_files() {
+        return;
+    }
     let made = World::new().await;
     assert!(made.stop().await.is_empty());
     let dir = tempfile::tempdir().unwrap();
@@ -204,6 +222,9 @@ async fn a_first_start_that_was_cut_off_goes_on() {
 /// As a crash leaves it between the acceptance of a loss and its audit entry.
 #[tokio::test]
 async fn an_accepted_loss_is_on_record_also_after_a_crash() {
+    if crate::postgres::has_no_files() {
+        return;
+    }
     let world = World::new().await;
     assert!(world.stop().await.is_empty());
     let mark = world.dir.path().join("provisioning/loss");

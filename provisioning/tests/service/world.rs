@@ -19,6 +19,8 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::seal::OpeningKey;
 use tessera_token::time::UnixSeconds;
 
+use crate::postgres;
+
 pub const START: u64 = 1_800_000_000;
 
 /// A running service in a folder of its own, with a clock that the test moves.
@@ -72,11 +74,20 @@ impl World {
         }
     }
 
+    /// As [`World::restart_with`], for what takes its time.
+    pub async fn restart_between(self, between: impl AsyncFnOnce(&Path)) -> Self {
+        assert_eq!(self.stop.finish(Duration::from_secs(30)).await, Vec::<String>::new());
+        between(self.dir.path()).await;
+        let (handle, stop) = start(self.dir.path(), &self.clock, |_| {}).await;
+        Self::around(self.dir, self.clock, handle, stop)
+    }
+
     pub async fn stop(&self) -> Vec<String> {
         self.stop.finish(Duration::from_secs(30)).await
     }
 
-    fn around(
+    /// A service that runs in this folder, where its tokens are.
+    pub fn around(
         dir: tempfile::TempDir,
         clock: Arc<ManualClock>,
         handle: ProvisioningHandle,
@@ -201,6 +212,7 @@ pub async fn try_start(
     change: impl FnOnce(&mut ProvisioningConfig),
 ) -> Result<(ProvisioningHandle, Stop), StartError> {
     let mut config = ProvisioningConfig::new(dir, "127.0.0.1:0".parse().unwrap()).unwrap();
+    config.database = postgres::of(dir).await;
     change(&mut config);
     let stop = Stop::new();
     let random = SystemRandom::shared();

@@ -47,7 +47,7 @@ fn a_lost_operator_token_is_made_again() {
         let clock: tessera_runtime::clock::SharedClock = rig.clock.clone();
         let random = SystemRandom::shared();
         let empty = tempfile::tempdir().unwrap();
-        let none = renew_operator(empty.path(), &clock, &*random).await.err().unwrap();
+        let none = renew_operator(empty.path(), None, &clock, &*random).await.err().unwrap();
         assert!(matches!(none, StartError::NotFounded(_)), "{none}");
         assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
 
@@ -57,7 +57,7 @@ fn a_lost_operator_token_is_made_again() {
             tessera_runtime::secret::read_secret_text(&path).unwrap().expose().clone()
         };
         let former = file();
-        let running = renew_operator(rig.dir.path(), &clock, &*random).await.err().unwrap();
+        let running = renew_operator(rig.dir.path(), None, &clock, &*random).await.err().unwrap();
         let is_locked =
             matches!(running, StartError::Store(tessera_runtime::store::StoreError::Locked(_)));
         assert!(is_locked, "{running}");
@@ -66,10 +66,10 @@ fn a_lost_operator_token_is_made_again() {
         rig.database.close().await.unwrap();
         drop(service);
 
-        let made = renew_operator(rig.dir.path(), &clock, &*random).await.unwrap();
+        let made = renew_operator(rig.dir.path(), None, &clock, &*random).await.unwrap();
         assert_eq!(*made.operator_token.expose(), file());
         let place = opening::Place::make(rig.dir.path()).unwrap();
-        let database = opening::open(&place, false, &clock, &*random).unwrap();
+        let database = opening::open(&place, None, false, &clock, &*random).await.unwrap();
         let tables = crate::tables::Tables::of(&database);
         assert!(crate::operators::find(&tables, &former).await.is_err());
         let found = crate::operators::find(&tables, &file()).await.unwrap();

@@ -1,0 +1,210 @@
+//! The seeds of keys: in files of the data folder, or sealed in rows of a database that several processes share.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use tessera_runtime::random::Random;
+use tessera_runtime::secret::SecretFileError;
+use tessera_runtime::sql::Batch;
+use tessera_runtime::store::StoreError;
+use tessera_token::key::{KeyId, SecretKey};
+use tessera_token::refusal::RefusalCode;
+
+use super::files::{draw, KeyFolder};
+use super::sealed::SealedSeeds;
+use super::{id_of, tenant_of};
+use crate::records::keys::{KeyRecord, State};
+use crate::refused::Refused;
+use crate::start_error::{LostSeed, StartError};
+use crate::tables::Tables;
+
+/// The place of the seeds.
+#[derive(Clone)]
+pub(crate) enum Seeds {
+    /// A file for each, of this machine.
+    Files(KeyFolder),
+    /// A row for each, for every process that has the key of the database.
+    Rows(SealedSeeds),
+}
+
+/// A seed that cannot be had, or kept.
+#[derive(Debug)]
+pub(crate) enum SeedError {
+    File(SecretFileError),
+    Store(StoreError),
+    /// There is no row.
+    Missing,
+    /// The row cannot be opened, or holds another key.
+    Unfit(&'static str),
+}
+
+impl Seeds {
+    /// The root key; drawn when there is none and `make` says so. [`Seeds::keep_root`] keeps one that was drawn.
+    pub(crate) async fn root(
+        &self,
+        random: &dyn Random,
+        make: bool,
+    ) -> Result<SecretKey, StartError> {
+        match self {
+            Self::Files(folder) => folder.root(random, make),
+            Self::Rows(rows) => match rows.root().await {
+                Err(SeedError::Missing) if make => draw(random).map_err(|_| StartError::Random),
+                read => Ok(read?),
+            },
+        }
+    }
+
+    /// Keeps the root key with the batch that founds the service.
+    pub(crate) fn keep_root(
+        &self,
+        batch: &mut Batch,
+        random: &dyn Random,
+        root: &SecretKey,
+    ) -> Result<(), SeedError> {
+        match self {
+            // It is on the disk since it was drawn.
+            Self::Files(_) => Ok(()),
+            Self::Rows(rows) => rows.put_root(batch, random, root),
+        }
+    }
+
+    /// Keeps a seed from before, or with, the batch that names its key.
+    pub(crate) fn keep(
+        &self,
+        batch: &mut Batch,
+        random: &dyn Random,
+        key: &SecretKey,
+    ) -> Result<KeyId, SeedError> {
+        match self {
+            Self::Files(folder) => Ok(folder.store(key)?),
+            Self::Rows(rows) => rows.put(batch, random, key),
+        }
+    }
+
+    pub(crate) async fn load(&self, id: KeyId) -> Result<SecretKey, SeedError> {
+        match self {
+            Self::Files(folder) => Ok(folder.load(id)?),
+            Self::Rows(rows) => rows.load(id).await,
+        }
+    }
+
+    /// Forgets the seed of a key that signs no more, or that was drawn for a change that was not written.
+    pub(crate) async fn forget(&self, id: KeyId) {
+        match self {
+            Self::Files(folder) => folder.forget(id),
+            Self::Rows(rows) => rows.forget(id).await,
+        }
+    }
+
+    /// The keys in use, and those of them that cannot sign.
+    pub(crate) async fn survey(&self, tables: &Tables) -> Result<Survey, StartError> {
+        let mut survey = Survey::default();
+        let mut rows = tables.keys.walk(&[]);
+        while let Some(page) = rows.next().await? {
+            for (key, record) in page {
+                if !matches!(record.state, State::Active | State::Next) {
+                    continue;
+                }
+                let (tenant, id) = (tenant_of(&key)?, id_of(&key)?);
+                survey.named.insert(id);
+                let Some(why) = self.lost(id, &record).await? else { continue };
+                let place = self.place(id);
+                survey.lost.push(LostSeed { tenant, id, state: record.state, place, why });
+            }
+        }
+        Ok(survey)
+    }
+
+    /// Why this key cannot sign; `None` when it can.
+    async fn lost(
+        &self,
+        id: KeyId,
+        record: &KeyRecord,
+    ) -> Result<Option<&'static str>, StartError> {
+        Ok(match self.load(id).await {
+            Ok(key) if key.public_bytes() == record.public => None,
+            Ok(_) => Some("holds another key"),
+            Err(error) if error.is_gone() => Some("is missing"),
+            Err(SeedError::File(SecretFileError::NotASecret(_))) => Some("is no seed"),
+            Err(SeedError::Unfit(why)) => Some(why),
+            Err(error) => return Err(error.into()),
+        })
+    }
+
+    /// Removes the seeds that no record of an active or next key names. The root key's stays.
+    pub(crate) async fn clear(&self, named: &HashSet<KeyId>) -> Result<(), StartError> {
+        match self {
+            Self::Files(folder) => folder.clear(named),
+            // A row is written with the record that names it: none is left over but that of a key which has ended, and
+            // another process may have made one since `named` was read.
+            Self::Rows(_) => Ok(()),
+        }
+    }
+
+    fn place(&self, id: KeyId) -> String {
+        match self {
+            Self::Files(folder) => folder.path(id).display().to_string(),
+            Self::Rows(_) => format!("the row of {id} in sealed_seeds"),
+        }
+    }
+}
+
+/// The outcome of a look at the seeds.
+#[derive(Default)]
+pub(crate) struct Survey {
+    /// The keys that need their seeds.
+    pub(crate) named: HashSet<KeyId>,
+    pub(crate) lost: Vec<LostSeed>,
+}
+
+impl SeedError {
+    fn is_gone(&self) -> bool {
+        let not_found = std::io::ErrorKind::NotFound;
+        matches!(self, Self::Missing)
+            || matches!(self, Self::File(SecretFileError::Io(_, error)) if error.kind() == not_found)
+    }
+}
+
+impl fmt::Display for SeedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::Missing => f.write_str("the database has no row of this seed"),
+            Self::Unfit(why) => write!(f, "the row of this seed {why}"),
+        }
+    }
+}
+
+impl From<SecretFileError> for SeedError {
+    fn from(error: SecretFileError) -> Self {
+        Self::File(error)
+    }
+}
+
+impl From<StoreError> for SeedError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<SeedError> for StartError {
+    fn from(error: SeedError) -> Self {
+        match error {
+            SeedError::File(error) => Self::Secret(error),
+            SeedError::Store(error) => Self::Store(error),
+            SeedError::Missing | SeedError::Unfit(_) => Self::DatabaseKey,
+        }
+    }
+}
+
+impl From<SeedError> for Refused {
+    fn from(error: SeedError) -> Self {
+        tracing::error!(%error, "issuer key not stored");
+        match error {
+            SeedError::File(error) if error.is_full() => RefusalCode::NotReady.into(),
+            SeedError::Store(error) => error.into(),
+            _ => RefusalCode::Internal.into(),
+        }
+    }
+}

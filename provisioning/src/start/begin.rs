@@ -1,0 +1,138 @@
+//! The beginning of a start: the service that the database holds, with its root key, or a new one.
+
+use std::sync::Arc;
+
+use tessera_runtime::random::Random;
+use tessera_runtime::sql::Database;
+use tessera_token::key::SecretKey;
+use tessera_token::time::UnixSeconds;
+
+use super::first_run::{initialise, is_initialised, note_root, FirstRun, Founded};
+use super::opening::Place;
+use super::{mend, seen, FirstStart};
+use crate::audit::Pending;
+use crate::config::ProvisioningConfig;
+use crate::database_settings::DatabaseKey;
+use crate::keys::files::KeyFolder;
+use crate::keys::sealed::SealedSeeds;
+use crate::keys::seeds::Seeds;
+use crate::start_error::StartError;
+use crate::tables::Tables;
+use crate::trust::restored;
+
+/// The parts that a beginning needs.
+pub(super) struct Begin<'a> {
+    pub(super) config: &'a ProvisioningConfig,
+    pub(super) place: &'a Place,
+    pub(super) database: &'a Database,
+    pub(super) tables: &'a Tables,
+    pub(super) random: &'a dyn Random,
+    pub(super) pending: &'a Pending,
+    pub(super) now: UnixSeconds,
+}
+
+/// A service that is there.
+pub(super) struct Begun {
+    pub(super) seeds: Seeds,
+    pub(super) root: Arc<SecretKey>,
+    /// `None` when it was there before.
+    pub(super) first_start: Option<FirstStart>,
+    /// That of a database which several processes share.
+    pub(super) key: Option<DatabaseKey>,
+}
+
+impl Begin<'_> {
+    pub(super) async fn begin(&self) -> Result<Begun, StartError> {
+        loop {
+            if let Some(begun) = self.attempt().await? {
+                self.place.done()?;
+                return Ok(begun);
+            }
+        }
+    }
+
+    /// `None` when another process has founded the service meanwhile.
+    async fn attempt(&self) -> Result<Option<Begun>, StartError> {
+        let (tables, random) = (self.tables, self.random);
+        let is_there = is_initialised(tables, None).await?;
+        let (seeds, key) = self.seeds(is_there)?;
+        let founded = match self.database.is_shared() {
+            true => self.shared(is_there).await.map(|()| is_there)?,
+            false => self.own(&seeds).await?,
+        };
+        let root = Arc::new(seeds.root(random, !founded).await?);
+        if is_initialised(tables, Some(&root)).await? {
+            if self.database.is_shared() {
+                note_root(&self.config.data_dir, &root)?;
+            }
+            return Ok(Some(Begun { seeds, root, first_start: None, key }));
+        }
+        let first_run = FirstRun {
+            dir: &self.config.data_dir,
+            database: self.database,
+            tables,
+            seeds: &seeds,
+            root: &root,
+            random,
+            pending: self.pending,
+            now: self.now,
+        };
+        Ok(match initialise(&first_run).await? {
+            Founded::Here(first) => Some(Begun { seeds, root, first_start: Some(first), key }),
+            Founded::Elsewhere => None,
+        })
+    }
+
+    fn seeds(&self, is_there: bool) -> Result<(Seeds, Option<DatabaseKey>), StartError> {
+        let own = self.place.own();
+        let Some(settings) = &self.config.database else {
+            return Ok((Seeds::Files(KeyFolder::open(&own.join("keys"))?), None));
+        };
+        let key = DatabaseKey::read(settings, own, self.random, is_there)?;
+        let seeds = Seeds::Rows(SealedSeeds::of(self.database, key.of_seeds()));
+        Ok((seeds, Some(key)))
+    }
+
+    /// Whether the database in the folder holds a service. After an accepted loss its marks are mended.
+    async fn own(&self, seeds: &Seeds) -> Result<bool, StartError> {
+        let (place, tables) = (self.place, self.tables);
+        let lossy = place.loss()?.is_some();
+        if lossy {
+            mend::marks(self.database, tables, seeds, self.random).await?;
+            // Nothing that the lost part may have given out is given out again.
+            self.database.commit(restored::mark(self.database, self.now)).await?;
+        }
+        let founded = is_initialised(tables, None).await?;
+        if !founded {
+            if place.had_one() && !lossy {
+                return Err(StartError::StoreLost(place.store()));
+            }
+            place.begin()?;
+        }
+        Ok(founded)
+    }
+
+    /// Whether a database on a server is the one that this folder knows, and has all that was acknowledged from here.
+    async fn shared(&self, is_there: bool) -> Result<(), StartError> {
+        let place = self.place;
+        if !is_there {
+            return match place.had_one() {
+                true => Err(StartError::DatabaseEmpty(self.config.data_dir.clone())),
+                false => place.begin(),
+            };
+        }
+        let is_marked = restored::is_marked(self.tables).await?;
+        let older = seen::is_older(place.own(), self.tables).await?;
+        if let Some(what) = older.filter(|_| !is_marked) {
+            if !self.config.accept_loss {
+                return Err(StartError::DatabaseOlder(what));
+            }
+            tracing::error!(
+                what,
+                "the database is older than what was acknowledged; this was accepted"
+            );
+            self.database.commit(restored::mark(self.database, self.now)).await?;
+        }
+        Ok(())
+    }
+}
