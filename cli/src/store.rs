@@ -1,19 +1,57 @@
-//! `tessera store`: looks after the database of a server that does not run.
+//! `tessera store`: looks after the database of a server that does not run: checks it, and moves it to PostgreSQL.
 
 use std::path::Path;
 
 use serde_json::{json, Map};
+use tessera_provisioning::DatabaseSettings;
+use tessera_runtime::clock::{Clock, SystemClock};
 use tessera_runtime::store::StoreError;
 
-use crate::args::{CheckArgs, StoreCommand};
+use crate::args::{CheckArgs, DatabaseArgs, MarkRestoredArgs, MoveArgs, StoreCommand};
 use crate::backup::{MANIFEST, PROVISIONING};
+use crate::config::RawDatabase;
 use crate::error::{Fault, Outcome};
 use crate::output;
 
 pub(crate) async fn run(command: StoreCommand) -> Outcome {
     match command {
         StoreCommand::Check(args) => check(&args).await,
+        StoreCommand::Move(args) => move_to_server(&args).await,
+        StoreCommand::MarkRestored(args) => mark(&args).await,
     }
+}
+
+async fn move_to_server(args: &MoveArgs) -> Outcome {
+    is_of_a_server(&args.data, &args.data.join(PROVISIONING))?;
+    let settings = settings_of(&args.database)?;
+    let say = |line: &str| output::step(args.json, line);
+    let moved = tessera_provisioning::move_to_server(&args.data, &settings, &say).await?;
+    let rows: Map<_, _> =
+        moved.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
+    let text = format!(
+        "moved. Start it with --database, and keep a copy of {}/provisioning/database.key: without it the keys in the \
+         database cannot be read",
+        args.data.display()
+    );
+    output::result(args.json, &text, &json!({ "rows": rows }));
+    Ok(0)
+}
+
+async fn mark(args: &MarkRestoredArgs) -> Outcome {
+    let settings = settings_of(&args.database)?;
+    let now = SystemClock::new().unix();
+    tessera_provisioning::mark_restored_on(&settings, now).await?;
+    let text = "marked: the next start goes on above what may have been given out since the dump";
+    output::result(args.json, text, &json!({ "marked": true }));
+    Ok(0)
+}
+
+fn settings_of(args: &DatabaseArgs) -> Result<DatabaseSettings, Fault> {
+    let mut raw = RawDatabase::default();
+    raw.with(args);
+    raw.validate()?.ok_or_else(|| {
+        Fault::new("no database is named").hint("--database postgres://user@host/name")
+    })
 }
 
 async fn check(args: &CheckArgs) -> Outcome {

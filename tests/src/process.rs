@@ -116,8 +116,9 @@ impl Process {
     pub fn lines_with(&mut self, wanted: &[&str]) {
         let mut left = wanted.to_vec();
         while !left.is_empty() {
-            let line = self
-                .line(&format!("line with one of {left:?}"), |line| left.iter().any(|w| line.contains(w)));
+            let line = self.line(&format!("line with one of {left:?}"), |line| {
+                left.iter().any(|w| line.contains(w))
+            });
             left.retain(|wanted| !line.contains(wanted));
         }
     }

@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::DatabaseArgs;
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   tessera backup --data /var/lib/tessera --out /backup/tessera-$(date +%F)
@@ -30,6 +32,43 @@ pub(crate) struct BackupArgs {
 pub(crate) enum StoreCommand {
     /// Check the database of provisioning while its server does not run.
     Check(CheckArgs),
+    /// Move the database of provisioning to a PostgreSQL server, for several processes.
+    Move(MoveArgs),
+    /// Mark a PostgreSQL database that was restored from a dump, before provisioning runs on it.
+    MarkRestored(MarkRestoredArgs),
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:
+  createdb tessera
+  tessera store move --data /var/lib/tessera --database postgres://tessera@127.0.0.1/tessera
+  tessera provision --data /var/lib/tessera --database postgres://tessera@127.0.0.1/tessera
+The server of DATA must not run, and the database must be empty. Seeds of keys are sealed to DATA/provisioning/database.key,
+which every process of the database needs. The former files stay in DATA as store.moved-N and keys.moved-N: remove them once
+the service runs. A move that was cut off is ended by the same command. See docs/postgresql.md.")]
+pub(crate) struct MoveArgs {
+    /// The folder of the server, as given to it by --data.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    /// The result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:
+  pg_restore --clean --dbname tessera tessera.dump
+  tessera store mark-restored --database postgres://tessera@127.0.0.1/tessera
+No process may run on the database. The next start goes on above all numbers and epochs that may have been given out since
+the dump was made. See docs/postgresql.md.")]
+pub(crate) struct MarkRestoredArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    /// The result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]

@@ -22,7 +22,9 @@ mod sim;
 mod tests;
 
 pub(crate) use account::{OperatorArgs, TenantArgs};
-pub(crate) use backup::{BackupArgs, CheckArgs, RestoreArgs, StoreCommand, TicketKeysArgs};
+pub(crate) use backup::{
+    BackupArgs, CheckArgs, MarkRestoredArgs, MoveArgs, RestoreArgs, StoreCommand, TicketKeysArgs,
+};
 pub(crate) use bench::{BenchArgs, Peer, Which};
 pub(crate) use config::{ConfigCommand, ConfiguredServer};
 pub(crate) use device::{
@@ -38,8 +40,8 @@ pub(crate) use operator::{
 pub(crate) use pages::{CompletionsArgs, ManArgs};
 pub(crate) use place::Place;
 pub(crate) use server::{
-    AgentArgs, BrokerArgs, DerivationArgs, FeedArgs, ListenArgs, LogArgs, LogFormat, LossArgs,
-    ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs, UpArgs,
+    AgentArgs, BrokerArgs, DatabaseArgs, DerivationArgs, FeedArgs, ListenArgs, LogArgs, LogFormat,
+    LossArgs, ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs, UpArgs,
 };
 pub(crate) use sim::{CredentialsArgs, DemoArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};
 

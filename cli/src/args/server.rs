@@ -83,6 +83,25 @@ pub(crate) struct ProxyArgs {
     pub(crate) trusted_proxy: Vec<String>,
 }
 
+/// The database of several provisioning processes.
+#[derive(Args, Clone, Default)]
+pub(crate) struct DatabaseArgs {
+    /// A PostgreSQL database (15 or newer) in the place of the one in DATA, for several processes at once:
+    /// postgres://user@host/name, or @FILE with that in it, which a password needs. Over TLS, but for this machine.
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
+    /// The key to which seeds in that database are sealed (default: DATA/provisioning/database.key). The first process makes
+    /// it; every other one needs a copy.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) database_key: Option<PathBuf>,
+    /// The authorities that may sign the certificate of its server, a file in PEM (default: those of the system).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) database_cafile: Option<PathBuf>,
+    /// Speak to a server on another machine in clear: all that is in the database can be read on the way.
+    #[arg(long)]
+    pub(crate) database_in_clear: bool,
+}
+
 /// After a loss.
 #[derive(Args, Clone, Default)]
 pub(crate) struct LossArgs {
@@ -165,14 +184,17 @@ pub(crate) struct UpArgs {
   tessera provision --data ./provisioning --http 127.0.0.1:8080
   tessera provision --data ./provisioning --new-operator
   tessera provision --data ./provisioning --http 0.0.0.0:8443 --https-cert server.pem --https-key server.key
+  tessera provision --data ./one --database postgres://tessera@127.0.0.1/tessera --http 127.0.0.1:8080
 
-A broker elsewhere needs DATA/feed.token and DATA/root.thumbprint.")]
+Several processes may share one PostgreSQL database: docs/postgresql.md. A broker elsewhere needs DATA/feed.token and DATA/root.thumbprint.")]
 pub(crate) struct ProvisionArgs {
     /// The folder of everything that must survive (default: ./tessera-data).
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) service: ServiceArgs,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
     #[command(flatten)]
     pub(crate) proxy: ProxyArgs,
     #[command(flatten)]

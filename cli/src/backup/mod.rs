@@ -47,6 +47,10 @@ pub(crate) async fn run(args: BackupArgs) -> Outcome {
 
 fn make(args: &BackupArgs) -> Outcome {
     let stores = stores_of(&args.data);
+    if args.data.join("provisioning/seen").exists() {
+        return Err(Fault::new(format!("the database of {} is on a server", args.data.display()))
+            .hint("pg_dump copies it; keep provisioning/database.key beside the dump (docs/postgresql.md)"));
+    }
     if stores.is_empty() {
         return Err(Fault::new(format!("{} holds no store of a server", args.data.display()))
             .hint("name the folder that the server was given by --data"));

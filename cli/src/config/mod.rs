@@ -17,15 +17,17 @@ use tessera_runtime::proxy::RawProxy;
 use tessera_token::ids::{Audience, VerifierName};
 
 use crate::args::{
-    DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, Place, ProxyArgs, SeedsArgs,
-    ServiceArgs,
+    DatabaseArgs, DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, Place, ProxyArgs,
+    SeedsArgs, ServiceArgs,
 };
 use crate::error::Fault;
 
+mod database;
 mod show;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use database::RawDatabase;
 pub(crate) use show::run;
 
 /// Libraries that speak of every connection are asked for warnings alone.
@@ -108,6 +110,7 @@ pub(crate) struct RawBroker {
 #[derive(Deserialize, Serialize, Clone, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawProvisioning {
+    database: RawDatabase,
     limits: RawProvisioningLimits,
 }
 
@@ -202,6 +205,12 @@ impl Raw {
         self.http_in_clear |= args.http_in_clear;
         self.https.cert = args.https_cert.clone().or(self.https.cert);
         self.https.key = args.https_key.clone().or(self.https.key);
+        self
+    }
+
+    /// As [`Raw::with_log`], for the database of provisioning.
+    pub(crate) fn with_database(mut self, args: &DatabaseArgs) -> Self {
+        self.provisioning.database.with(args);
         self
     }
 
@@ -328,6 +337,7 @@ impl Config {
     /// Provisioning's part.
     pub(crate) fn provisioning(&self) -> Result<ProvisioningConfig, Fault> {
         let mut config = ProvisioningConfig::new(&self.data, self.http)?;
+        config.database = self.provisioning.database.validate()?;
         config.https = self.https.clone();
         config.http_in_clear = self.http_in_clear;
         config.proxy = self.proxy.validate()?;

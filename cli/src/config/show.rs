@@ -96,6 +96,7 @@ impl Raw {
             ("tls.cert", &self.tls.cert),
             ("tls.key", &self.tls.key),
             ("tls.client_ca", &self.tls.client_ca),
+            ("provisioning.database.cafile", &self.provisioning.database.cafile),
             ("broker.resumption.ticket_key_file", &self.broker.resumption.ticket_key_file),
         ];
         all.into_iter().filter_map(|(key, path)| Some((key, path.clone()?))).collect()

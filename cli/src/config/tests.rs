@@ -114,7 +114,7 @@ fn keys_of(section: &str) -> Vec<String> {
     expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 10] = [
     "",
     "log",
     "tls",
@@ -123,6 +123,7 @@ const SECTIONS: [&str; 9] = [
     "broker",
     "broker.resumption",
     "broker.limits",
+    "provisioning.database",
     "provisioning.limits",
 ];
 

@@ -1,4 +1,3 @@
-use std::path::Path;
 use std::sync::Arc;
 
 use tessera_provisioning::{renew_operator, StartError};
@@ -12,7 +11,7 @@ use super::parts::{copy_provisioning, reload_certificates, start_provisioning};
 use super::signals::Signals;
 use super::{control, first_token, run_file};
 use crate::args::ProvisionArgs;
-use crate::config::Raw;
+use crate::config::{Config, Raw};
 use crate::error::{Fault, Outcome};
 
 /// Provisioning alone.
@@ -20,13 +19,14 @@ pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
     let mut raw = Raw::read(args.config.as_deref())?
         .with_log(&args.log)
         .with_service(&args.service)
+        .with_database(&args.database)
         .with_proxy(&args.proxy)
         .with_derivation(&args.derivation)
         .after_loss(&args.loss, &args.seeds);
     raw.data = args.data.clone().or(raw.data);
     let config = raw.validate("./tessera-data")?;
     if args.new_operator {
-        return new_operator(&config.data, args.log.json).await;
+        return new_operator(&config, args.log.json).await;
     }
     let reload = Reload::start(args.config.as_deref(), &args.log, &config.log)?;
     let mut signals = Signals::listen()?;
@@ -63,9 +63,10 @@ A broker elsewhere needs {data}/feed.token and {data}/root.thumbprint:
 }
 
 /// A new token for an operator who lost the first one.
-async fn new_operator(data: &Path, json: bool) -> Outcome {
-    let random = SystemRandom::shared();
-    let made = renew_operator(data, &SystemClock::shared(), &*random).await;
+async fn new_operator(config: &Config, json: bool) -> Outcome {
+    let (data, random) = (&config.data, SystemRandom::shared());
+    let database = config.provisioning()?.database;
+    let made = renew_operator(data, database.as_ref(), &SystemClock::shared(), &*random).await;
     first_token::tell(data, &made.map_err(in_use)?, json);
     Ok(0)
 }

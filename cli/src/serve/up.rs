@@ -57,6 +57,17 @@ pub(crate) async fn run(args: UpArgs) -> Outcome {
     ended(&left)
 }
 
+/// Several processes share a database, and each `up` would be a broker of its own with tokens that only one has.
+fn alone(config: Config) -> Result<Config, Fault> {
+    match config.provisioning()?.database {
+        None => Ok(config),
+        Some(_) => Err(Fault::new(
+            "provisioning.database is set, and `tessera up` has its database in its folder",
+        )
+        .hint("run `tessera provision` and `tessera broker` (docs/postgresql.md)")),
+    }
+}
+
 fn config(args: &UpArgs) -> Result<Config, Fault> {
     let mut raw = Raw::read(args.config.as_deref())?
         .with_log(&args.log)
@@ -67,7 +78,7 @@ fn config(args: &UpArgs) -> Result<Config, Fault> {
         .with_derivation(&args.derivation)
         .after_loss(&args.loss, &args.seeds);
     raw.data = args.data.clone().or(raw.data);
-    raw.validate("./tessera-data")
+    alone(raw.validate("./tessera-data")?)
 }
 
 async fn broker(
