@@ -127,6 +127,9 @@ pub(crate) struct BenchArgs {
     /// Options by which wear mounts its disk, as `mount -o` takes them: `commit=300,noatime`.
     #[arg(long, value_name = "OPTIONS", default_value = "")]
     pub(crate) mount: String,
+    /// An empty PostgreSQL database that two processes of provisioning share, in the place of SQLite: for issue.
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
     /// Every sample, the medians and the verdicts as JSON into this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -44,10 +44,13 @@ pub(super) struct System {
     /// The token of the first operator.
     pub(super) operator_token: Secret<String>,
     provisioning: child::Server,
+    /// A second process of the same database, and where it listens.
+    second: Option<(child::Server, SocketAddr)>,
 }
 
 impl System {
-    pub(super) async fn start(folder: Folder) -> Result<Self, Fault> {
+    /// `database`: an empty PostgreSQL database, which two processes of provisioning share.
+    pub(super) async fn start(folder: Folder, database: Option<&str>) -> Result<Self, Fault> {
         let binary = std::env::current_exe()?;
         let (data, config) = (folder.fresh("provisioning"), folder.fresh("provisioning.toml"));
         std::fs::write(&config, LONG_TOKENS)?;
@@ -58,11 +61,25 @@ impl System {
         write_secret_file(&derivation, format!("mqtt {}\n", hex::encode(key)).as_bytes())?;
         let certificate = Certificate::write(&folder)?;
         let tls = TlsClient::pinned(certificate.der.clone())?;
-        let mut command = Command::new(&binary);
-        command.args(["provision", "--http", "127.0.0.1:0", "--log", LOG]);
-        command.arg("--data").arg(&data).arg("--config").arg(&config);
-        command.arg("--derivation-keys").arg(&derivation);
-        let provisioning = child::Server::until_ready(command).await?;
+        let provision = |data: &Path| {
+            let mut command = Command::new(&binary);
+            command.args(["provision", "--http", "127.0.0.1:0", "--log", LOG]);
+            command.arg("--data").arg(data).arg("--config").arg(&config);
+            command.arg("--derivation-keys").arg(&derivation);
+            command.args(database.iter().flat_map(|url| ["--database", url]));
+            command
+        };
+        let provisioning = child::Server::until_ready(provision(&data)).await?;
+        let second = match database {
+            None => None,
+            Some(_) => {
+                let joined = folder.fresh("provisioning-2");
+                let mut command = provision(&joined);
+                command.arg("--database-key").arg(data.join("provisioning/database.key"));
+                let second = child::Server::until_ready(command).await?;
+                Some((second, listens(&joined, "http")?))
+            }
+        };
         let at = listens(&data, "http")?;
         let http = format!("http://{at}");
         let feed_token = read_secret_text(&data.join("feed.token"))?;
@@ -80,6 +97,7 @@ impl System {
             feed_token,
             operator_token,
             provisioning,
+            second,
         })
     }
 
@@ -171,8 +189,9 @@ impl Servers for Contenders {
         self.open(server, setup, data).await.map_err(|fault| BenchError::new(fault.to_string()))
     }
 
-    fn provisioning(&self) -> (u32, SocketAddr) {
-        (self.system.provisioning.id(), self.system.at)
+    fn provisioning(&self) -> Vec<(u32, SocketAddr)> {
+        let second = self.system.second.iter().map(|(child, at)| (child.id(), *at));
+        std::iter::once((self.system.provisioning.id(), self.system.at)).chain(second).collect()
     }
 
     fn written(&self, broker: u32) -> Result<u64, BenchError> {

@@ -9,6 +9,7 @@
 
 mod batch;
 mod database;
+mod kept;
 mod postgres;
 mod schema;
 mod sqlite;

@@ -75,8 +75,8 @@ pub trait Servers: Sync {
     /// Kills one without a word and starts it again on what it has stored.
     fn again(&self, running: Running) -> impl Future<Output = Result<Running, BenchError>> + Send;
 
-    /// The process of provisioning, and where it listens.
-    fn provisioning(&self) -> (u32, SocketAddr);
+    /// The processes of provisioning, and where each listens.
+    fn provisioning(&self) -> Vec<(u32, SocketAddr)>;
 
     /// Bytes that went to the disk so far, with all that was written before by provisioning and this broker.
     ///

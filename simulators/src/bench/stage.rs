@@ -138,24 +138,25 @@ impl Sample {
 
 /// Measures one section.
 pub(super) struct Meter {
-    process: u32,
+    /// Each with its usage when it began.
+    servers: Vec<(u32, Usage)>,
     clock: SharedClock,
     began: Duration,
-    server: Usage,
     own: Usage,
 }
 
 impl Meter {
     pub(super) fn start(stage: &Stage, running: &Running) -> Result<Self, BenchError> {
-        Self::of_process(stage, running.pid)
+        Self::of_processes(stage, &[running.pid])
     }
 
-    /// Of the server in this process.
-    pub(super) fn of_process(stage: &Stage, process: u32) -> Result<Self, BenchError> {
+    /// Of the server in these processes.
+    pub(super) fn of_processes(stage: &Stage, processes: &[u32]) -> Result<Self, BenchError> {
         let clock = Arc::clone(&stage.clock);
-        let (server, own) = (Usage::of(process)?, Usage::own());
-        let began = clock.monotonic();
-        Ok(Self { process, clock, began, server, own })
+        let each = processes.iter().map(|process| Ok((*process, Usage::of(*process)?)));
+        let servers = each.collect::<Result<_, BenchError>>()?;
+        let (own, began) = (Usage::own(), clock.monotonic());
+        Ok(Self { servers, clock, began, own })
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -176,13 +177,18 @@ impl Meter {
     ) -> Result<Sample, BenchError> {
         let own = Usage::own();
         tokio::time::sleep(limits::SETTLE).await;
-        let after = Usage::of(self.process)?;
+        let (mut cpu, mut peak) = (0.0, 0.0);
+        for (process, before) in &self.servers {
+            let after = Usage::of(*process)?;
+            cpu += after.cpu_since(before);
+            peak += after.peak;
+        }
         Ok(Sample {
             operations,
             wall_seconds: wall.as_secs_f64(),
-            server_cpu_seconds: after.cpu_since(&self.server),
+            server_cpu_seconds: cpu,
             generator_cpu_seconds: own.cpu_since(&self.own),
-            peak_kib: after.peak,
+            peak_kib: peak,
             values: BTreeMap::new(),
         })
     }

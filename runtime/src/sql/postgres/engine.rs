@@ -19,6 +19,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::limits::{SQL_ANSWER, SQL_CONNECT, SQL_IDLE_IN_TRANSACTION, SQL_LOCK, SQL_STATEMENT};
 use crate::sql::batch::{Batch, Expect, Statement};
+use crate::sql::kept::is_changed;
 use crate::sql::value::{Row, Value};
 use crate::store::StoreError;
 use crate::tls::{client, Trust};
@@ -29,6 +30,8 @@ pub(in crate::sql) struct Server {
     tls: MakeRustlsConnect,
     /// Name and version of the schema.
     wants: (&'static str, usize),
+    /// Tables whose changes are counted.
+    kept: &'static [&'static str],
 }
 
 /// Settings of a connection at the server: a process that stands still must not hold the rows of the others.
@@ -47,6 +50,7 @@ impl Server {
         url: &str,
         trust: &Trust,
         wants: (&'static str, usize),
+        kept: &'static [&'static str],
     ) -> Result<Self, StoreError> {
         let refused = |why: String| StoreError::Io(format!("the URL of the database: {why}"));
         let mut config = Config::from_str(url).map_err(|error| refused(error.to_string()))?;
@@ -59,7 +63,12 @@ impl Server {
         config.application_name("tessera").options(settings());
         let tls = client::config(trust, None, b"postgresql");
         let tls = tls.map_err(|error| refused(error.to_string()))?;
-        Ok(Self { config, tls: MakeRustlsConnect::new(tls), wants })
+        Ok(Self { config, tls: MakeRustlsConnect::new(tls), wants, kept })
+    }
+
+    /// The name of the schema.
+    pub(super) fn name(&self) -> &'static str {
+        self.wants.0
     }
 }
 
@@ -87,6 +96,7 @@ pub(super) struct Link {
     /// Statements that the server has read. There are some for each table.
     prepared: HashMap<Arc<str>, Prepared>,
     wants: (&'static str, usize),
+    kept: &'static [&'static str],
 }
 
 const VERSIONS: &str = "tessera_version";
@@ -96,6 +106,15 @@ pub(super) fn version_of(name: &str) -> Statement {
     Statement {
         table: VERSIONS,
         sql: "SELECT version FROM tessera_version WHERE service = $1".into(),
+        values: vec![name.into()],
+    }
+}
+
+/// The query for the count of changes of the tables whose answers are kept.
+pub(super) fn changes_of(name: &str) -> Statement {
+    Statement {
+        table: VERSIONS,
+        sql: "SELECT changes FROM tessera_version WHERE service = $1".into(),
         values: vec![name.into()],
     }
 }
@@ -121,7 +140,8 @@ impl Link {
                 tracing::debug!(%error, "a connection to the database ended");
             }
         });
-        let link = Self { client, prepared: HashMap::new(), wants: server.wants };
+        let (wants, kept) = (server.wants, server.kept);
+        let link = Self { client, prepared: HashMap::new(), wants, kept };
         // An answered change is on the disk, also when the settings of the role do not ask for that.
         link.set(
             "SELECT set_config('synchronous_commit', 'on', false)
@@ -181,6 +201,10 @@ impl Link {
             );
             steps.extend(batch.writes.iter().map(|write| (Some(number), Cow::Borrowed(write))));
         }
+        if group.iter().any(|batch| is_changed(self.kept, batch)) {
+            // Behind all others: no transaction waits for a row while it holds this one.
+            steps.push((None, Cow::Owned(self.counted())));
+        }
         let mut prepared = Vec::with_capacity(steps.len());
         for (number, step) in &steps {
             let one = self.prepare(&step.sql).await.map_err(|failed| error_of(step.table, &failed));
@@ -223,6 +247,12 @@ impl Link {
             Some(Err(failed)) => Err(Failed::All(error(failed))),
             _ => Ok(()),
         }
+    }
+
+    /// Counts a change of the tables whose answers are kept.
+    fn counted(&self) -> Statement {
+        let sql = "UPDATE tessera_version SET changes = changes + 1 WHERE service = $1";
+        Statement { table: VERSIONS, sql: sql.into(), values: vec![self.wants.0.into()] }
     }
 
     /// Raises an error of the server when the tables are not of the version that is wanted: another process has brought

@@ -2,6 +2,7 @@
 //!
 //! Changes go through [`lane`]s, some connections that each write what waits; reads have connections of their own.
 
+mod changes;
 mod engine;
 mod lane;
 #[cfg(any(test, feature = "testing"))]
@@ -14,8 +15,10 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, Semaphore};
 use tokio::task::JoinHandle;
 
+use self::changes::Changes;
 use self::engine::{version_of, Link, Server};
 use super::batch::{Batch, Statement};
+use super::kept::Kept;
 use super::schema::{Dialect, Schema};
 use super::value::Row;
 use crate::limits::{SQL_ANSWER, SQL_LANES, SQL_READERS, SQL_SCHEMA, STORE_QUEUE, STORE_TRY_AGAIN};
@@ -29,6 +32,9 @@ pub(super) struct Postgres {
     lanes: Mutex<Option<mpsc::Sender<lane::Request>>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     readers: Mutex<Vec<Link>>,
+    kept: Arc<Kept>,
+    /// `None` once it is closed.
+    changes: Mutex<Option<Changes>>,
     /// As many readers may work at once.
     turns: Semaphore,
     /// Whether the last change was written, as far as the server was there.
@@ -42,15 +48,20 @@ impl Postgres {
         trust: &Trust,
         schema: Schema,
     ) -> Result<Self, StoreError> {
-        let server = Arc::new(Server::new(url, trust, (schema.name, schema.steps.len()))?);
+        let wants = (schema.name, schema.steps.len());
+        let server = Arc::new(Server::new(url, trust, wants, schema.kept)?);
         let mut link = Link::connect(&server).await?;
         let made = tokio::time::timeout(SQL_SCHEMA, schema_of(&mut link, schema)).await;
         made.map_err(|_| StoreError::Io("database: its tables are not made in time".to_owned()))??;
         let (lanes, inbox) = mpsc::channel(STORE_QUEUE);
         let inbox = Arc::new(tokio::sync::Mutex::new(inbox));
         let lane = |_| tokio::spawn(lane::run(Arc::clone(&server), Arc::clone(&inbox)));
-        let tasks = (0..SQL_LANES).map(lane).collect();
+        let mut tasks: Vec<_> = (0..SQL_LANES).map(lane).collect();
+        let (changes, counting) = Changes::start(Arc::clone(&server));
+        tasks.push(counting);
         Ok(Self {
+            kept: Kept::of(schema.kept),
+            changes: Mutex::new(Some(changes)),
             server,
             lanes: Mutex::new(Some(lanes)),
             tasks: Mutex::new(tasks),
@@ -61,6 +72,20 @@ impl Postgres {
     }
 
     pub(super) async fn query(&self, query: Statement) -> Result<Vec<Row>, StoreError> {
+        if !self.kept.keeps(&query) {
+            return self.read(&query).await;
+        }
+        let changes = self.changes.lock().clone().ok_or(StoreError::Closed)?;
+        let count = changes.count().await?;
+        if let Some(rows) = self.kept.answer(&query, count) {
+            return Ok(rows);
+        }
+        let rows = self.read(&query).await?;
+        self.kept.keep(&query, count, &rows);
+        Ok(rows)
+    }
+
+    async fn read(&self, query: &Statement) -> Result<Vec<Row>, StoreError> {
         if self.lanes.lock().is_none() {
             return Err(StoreError::Closed);
         }
@@ -72,7 +97,7 @@ impl Postgres {
             None => Link::open(&self.server).await?,
         };
         // A caller that goes away drops the connection with the answer that is still to come.
-        let rows = link.rows(&query).await;
+        let rows = link.rows(query).await;
         if !matches!(rows, Err(StoreError::Io(_))) {
             self.readers.lock().push(link);
         }
@@ -122,6 +147,7 @@ impl Postgres {
     /// Lanes write what waits and end.
     pub(super) async fn close(&self) {
         drop(self.lanes.lock().take());
+        drop(self.changes.lock().take());
         let tasks = std::mem::take(&mut *self.tasks.lock());
         for task in tasks {
             // A lane that panicked has nothing more to write.
@@ -136,7 +162,8 @@ async fn schema_of(link: &mut Link, schema: Schema) -> Result<(), StoreError> {
     link.set(
         "BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0;
          SELECT pg_advisory_xact_lock(7239420201);
-         CREATE TABLE IF NOT EXISTS tessera_version (service TEXT PRIMARY KEY, version BIGINT NOT NULL)",
+         CREATE TABLE IF NOT EXISTS tessera_version
+             (service TEXT PRIMARY KEY, version BIGINT NOT NULL, changes BIGINT NOT NULL DEFAULT 0)",
     )
     .await?;
     let present = match link.rows(&version_of(schema.name)).await?.pop() {
@@ -152,7 +179,7 @@ async fn schema_of(link: &mut Link, schema: Schema) -> Result<(), StoreError> {
     }
     let (name, version) = (schema.name, schema.steps.len());
     link.set(&format!(
-        "INSERT INTO tessera_version VALUES ('{name}', {version})
+        "INSERT INTO tessera_version (service, version) VALUES ('{name}', {version})
          ON CONFLICT (service) DO UPDATE SET version = excluded.version; COMMIT"
     ))
     .await

@@ -55,7 +55,7 @@ impl Server {
             "max_connections=2000",
         ]);
         self.process = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        let remote = Remote::new(&self.url("postgres"), &Trust::default(), ("", 0)).unwrap();
+        let remote = Remote::new(&self.url("postgres"), &Trust::default(), ("", 0), &[]).unwrap();
         while Link::connect(&remote).await.is_err() {
             let ended = self.process.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "the server ended: {ended:?}");
@@ -91,7 +91,7 @@ impl Server {
 
     /// Makes a database; gives its URL.
     pub async fn database(&self, name: &str) -> String {
-        let remote = Remote::new(&self.url("postgres"), &Trust::default(), ("", 0)).unwrap();
+        let remote = Remote::new(&self.url("postgres"), &Trust::default(), ("", 0), &[]).unwrap();
         let link = Link::connect(&remote).await.unwrap();
         link.set(&format!("CREATE DATABASE {name}")).await.unwrap();
         self.url(name)
@@ -100,7 +100,7 @@ impl Server {
     /// Copies a database, to which none is connected, under a new name; gives its URL.
     pub async fn copy(&self, url: &str, name: &str) -> String {
         let from = url.rsplit('=').next().unwrap();
-        let remote = Remote::new(&self.url("postgres"), &Trust::default(), ("", 0)).unwrap();
+        let remote = Remote::new(&self.url("postgres"), &Trust::default(), ("", 0), &[]).unwrap();
         let link = Link::connect(&remote).await.unwrap();
         // Backends of a service that has just stopped may be there for a moment yet.
         let ends = format!(

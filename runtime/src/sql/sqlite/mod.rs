@@ -8,7 +8,6 @@
 
 mod engine;
 mod head;
-mod kept;
 mod log;
 mod open;
 mod salvage;
@@ -23,9 +22,9 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use self::engine::Link;
-use self::kept::Kept;
 use self::writer::Writer;
 use super::batch::{Batch, Statement};
+use super::kept::Kept;
 use super::value::Row;
 use crate::limits::{SQL_READERS, SQL_ROWS_AT_ONCE};
 use crate::store::{Lock, StoreError};

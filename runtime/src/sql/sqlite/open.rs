@@ -9,7 +9,6 @@ use tokio::sync::Semaphore;
 
 use super::engine::Link;
 use super::head::Head;
-use super::kept::Kept;
 use super::log::Mover;
 use super::writer::Writer;
 use super::{salvage, Sqlite};
@@ -17,6 +16,7 @@ use crate::clock::SharedClock;
 use crate::limits::{SQL_CHECKED_AT_START, SQL_READERS};
 use crate::random::Random;
 use crate::sql::batch::Statement;
+use crate::sql::kept::Kept;
 use crate::sql::schema::{Dialect, Schema};
 use crate::store::{self, Loss, Opened, StoreError, StoreOptions};
 

@@ -6,12 +6,12 @@ use tessera_token::time::UnixSeconds;
 
 use super::engine::Link;
 use super::head::Head;
-use super::kept::Kept;
 use super::log::Mover;
 use super::writer::Writer;
 use crate::clock::ManualClock;
 use crate::limits::STORE_TRY_AGAIN;
 use crate::sql::batch::{Batch, Statement};
+use crate::sql::kept::Kept;
 use crate::sql::value::Value;
 use crate::store::StoreError;
 

@@ -12,11 +12,11 @@ use tokio::sync::oneshot;
 
 use super::engine::Link;
 use super::head::Head;
-use super::kept::Kept;
 use super::log::Mover;
 use crate::clock::SharedClock;
 use crate::limits::{SQL_TRY_BYTES, STORE_GROUP, STORE_GROUP_BYTES, STORE_QUEUE, STORE_TRY_AGAIN};
 use crate::sql::batch::Batch;
+use crate::sql::kept::Kept;
 use crate::store::StoreError;
 
 type Answer = oneshot::Sender<Result<(), StoreError>>;

@@ -1,11 +1,15 @@
-use super::{key, suite, thing, Thing, NEXT, SCHEMA};
+use super::{key, suite, thing, Thing, KEPT, NEXT, SCHEMA};
 use crate::sql::postgres::testing::{Remote, Server};
-use crate::sql::{Batch, Database};
+use crate::sql::{Batch, Database, Schema};
 use crate::store::StoreError;
 use crate::tls::Trust;
 
 async fn connect(url: &str) -> Database {
-    Database::connect(url, &Trust::default(), SCHEMA).await.unwrap()
+    connect_to(url, SCHEMA).await
+}
+
+async fn connect_to(url: &str, schema: Schema) -> Database {
+    Database::connect(url, &Trust::default(), schema).await.unwrap()
 }
 
 /// A server and its folder.
@@ -37,8 +41,34 @@ async fn server() -> Option<Served> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_suite_on_postgresql() {
+    suite_on(SCHEMA).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_suite_on_postgresql_with_kept_answers() {
+    suite_on(KEPT).await;
+}
+
+/// An answer that one process keeps ends with what another one acknowledges.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_kept_ends_with_a_change_of_another_process() {
     let Some(server) = server().await else { return };
-    let fresh = async |name: &str| connect(&server.database(name).await).await;
+    let url = server.database("kept").await;
+    let (one, other) = tokio::join!(connect_to(&url, KEPT), connect_to(&url, KEPT));
+    let read =
+        async |database: &Database| database.table::<Thing>().get(key("t", "a")).await.unwrap();
+    for number in 1..50 {
+        let (writes, reads) = if number % 2 == 0 { (&one, &other) } else { (&other, &one) };
+        suite::put(writes, "a", number).await;
+        assert_eq!(read(reads).await, Some(thing(number)));
+        assert_eq!(read(reads).await, Some(thing(number)));
+    }
+}
+
+async fn suite_on(schema: Schema) {
+    let Some(server) = server().await else { return };
+    let fresh = async |name: &str| connect_to(&server.database(name).await, schema).await;
+    let connect = async |url: &str| connect_to(url, schema).await;
     suite::rows_come_back_by_key_and_in_order(&fresh("a").await).await;
     suite::a_batch_whose_expectations_do_not_hold_changes_nothing(&fresh("b").await).await;
     suite::batches_that_wait_together_are_answered_apart(&fresh("c").await).await;
@@ -146,7 +176,7 @@ async fn another_machine_is_spoken_to_over_tls_alone() {
     // The name says nothing of the machine that is dialled.
     for url in ["host=localhost hostaddr=192.0.2.1", "hostaddr=192.0.2.1"] {
         let url = format!("{url} user=u sslmode=disable");
-        assert!(Remote::new(&url, &Trust::default(), ("", 0)).unwrap().needs_tls(), "{url}");
+        assert!(Remote::new(&url, &Trust::default(), ("", 0), &[]).unwrap().needs_tls(), "{url}");
     }
     // SSLRequest of the protocol, section 55.7.
     assert_eq!(asked.await.unwrap(), [0, 0, 0, 8, 4, 210, 22, 47]);

@@ -21,13 +21,15 @@ use crate::device::clock::DeviceClock;
 
 /// One round.
 pub(super) async fn run(stage: &Stage, servers: &impl Servers) -> Result<Sample, BenchError> {
-    let (process, at) = servers.provisioning();
-    let requests = Arc::new(signed(stage, at)?);
+    let (processes, places): (Vec<u32>, Vec<SocketAddr>) =
+        servers.provisioning().into_iter().unzip();
+    let first = *places.first().ok_or_else(|| BenchError::new("provisioning does not run"))?;
+    let requests = Arc::new(signed(stage, first)?);
     let next = Arc::new(AtomicUsize::new(0));
-    let meter = Meter::of_process(stage, process)?;
+    let meter = Meter::of_processes(stage, &processes)?;
     let until = stage.clock.monotonic() + Duration::from_secs_f64(stage.seconds);
     let mut tasks = JoinSet::new();
-    for _ in 0..limits::CONNECTING {
+    for at in places.iter().copied().cycle().take(limits::CONNECTING) {
         let (requests, next) = (Arc::clone(&requests), Arc::clone(&next));
         let clock = Arc::clone(&stage.clock);
         tasks.spawn(async move {

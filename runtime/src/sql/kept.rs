@@ -1,7 +1,9 @@
 //! Answers of small tables that are kept in memory until one of these tables is written.
 //!
-//! The writer counts a change of such a table after it is in the database and before it is answered. An answer is kept
-//! with the count from before its query, and is good as long as that is the count: so what was acknowledged is seen.
+//! Changes of these tables are counted. An answer is kept with the count from before its query, and is good as long as that
+//! is the count: so what was acknowledged is seen. The writer of a database that one process has counts in memory, after
+//! the change is in the database and before it is answered; in a database on a server the count is a row, which is
+//! written with the change.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,9 +33,14 @@ impl Kept {
         Arc::new(Self { tables, changes: AtomicU64::new(0), answers: Mutex::default() })
     }
 
-    /// The count of changes, when answers of this query are kept.
+    /// Whether answers of this query are kept.
+    pub(super) fn keeps(&self, query: &Statement) -> bool {
+        self.tables.contains(&query.table)
+    }
+
+    /// The count of changes in this process, when answers of this query are kept.
     pub(super) fn count_for(&self, query: &Statement) -> Option<u64> {
-        self.tables.contains(&query.table).then(|| self.changes.load(Ordering::Acquire))
+        self.keeps(query).then(|| self.changes.load(Ordering::Acquire))
     }
 
     /// The answer that is still good.
@@ -47,7 +54,7 @@ impl Kept {
 
     /// Keeps an answer whose query began at this count.
     pub(super) fn keep(&self, query: &Statement, count: u64, rows: &[Row]) {
-        if rows.len() > SQL_KEPT_ROWS || self.changes.load(Ordering::Acquire) != count {
+        if rows.len() > SQL_KEPT_ROWS {
             return;
         }
         let rows = rows.iter().map(|row| row.rest().to_vec()).collect();
@@ -60,8 +67,13 @@ impl Kept {
 
     /// Called when a batch may be in the database, before that is answered.
     pub(super) fn written(&self, batch: &Batch) {
-        if batch.writes.iter().any(|write| self.tables.contains(&write.table)) {
+        if is_changed(self.tables, batch) {
             self.changes.fetch_add(1, Ordering::AcqRel);
         }
     }
+}
+
+/// Whether the batch writes one of these tables.
+pub(super) fn is_changed(tables: &[&str], batch: &Batch) -> bool {
+    batch.writes.iter().any(|write| tables.contains(&write.table))
 }
