@@ -16,7 +16,7 @@ use crate::records::{
 /// A step that was released is never changed: a later one goes on from it.
 pub(crate) const SCHEMA: Schema = Schema {
     name: "provisioning",
-    steps: &[include_str!("schema/1.sql"), include_str!("schema/7.sql")],
+    steps: &[include_str!("schema/1.sql"), include_str!("schema/2.sql")],
     kept: &["tenants", "roles", "device_groups", "issuer_keys", "operators"],
 };
 
