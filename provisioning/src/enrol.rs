@@ -8,10 +8,10 @@ use tessera_token::refusal::RefusalCode;
 use crate::admission::Source;
 use crate::audit::Actor;
 use crate::limits::NONCE_SECONDS;
-use crate::records::{ClaimUse, DeviceRecord, TenantRecord};
+use crate::records::{Attributes, ClaimUse, DeviceRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::claims::Stored;
-use crate::registry::{claims, departure, devices, tenants};
+use crate::registry::{attributes, claims, departure, devices, tenants};
 use crate::service::Service;
 use crate::tables::{one, pair};
 use crate::token_for_device::{self, IssuedToken};
@@ -76,6 +76,7 @@ async fn attempt(
         TokenKind::Key,
     )
     .await?;
+    granted.expect(service, &mut batch);
     let of = (&request.tenant, &request.device);
     granted.issued.record(&service.tables, &mut batch, of, None);
     let by = Actor(format!("device {}", request.device));
@@ -171,7 +172,10 @@ async fn bind(
         revoked: false,
         enrolled: now,
         claim: claims::id_of(row)?,
+        attributes: claim.attributes.clone(),
     };
+    let of = (&request.tenant, &request.device);
+    attributes::index(&service.tables, batch, of, &Attributes::default(), &record.attributes);
     let mut used = claim.clone();
     used.used = Some(ClaimUse {
         device: request.device.as_str().to_owned(),

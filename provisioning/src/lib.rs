@@ -19,6 +19,7 @@ mod sweep;
 mod enrol;
 mod feed;
 mod heal;
+mod preview;
 mod recovery;
 mod refresh;
 
@@ -63,7 +64,8 @@ mod refused;
 pub use config::{HttpsFiles, ProvisioningConfig};
 pub use database_settings::DatabaseSettings;
 pub use limits::{AdmissionLimits, Rate};
-pub use registry::templates::scope_of_device;
+pub use records::Attributes;
+pub use registry::templates::{scope_of_device, Placeholders};
 pub use room::TrustLimits;
 pub use settings::RawLimits;
 pub use start::{check_stopped, copy_stopped, mark_restored, mark_restored_on, Checked};

@@ -60,6 +60,31 @@ pub const CLAIM_KEPT_SECONDS: u64 = 7 * 24 * 3600;
 pub const ROLE_TEMPLATES: usize = tessera_token::limits::SCOPE_ENTRIES;
 /// Bytes of a role's scope for the longest ids: leaves half of a token for everything else.
 pub const ROLE_SCOPE_BYTES: usize = 2048;
+/// Templates of a role of the class `partner`: each is an exact topic, and one token names them all.
+pub const PARTNER_TEMPLATES: usize = 16;
+/// Seconds of a token's life of the class `partner` at most (1 day): the other party keeps it out of our sight.
+pub const PARTNER_TOKEN_SECONDS: u64 = 24 * 3600;
+/// Devices up to which a change of their role moves the epoch of each: one publication. Beyond it their groups' move.
+pub const ROLE_ENDS_DEVICES: usize = 500;
+/// Groups up to which a change of a role moves the epoch of each: one publication. Beyond it the tenant's moves.
+pub const ROLE_ENDS_GROUPS: usize = 500;
+/// Devices of a role that are read for a change of it, some tenths of a second. When there are more, the tenant's epoch moves.
+pub const ROLE_DEVICES_READ: usize = 100_000;
+/// Open claims that a refused deletion of a role counts.
+pub const ROLE_CLAIMS_COUNTED: usize = 1000;
+/// Changes of roles that one sweep takes up after a stop of the service in the middle of them.
+pub const ROLES_RESUMED: usize = 16;
+
+/// Attributes of one device: its row stays small.
+pub const ATTRIBUTES: usize = 16;
+/// Characters of the name of an attribute.
+pub const ATTRIBUTE_NAME_CHARS: usize = 32;
+/// Characters of the value of an attribute: as of an id.
+pub const ATTRIBUTE_VALUE_CHARS: usize = tessera_token::limits::ID_CHARS;
+/// Attributes by which one list finds devices.
+pub const ATTRIBUTES_ASKED: usize = 4;
+/// Devices that one page of a list by an attribute looks at: each is read by its own key.
+pub const ATTRIBUTES_LOOK: usize = 1_000;
 
 /// Faults of a database that a check tells.
 pub const FAULTS_TOLD: usize = 50;

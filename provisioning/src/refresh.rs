@@ -177,6 +177,7 @@ async fn attempt(
     let mut batch = Batch::new();
     let device = pair(&request.tenant, request.device.as_str());
     batch.expect(&service.tables.devices, device, &record);
+    granted.expect(service, &mut batch);
     // Of two with one nonce the table takes one: the other finds its answer.
     let of = (&request.tenant, &request.device);
     granted.issued.record(&service.tables, &mut batch, of, Some(answered.clone()));

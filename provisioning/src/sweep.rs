@@ -9,6 +9,7 @@ use crate::heal;
 use crate::limits::{CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS};
 use crate::records::IssuedRecord;
 use crate::refused::Refused;
+use crate::registry::rights;
 use crate::rotation::retire_expired;
 use crate::service::Service;
 use crate::tables::number;
@@ -84,6 +85,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("revoked", revoked(service).await);
     round.took("moved", moved(service).await);
     round.took("events", events(service).await);
+    round.took("roles", rights::resume(service).await);
     round.took("claims", claims(service, &mut cursors.claims).await);
     round.first
 }

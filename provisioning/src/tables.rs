@@ -3,6 +3,7 @@
 use tessera_runtime::sql::{Database, Key, Schema, Table, Value};
 use tessera_runtime::store::StoreError;
 
+use crate::records::attributes::AttributeRow;
 use crate::records::audit::{Chained, Entry};
 use crate::records::findings::FindingRow;
 use crate::records::keys::KeyRecord;
@@ -16,7 +17,11 @@ use crate::records::{
 /// A step that was released is never changed: a later one goes on from it.
 pub(crate) const SCHEMA: Schema = Schema {
     name: "provisioning",
-    steps: &[include_str!("schema/1.sql"), include_str!("schema/2.sql")],
+    steps: &[
+        include_str!("schema/1.sql"),
+        include_str!("schema/2.sql"),
+        include_str!("schema/3.sql"),
+    ],
     kept: &["tenants", "roles", "device_groups", "issuer_keys", "operators"],
 };
 
@@ -35,6 +40,8 @@ pub(crate) struct Tables {
     pub(crate) claims: Table<ClaimRecord>,
     /// tenant, device
     pub(crate) devices: Table<DeviceRecord>,
+    /// tenant, name, value, device
+    pub(crate) device_attributes: Table<AttributeRow>,
     /// tenant, device: those whose ids are not free yet, and the epochs of the others
     pub(crate) deleted_devices: Table<DeletedDevice>,
     /// serial
@@ -66,6 +73,7 @@ impl Tables {
             groups: database.table(),
             claims: database.table(),
             devices: database.table(),
+            device_attributes: database.table(),
             deleted_devices: database.table(),
             issued: database.table(),
             keys: database.table(),

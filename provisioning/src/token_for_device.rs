@@ -1,5 +1,6 @@
 //! From a device's record to a token: shared by enrolment and refresh.
 
+use tessera_runtime::sql::Batch;
 use tessera_token::claims::Epochs;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::key::PublicKey;
@@ -9,8 +10,9 @@ use tessera_token::scope::Scope;
 
 use crate::issue::actor::Issue;
 use crate::issue::{Binding, Issued, Order};
-use crate::records::{DeviceRecord, TenantRecord};
+use crate::records::{DeviceRecord, RoleRecord, TenantRecord};
 use crate::refused::Refused;
+use crate::registry::templates::Placeholders;
 use crate::registry::{groups, roles, templates};
 use crate::service::Service;
 
@@ -18,6 +20,49 @@ use crate::service::Service;
 pub(crate) struct IssuedToken {
     pub(crate) issued: Issued,
     pub(crate) scope: Scope,
+    tenant: TenantId,
+    /// The role as it was read, and its name.
+    role: (String, RoleRecord),
+}
+
+impl IssuedToken {
+    /// Demands that the role still is what the token was made from: a token with former rights must not be made after the
+    /// tokens with these rights were ended.
+    pub(crate) fn expect(&self, service: &Service, batch: &mut Batch) {
+        let (name, record) = &self.role;
+        roles::expect(service, batch, (&self.tenant, name), record);
+    }
+}
+
+/// The rights of a device at this moment.
+pub(crate) struct Rights {
+    pub(crate) role: RoleRecord,
+    pub(crate) scope: Scope,
+    /// Seconds.
+    pub(crate) life: u64,
+    pub(crate) epochs: Epochs,
+}
+
+/// The rights that `role` gives to the device.
+pub(crate) async fn rights(
+    service: &Service,
+    (tenant, owner): (&TenantId, &TenantRecord),
+    (device, record): (&DeviceId, &DeviceRecord),
+    role: RoleRecord,
+) -> Result<Rights, Refused> {
+    let group = groups::known(service, tenant, &record.group).await?;
+    let group_id = GroupId::parse(&record.group).map_err(|_| RefusalCode::Internal)?;
+    let attributes = &record.attributes;
+    let of = Placeholders { tenant, group: &group_id, device, attributes };
+    let scope = templates::resolve(&role, &of)?;
+    let life = templates::life(&role, service.config.token_seconds);
+    let epochs = Epochs {
+        tenant: owner.epoch,
+        group_number: group.number,
+        group: group.epoch,
+        device: record.epoch,
+    };
+    Ok(Rights { role, scope, life, epochs })
 }
 
 /// Issues a token for what the device is at this moment. Epochs are read before the token is signed: a
@@ -32,25 +77,19 @@ pub(crate) async fn issue(
 ) -> Result<IssuedToken, Refused> {
     let binding = binding(service, owner, record, kind)?;
     let role = roles::known(service, tenant, &record.role).await?;
-    let group = groups::known(service, tenant, &record.group).await?;
-    let group_id = GroupId::parse(&record.group).map_err(|_| RefusalCode::Internal)?;
-    let scope = templates::resolve(&role, tenant, &group_id, device)?;
+    let Rights { role, scope, life, epochs } =
+        rights(service, (tenant, owner), (device, record), role).await?;
     let order = Order {
         tenant: tenant.clone(),
         device: device.clone(),
         audience: service.config.audience.clone(),
-        life: role.token_seconds.unwrap_or(service.config.token_seconds),
+        life,
         binding,
         scope: scope.clone(),
-        epochs: Epochs {
-            tenant: owner.epoch,
-            group_number: group.number,
-            group: group.epoch,
-            device: record.epoch,
-        },
+        epochs,
     };
     let issued = service.issuer.send(Issue(order)).await??;
-    Ok(IssuedToken { issued, scope })
+    Ok(IssuedToken { issued, scope, tenant: tenant.clone(), role: (record.role.clone(), role) })
 }
 
 fn binding(

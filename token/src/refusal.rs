@@ -174,6 +174,10 @@ codes! {
     RoleUnknown = "role_unknown": "no such role",
     /// The role's templates break a rule.
     RoleInvalid = "role_invalid": "the role may not hold these rights",
+    /// Devices or claims have the role.
+    RoleInUse = "role_in_use": "devices or open claims have this role: give them another one first",
+    /// The role names an attribute that the device does not have.
+    AttributeMissing = "attribute_missing": "the role names an attribute that the device does not have: an operator must set it",
     /// The group does not exist.
     GroupUnknown = "group_unknown": "no such group",
     /// The thing exists already.

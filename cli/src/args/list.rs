@@ -24,6 +24,16 @@ fn condition(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// An attribute of a device, as `--attr` gives it.
+pub(super) fn attribute(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        _ => Err("use NAME=VALUE, such as site=hall-2".to_owned()),
+    }
+}
+
 /// An act that a token may allow.
 #[derive(Subcommand)]
 pub(crate) enum Act {

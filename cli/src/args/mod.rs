@@ -16,6 +16,7 @@ mod list;
 mod operator;
 mod pages;
 mod place;
+mod role;
 mod server;
 mod sim;
 #[cfg(test)]
@@ -35,10 +36,11 @@ pub(crate) use device_proxy::{DeviceProxyArgs, Listen};
 pub(crate) use list::{Act, ListArgs};
 pub(crate) use operator::{
     AccountCommand, Again, AuditCommand, Changed, ClaimCommand, Deleted, GroupCommand, KeysCommand,
-    OperatorCommand, RoleCommand, TenantCommand, TrustCommand, What,
+    OperatorCommand, TenantCommand, TrustCommand, What,
 };
 pub(crate) use pages::{CompletionsArgs, ManArgs};
 pub(crate) use place::Place;
+pub(crate) use role::{LineArgs, RoleCommand};
 pub(crate) use server::{
     AgentArgs, BrokerArgs, DatabaseArgs, DerivationArgs, FeedArgs, ListenArgs, LogArgs, LogFormat,
     LossArgs, ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs, UpArgs,

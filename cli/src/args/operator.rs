@@ -1,7 +1,8 @@
 use clap::{ArgGroup, Args, Subcommand};
 
 use super::account::{OperatorArgs, TenantArgs};
-use super::list::{Act, ListArgs};
+use super::list::{attribute, Act, ListArgs};
+use super::role::RoleCommand;
 
 #[derive(Subcommand)]
 pub(crate) enum OperatorCommand {
@@ -22,7 +23,7 @@ pub(crate) enum OperatorCommand {
     Claim(ClaimCommand),
     /// List devices, or show one.
     #[command(
-        after_help = "Examples:\n  tessera devices\n  tessera devices d-17\n  tessera devices --tenant acme --json\n  tessera devices --where state=revoked --where group=floor-2 --limit 100\n  tessera devices --prefix pump- --where role=meter"
+        after_help = "Examples:\n  tessera devices\n  tessera devices d-17\n  tessera devices --tenant acme --json\n  tessera devices --where state=revoked --where group=floor-2 --limit 100\n  tessera devices --prefix pump- --where role=meter\n  tessera devices --where attr.site=hall-2"
     )]
     Devices {
         /// One device.
@@ -46,9 +47,9 @@ pub(crate) enum OperatorCommand {
         #[command(subcommand)]
         act: Act,
     },
-    /// Give a device another role or another group.
+    /// Give a device another role, another group or attributes.
     #[command(
-        after_help = "Examples:\n  tessera change device d-17 --role meter\n  tessera change device d-17 --group floor-2\nIts tokens end like revoked ones, its sessions too; it may ask for its next token at once, which has the new rights."
+        after_help = "Examples:\n  tessera change device d-17 --role meter\n  tessera change device d-17 --group floor-2\n  tessera change device d-17 --attr site=hall-2 --remove-attr floor\nWhen that changes its rights, its tokens end like revoked ones, its sessions too; it may ask for its next token at once, which\nhas the new rights. A new role or group does so always, an attribute when the role of the device names it."
     )]
     Change {
         #[command(subcommand)]
@@ -135,7 +136,8 @@ pub(crate) struct Whose {
 #[derive(Subcommand)]
 pub(crate) enum Changed {
     /// One device.
-    #[command(group(ArgGroup::new("new").required(true).multiple(true).args(["role", "group"])))]
+    #[command(group(ArgGroup::new("new").required(true).multiple(true)
+              .args(["role", "group", "attributes", "removed"])))]
     Device {
         /// Its id.
         device: String,
@@ -145,6 +147,12 @@ pub(crate) enum Changed {
         /// Its group from now on.
         #[arg(long, value_name = "GROUP")]
         group: Option<String>,
+        /// The value of an attribute from now on; may be repeated.
+        #[arg(long = "attr", value_name = "NAME=VALUE", value_parser = attribute)]
+        attributes: Vec<(String, String)>,
+        /// An attribute that it has no longer; may be repeated.
+        #[arg(long = "remove-attr", value_name = "NAME")]
+        removed: Vec<String>,
         #[command(flatten)]
         tenant: TenantArgs,
     },
@@ -273,39 +281,6 @@ pub(crate) enum TenantCommand {
 }
 
 #[derive(Subcommand)]
-pub(crate) enum RoleCommand {
-    /// Make or change a role.
-    #[command(after_help = "Examples ({device} stands for the device's own id):
-  tessera role set meter --publish 'd/{device}/telemetry' --subscribe 'd/{device}/cmd'
-  tessera role set dashboard --class service --subscribe 'd/+/telemetry'")]
-    Set {
-        /// Its name.
-        name: String,
-        /// `device` (own topics only) or `service` (wildcards).
-        #[arg(long, default_value = "device", value_parser = ["device", "service"])]
-        class: String,
-        /// A topic template to publish to; may be repeated.
-        #[arg(long, value_name = "TEMPLATE")]
-        publish: Vec<String>,
-        /// A filter template to subscribe to; may be repeated.
-        #[arg(long, value_name = "TEMPLATE")]
-        subscribe: Vec<String>,
-        /// Life of its tokens in seconds.
-        #[arg(long, value_name = "SECONDS")]
-        token_seconds: Option<u64>,
-        #[command(flatten)]
-        tenant: TenantArgs,
-    },
-    /// All roles.
-    List {
-        #[command(flatten)]
-        rows: ListArgs,
-        #[command(flatten)]
-        tenant: TenantArgs,
-    },
-}
-
-#[derive(Subcommand)]
 pub(crate) enum GroupCommand {
     /// Make a group.
     Create {
@@ -329,7 +304,8 @@ pub(crate) enum ClaimCommand {
     #[command(after_help = "Examples:
   tessera claim create --role sensor
   tessera claim create --role sensor --count 500 --json > codes.json
-  tessera claim create --role sensor --device d-17 --expires-in 86400")]
+  tessera claim create --role sensor --device d-17 --expires-in 86400
+  tessera claim create --role meter --attr site=hall-2")]
     Create {
         /// The role of the device that uses it.
         #[arg(long, value_name = "ROLE")]
@@ -340,6 +316,9 @@ pub(crate) enum ClaimCommand {
         /// The only device id that may use it.
         #[arg(long, value_name = "ID")]
         device: Option<String>,
+        /// An attribute of the device that uses it; may be repeated.
+        #[arg(long = "attr", value_name = "NAME=VALUE", value_parser = attribute)]
+        attributes: Vec<(String, String)>,
         /// The number of codes.
         #[arg(long, value_name = "N", default_value_t = 1)]
         count: u64,

@@ -2,6 +2,7 @@
 
 use serde_json::{json, Value};
 use tessera_broker::authorisation;
+use tessera_provisioning::{Attributes, Placeholders};
 use tessera_simulators::operator::{device_path, segment, tenant_path};
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
@@ -72,10 +73,18 @@ impl Registered {
             let code = RefusalCode::RoleUnknown;
             Fault::new(format!("{code}: the role {role} of {device} is gone")).code(Some(code))
         })?;
+        let group_id = GroupId::parse(&group)?;
+        let attributes = attributes(&found);
+        let of = Placeholders {
+            tenant: &tenant,
+            group: &group_id,
+            device: &id,
+            attributes: &attributes,
+        };
         let scope = tessera_provisioning::scope_of_device(
             &list(templates, "publish"),
             &list(templates, "subscribe"),
-            (&tenant, &GroupId::parse(&group)?, &id),
+            &of,
         );
         let scope = scope
             .map_err(|code| Fault::new(format!("{code}: {}", code.words())).code(Some(code)))?;
@@ -114,6 +123,13 @@ fn text(object: &Value, name: &str) -> Result<String, Fault> {
     text.ok_or_else(|| Fault::new(format!("the service answered without {name}")))
 }
 
+fn attributes(device: &Value) -> Attributes {
+    let members = device.get("attributes").and_then(Value::as_object);
+    let texts = members.into_iter().flatten();
+    let texts = texts.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
+    Attributes::unchecked(texts.collect())
+}
+
 fn list(object: &Value, name: &str) -> Vec<String> {
     let items = object.get(name).and_then(Value::as_array);
     let texts = items.into_iter().flatten().filter_map(Value::as_str);
@@ -128,8 +144,14 @@ mod tests {
         let (tenant, group) = (TenantId::parse("t").unwrap(), GroupId::parse("g").unwrap());
         let device = DeviceId::parse("d-1").unwrap();
         let lists = [vec!["d/{device}/up".to_owned()], vec!["d/{device}/#".to_owned()]];
-        tessera_provisioning::scope_of_device(&lists[0], &lists[1], (&tenant, &group, &device))
-            .unwrap()
+        let attributes = Attributes::default();
+        let of = Placeholders {
+            tenant: &tenant,
+            group: &group,
+            device: &device,
+            attributes: &attributes,
+        };
+        tessera_provisioning::scope_of_device(&lists[0], &lists[1], &of).unwrap()
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The operator's verbs: each is one call of the REST interface and a table.
 
+use std::collections::BTreeMap;
+
 use serde_json::{json, Value};
 use tessera_simulators::operator::{
     device_path, segment, tenant_path, OperatorClient, OperatorError,
@@ -7,8 +9,7 @@ use tessera_simulators::operator::{
 
 use crate::args::{
     AccountCommand, Again, AuditCommand, Changed, ClaimCommand, Deleted, GroupCommand, KeysCommand,
-    ListArgs, OperatorArgs, OperatorCommand, RoleCommand, TenantArgs, TenantCommand, TrustCommand,
-    What,
+    ListArgs, OperatorArgs, OperatorCommand, TenantArgs, TenantCommand, TrustCommand, What,
 };
 use crate::error::{Fault, Outcome};
 use crate::{output, secrets};
@@ -17,6 +18,7 @@ use pages::Rows;
 mod audit;
 mod can;
 mod pages;
+mod role;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -26,7 +28,7 @@ pub(crate) async fn run(command: OperatorCommand) -> Outcome {
     match command {
         OperatorCommand::Tenant(command) => tenant(command).await,
         OperatorCommand::Operator(command) => account(command).await,
-        OperatorCommand::Role(command) => role(command).await,
+        OperatorCommand::Role(command) => role::run(command).await,
         OperatorCommand::Group(command) => group(command).await,
         OperatorCommand::Claim(command) => claim(command).await,
         OperatorCommand::Devices { device, prefix, rows, tenant } => match device {
@@ -143,23 +145,6 @@ async fn account(command: AccountCommand) -> Outcome {
     }
 }
 
-async fn role(command: RoleCommand) -> Outcome {
-    match command {
-        RoleCommand::Set { name, class, publish, subscribe, token_seconds, tenant } => {
-            let call = Call::of(&tenant.operator)?;
-            let path = tenant_path(&tenant.tenant, &format!("roles/{}", segment(&name)));
-            let body = json!({
-                "class": class, "publish": publish, "subscribe": subscribe, "token_seconds": token_seconds,
-            });
-            call.show(call.client.put(&path, &body).await)
-        }
-        RoleCommand::List { rows, tenant } => {
-            let columns = ["role", "class", "publish", "subscribe", "token_seconds"];
-            list(&tenant, "roles", &columns, &rows).await
-        }
-    }
-}
-
 async fn group(command: GroupCommand) -> Outcome {
     match command {
         GroupCommand::Create { name, tenant } => {
@@ -175,10 +160,21 @@ async fn group(command: GroupCommand) -> Outcome {
 
 async fn claim(command: ClaimCommand) -> Outcome {
     match command {
-        ClaimCommand::Create { role, group, device, count, expires_in, plain, tenant } => {
+        ClaimCommand::Create {
+            role,
+            group,
+            device,
+            attributes,
+            count,
+            expires_in,
+            plain,
+            tenant,
+        } => {
             let call = Call::of(&tenant.operator)?;
+            let attributes: BTreeMap<String, String> = attributes.into_iter().collect();
             let body = json!({
-                "role": role, "group": group, "device": device, "count": count, "expires_in": expires_in,
+                "role": role, "group": group, "device": device, "attributes": attributes, "count": count,
+                "expires_in": expires_in,
             });
             let path = tenant_path(&tenant.tenant, "claims");
             let made = call.client.post(&path, &body).await.map_err(words)?;
@@ -233,13 +229,14 @@ async fn show_device(device: &str, tenant: &TenantArgs) -> Outcome {
 /// The service finds devices by these members, and by the beginning of the id; other conditions are checked here.
 async fn devices(prefix: Option<&str>, rows: &ListArgs, tenant: &TenantArgs) -> Outcome {
     const FOUND_BY: [&str; 3] = ["state", "role", "group"];
+    let is_found_by = |name: &str| FOUND_BY.contains(&name) || name.starts_with("attr.");
     let (found_by, conditions) =
-        rows.conditions.iter().cloned().partition(|(name, _)| FOUND_BY.contains(&name.as_str()));
+        rows.conditions.iter().cloned().partition(|(name, _)| is_found_by(name));
     let found_by: Vec<(String, String)> = found_by;
     let prefix = prefix.map(|prefix| ("prefix".to_owned(), prefix.to_owned()));
     let query = found_by.into_iter().chain(prefix);
     let query: Vec<String> =
-        query.map(|(name, value)| format!("{name}={}", segment(&value))).collect();
+        query.map(|(name, value)| format!("{}={}", segment(&name), segment(&value))).collect();
     let path = match query.is_empty() {
         true => "devices".to_owned(),
         false => format!("devices?{}", query.join("&")),
@@ -249,9 +246,15 @@ async fn devices(prefix: Option<&str>, rows: &ListArgs, tenant: &TenantArgs) -> 
 }
 
 async fn change(what: Changed) -> Outcome {
-    let Changed::Device { device, role, group, tenant } = what;
+    let Changed::Device { device, role, group, attributes, removed, tenant } = what;
     let call = Call::of(&tenant.operator)?;
     let mut body = serde_json::Map::new();
+    let set = attributes.into_iter().map(|(name, value)| (name, Some(value)));
+    let changed: BTreeMap<String, Option<String>> =
+        set.chain(removed.into_iter().map(|name| (name, None))).collect();
+    if !changed.is_empty() {
+        body.insert("attributes".to_owned(), json!(changed));
+    }
     body.extend(role.map(|role| ("role".to_owned(), json!(role))));
     body.extend(group.map(|group| ("group".to_owned(), json!(group))));
     let path = device_path(&tenant.tenant, &device, "");

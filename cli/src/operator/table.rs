@@ -51,6 +51,11 @@ fn cell(name: &str, value: &Value) -> String {
         Value::Array(items) => {
             items.iter().map(|item| cell("", item)).collect::<Vec<_>>().join(" ")
         }
+        Value::Object(members) if members.is_empty() => "-".to_owned(),
+        Value::Object(members) => {
+            let each = members.iter().map(|(name, value)| format!("{name}={}", cell(name, value)));
+            each.collect::<Vec<_>>().join(" ")
+        }
         Value::Number(number) if TIMES.contains(&name) => {
             number.as_u64().map_or_else(|| number.to_string(), time::utc)
         }

@@ -16,8 +16,8 @@ use crate::records::heads::{AuditHead, Lived, Restoration, TrustHead};
 use crate::records::keys::KeyRecord;
 use crate::records::operators::{OperatorRecord, Tenants};
 use crate::records::{
-    AnsweredRequest, ClaimRecord, ClaimUse, DeviceRecord, GroupRecord, IssuedRecord, MovedDevice,
-    RevokedRow, RoleRecord, SignedEvent, TenantRecord,
+    AnsweredRequest, Attributes, ClaimRecord, ClaimUse, DeviceRecord, GroupRecord, IssuedRecord,
+    MovedDevice, RevokedRow, RoleProgress, RoleRecord, SignedEvent, TenantRecord,
 };
 use crate::tables::{one, pair, Tables};
 
@@ -101,7 +101,16 @@ fn registry(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
     })?;
     mover.each("roles", &tables.roles, |key, row: shapes::Role| {
         let shapes::Role { class, publish, subscribe, token_seconds } = row;
-        Some((names(key)?, RoleRecord { class, publish, subscribe, token_seconds }))
+        Some((
+            names(key)?,
+            RoleRecord {
+                class,
+                publish,
+                subscribe,
+                token_seconds,
+                progress: RoleProgress::default(),
+            },
+        ))
     })?;
     mover.each("groups", &tables.groups, |key, row: shapes::Group| {
         let shapes::Group { number, epoch, created } = row;
@@ -115,12 +124,22 @@ fn registry(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
             at: used.at,
         });
         let (tenant, hash) = split(key)?;
-        let record = ClaimRecord { role, group, device, created, expires, by, used };
+        let attributes = Attributes::default();
+        let record = ClaimRecord { role, group, device, created, expires, by, attributes, used };
         Some((pair(text(tenant)?, <[u8; 32]>::try_from(hash).ok()?), record))
     })?;
     mover.each("devices", &tables.devices, |key, row: shapes::Device| {
         let shapes::Device { role, group, key: public, epoch, revoked, enrolled, claim } = row;
-        let record = DeviceRecord { role, group, key: public, epoch, revoked, enrolled, claim };
+        let record = DeviceRecord {
+            role,
+            group,
+            key: public,
+            epoch,
+            revoked,
+            enrolled,
+            claim,
+            attributes: Attributes::default(),
+        };
         Some((names(key)?, record))
     })
 }

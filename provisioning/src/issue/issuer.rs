@@ -7,6 +7,7 @@ use tessera_token::claims::{Claims, ConfirmationForm, Serial};
 use tessera_token::ids::TenantId;
 use tessera_token::issue::{issue_as, issue_symmetric};
 use tessera_token::key::{Algorithm, KeyId, SecretKey};
+use tessera_token::proof::DerivationKey;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 
@@ -54,6 +55,50 @@ pub(crate) async fn jump(
     Ok(())
 }
 
+fn claims_of(
+    order: Order,
+    serial: u64,
+    now: UnixSeconds,
+) -> (Claims, ConfirmationForm, Option<DerivationKey>) {
+    let (confirmation, form, by) = match order.binding {
+        Binding::None => (None, ConfirmationForm::default(), None),
+        Binding::Key(key, form) => (Some(key), form, None),
+        Binding::Derived(by) => (None, ConfirmationForm::default(), Some(by)),
+    };
+    let claims = Claims {
+        tenant: order.tenant,
+        device: order.device,
+        audience: order.audience,
+        expires: now.plus(order.life),
+        not_before: None,
+        issued: now,
+        serial: Serial::from_counter(serial),
+        confirmation,
+        scope: order.scope,
+        epochs: order.epochs,
+    };
+    (claims, form, by)
+}
+
+/// Bytes of the token that an order would become with this serial. `key` is any key of the issuer's kind: no token of it
+/// leaves this function.
+///
+/// # Errors
+/// As [`issue_as`].
+pub(crate) fn measure(
+    order: Order,
+    serial: u64,
+    now: UnixSeconds,
+    (algorithm, key): (Algorithm, &SecretKey),
+) -> Result<usize, RefusalCode> {
+    let (claims, form, by) = claims_of(order, serial, now);
+    let token = match by {
+        None => issue_as(&claims, form, algorithm, key)?,
+        Some(by) => issue_symmetric(&claims, &by, algorithm, key)?,
+    };
+    Ok(token.len())
+}
+
 impl Issuer {
     pub(crate) fn new(tables: Tables, seeds: Seeds, algorithm: Algorithm) -> Self {
         Self { tables, seeds, algorithm, keys: HashMap::new(), serials: 0..0 }
@@ -90,24 +135,8 @@ impl Issuer {
     ) -> Result<Issued, Refused> {
         let serial = self.serials.next().ok_or(RefusalCode::NotReady)?;
         let key_id = self.signing_key(&order.tenant).await?;
-        let expires = now.plus(order.life);
-        let (confirmation, form, by) = match order.binding {
-            Binding::None => (None, ConfirmationForm::default(), None),
-            Binding::Key(key, form) => (Some(key), form, None),
-            Binding::Derived(by) => (None, ConfirmationForm::default(), Some(by)),
-        };
-        let claims = Claims {
-            tenant: order.tenant,
-            device: order.device,
-            audience: order.audience,
-            expires,
-            not_before: None,
-            issued: now,
-            serial: Serial::from_counter(serial),
-            confirmation,
-            scope: order.scope,
-            epochs: order.epochs,
-        };
+        let (claims, form, by) = claims_of(order, serial, now);
+        let expires = claims.expires;
         let key = self.keys.get(&key_id).ok_or(RefusalCode::Internal)?;
         let (token, kid) = match by {
             None => (issue_as(&claims, form, self.algorithm, key)?, Vec::new()),

@@ -17,7 +17,7 @@ use tessera_token::time::UnixSeconds;
 use crate::records::{AnsweredRequest, IssuedRecord};
 use crate::tables::{one, Tables};
 
-pub(crate) use issuer::{highest_serial, jump, Issuer, SERIALS};
+pub(crate) use issuer::{highest_serial, jump, measure, Issuer, SERIALS};
 
 /// A token to be made.
 pub(crate) struct Order {

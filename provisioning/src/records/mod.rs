@@ -6,6 +6,7 @@ use tessera_token::claims::ConfirmationForm;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::trust::{Change, RegisteredKey};
 
+pub(crate) mod attributes;
 pub(crate) mod audit;
 pub(crate) mod findings;
 pub(crate) mod heads;
@@ -17,6 +18,7 @@ mod page;
 mod rows;
 mod words;
 
+pub use attributes::Attributes;
 pub(crate) use page::Page;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +124,8 @@ pub(crate) enum RoleClass {
     Device,
     /// Wildcards.
     Service,
+    /// Exact topics of another party.
+    Partner,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +135,18 @@ pub(crate) struct RoleRecord {
     pub(crate) subscribe: Vec<String>,
     /// Seconds of a token's life; `None`: as configured.
     pub(crate) token_seconds: Option<u64>,
+    pub(crate) progress: RoleProgress,
+}
+
+/// The progress of a change of a role.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct RoleProgress {
+    /// Number of its changes of rights.
+    pub(crate) revision: u64,
+    /// The revision for which tokens with former rights are still to be ended.
+    pub(crate) ending: Option<u64>,
+    /// It is being deleted: it is given to none.
+    pub(crate) leaving: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +165,8 @@ pub(crate) struct ClaimRecord {
     pub(crate) created: u64,
     pub(crate) expires: u64,
     pub(crate) by: String,
+    /// Attributes of the device that uses it.
+    pub(crate) attributes: Attributes,
     pub(crate) used: Option<ClaimUse>,
 }
 
@@ -170,6 +188,7 @@ pub(crate) struct DeviceRecord {
     pub(crate) enrolled: u64,
     /// Id of the claim that entitled it.
     pub(crate) claim: String,
+    pub(crate) attributes: Attributes,
 }
 
 impl DeviceRecord {

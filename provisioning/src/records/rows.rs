@@ -6,8 +6,9 @@ use tessera_runtime::store::StoreError;
 use super::keys::KeyRecord;
 use super::words::{json, read_json, read_word, word};
 use super::{
-    AnsweredRequest, ClaimRecord, ClaimUse, DeletedDevice, DeviceRecord, GroupRecord, IssuedRecord,
-    MovedDevice, RevokedRow, RoleRecord, SignedEvent, Staleness, TenantRecord,
+    AnsweredRequest, Attributes, ClaimRecord, ClaimUse, DeletedDevice, DeviceRecord, GroupRecord,
+    IssuedRecord, MovedDevice, RevokedRow, RoleProgress, RoleRecord, SignedEvent, Staleness,
+    TenantRecord,
 };
 
 impl Record for TenantRecord {
@@ -67,7 +68,8 @@ impl Record for TenantRecord {
 impl Record for RoleRecord {
     const TABLE: &'static str = "roles";
     const KEY: &'static [&'static str] = &["tenant", "role"];
-    const COLUMNS: &'static [&'static str] = &["class", "publish", "subscribe", "token_seconds"];
+    const COLUMNS: &'static [&'static str] =
+        &["class", "publish", "subscribe", "token_seconds", "revision", "ending", "leaving"];
 
     fn values(&self) -> Vec<Value> {
         vec![
@@ -75,6 +77,10 @@ impl Record for RoleRecord {
             json(&self.publish),
             json(&self.subscribe),
             self.token_seconds.into(),
+            // NULL where nothing happened, as in rows from before these columns.
+            Some(self.progress.revision).filter(|revision| *revision > 0).into(),
+            self.progress.ending.into(),
+            Some(1u64).filter(|_| self.progress.leaving).into(),
         ]
     }
 
@@ -84,6 +90,11 @@ impl Record for RoleRecord {
             publish: read_json(row)?,
             subscribe: read_json(row)?,
             token_seconds: row.maybe_number()?,
+            progress: RoleProgress {
+                revision: row.maybe_number()?.unwrap_or_default(),
+                ending: row.maybe_number()?,
+                leaving: row.maybe_number()?.is_some(),
+            },
         })
     }
 }
@@ -105,6 +116,8 @@ impl Record for GroupRecord {
 impl Record for ClaimRecord {
     const TABLE: &'static str = "claims";
     const KEY: &'static [&'static str] = &["tenant", "code_hash"];
+    const INDEXES: &'static [(&'static str, &'static [&'static str])] =
+        &[("claims_by_role", &["tenant", "role", "code_hash"])];
     const COLUMNS: &'static [&'static str] = &[
         "role",
         "device_group",
@@ -112,6 +125,7 @@ impl Record for ClaimRecord {
         "created",
         "expires",
         "made_by",
+        "attributes",
         "used_device",
         "used_thumbprint",
         "used_at",
@@ -126,6 +140,7 @@ impl Record for ClaimRecord {
             self.created.into(),
             self.expires.into(),
             self.by.as_str().into(),
+            self.attributes.column(),
             used.map(|used| used.device.as_str()).into(),
             used.map(|used| used.thumbprint).into(),
             used.map(|used| used.at).into(),
@@ -140,6 +155,7 @@ impl Record for ClaimRecord {
             created: row.number()?,
             expires: row.number()?,
             by: row.text()?,
+            attributes: Attributes::read(row)?,
             used: match row.maybe_text()? {
                 None => None,
                 Some(device) => {
@@ -153,8 +169,16 @@ impl Record for ClaimRecord {
 impl Record for DeviceRecord {
     const TABLE: &'static str = "devices";
     const KEY: &'static [&'static str] = &["tenant", "device"];
-    const COLUMNS: &'static [&'static str] =
-        &["role", "device_group", "public_key", "epoch", "revoked", "enrolled", "claim"];
+    const COLUMNS: &'static [&'static str] = &[
+        "role",
+        "device_group",
+        "public_key",
+        "epoch",
+        "revoked",
+        "enrolled",
+        "claim",
+        "attributes",
+    ];
     const INDEXES: &'static [(&'static str, &'static [&'static str])] = &[
         ("devices_by_group", &["tenant", "device_group", "device"]),
         ("devices_by_role", &["tenant", "role", "device"]),
@@ -169,6 +193,7 @@ impl Record for DeviceRecord {
             self.revoked.into(),
             self.enrolled.into(),
             self.claim.as_str().into(),
+            self.attributes.column(),
         ]
     }
 
@@ -181,6 +206,7 @@ impl Record for DeviceRecord {
             revoked: row.flag()?,
             enrolled: row.number()?,
             claim: row.text()?,
+            attributes: Attributes::read(row)?,
         })
     }
 }

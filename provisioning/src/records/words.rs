@@ -29,3 +29,9 @@ pub(super) fn read_json<T: DeserializeOwned>(row: &mut Row) -> Result<T, StoreEr
     let text = row.text()?;
     serde_json::from_str(&text).map_err(|error| row.damaged(error.to_string()))
 }
+
+/// As [`read_json`]; `None` for NULL.
+pub(super) fn read_maybe_json<T: DeserializeOwned>(row: &mut Row) -> Result<Option<T>, StoreError> {
+    let Some(text) = row.maybe_text()? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|error| row.damaged(error.to_string()))
+}

@@ -4,10 +4,11 @@ use tessera_token::encoding::hex;
 use tessera_token::ids::{DeviceId, GroupId, RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
-use super::{code, groups, roles, tenants};
+use super::{code, groups, roles, templates, tenants};
 use crate::audit::Actor;
 use crate::limits::{CLAIMS_PER_CALL, CLAIM_SECONDS_MOST};
-use crate::records::{ClaimRecord, Page};
+use crate::records::attributes::missing;
+use crate::records::{Attributes, ClaimRecord, Page, RoleRecord};
 use crate::refused::Refused;
 use crate::service::Service;
 use crate::tables::{bytes, one, pair};
@@ -22,6 +23,8 @@ pub(crate) struct NewClaims {
     pub(crate) device: Option<DeviceId>,
     /// Seconds.
     pub(crate) life: u64,
+    /// Attributes of the device that uses it.
+    pub(crate) attributes: Attributes,
 }
 
 /// A claim that was made. The code is shown once.
@@ -36,7 +39,7 @@ pub(crate) async fn create(
     tenant: &TenantId,
     wanted: &NewClaims,
 ) -> Result<(Vec<NewClaim>, u64), Refused> {
-    check(service, tenant, wanted).await?;
+    let role = check(service, tenant, wanted).await?;
     let now = service.now().get();
     let record = ClaimRecord {
         role: wanted.role.as_str().to_owned(),
@@ -45,10 +48,12 @@ pub(crate) async fn create(
         created: now,
         expires: now + wanted.life,
         by: by.0.clone(),
+        attributes: wanted.attributes.clone(),
         used: None,
     };
     let mut made = Vec::with_capacity(wanted.count);
     let mut batch = Batch::new();
+    roles::expect(service, &mut batch, (tenant, wanted.role.as_str()), &role);
     for _ in 0..wanted.count {
         let drawn = code::draw(&*service.random)?;
         let hash = code::hash(drawn.expose());
@@ -66,9 +71,20 @@ pub(crate) async fn create(
     }
 }
 
-async fn check(service: &Service, tenant: &TenantId, wanted: &NewClaims) -> Result<(), Refused> {
+/// The role of the claims, when they may be made.
+async fn check(
+    service: &Service,
+    tenant: &TenantId,
+    wanted: &NewClaims,
+) -> Result<RoleRecord, Refused> {
     tenants::known(service, tenant).await?;
-    roles::known(service, tenant, wanted.role.as_str()).await?;
+    let role = roles::known(service, tenant, wanted.role.as_str()).await?;
+    let mut named = templates::attributes_of(&role);
+    if let Some(name) = named.find(|name| wanted.attributes.get(name).is_none()) {
+        // No device could enrol by it.
+        return Err(missing(name));
+    }
+    drop(named);
     groups::known(service, tenant, wanted.group.as_str()).await?;
     if !(1..=CLAIMS_PER_CALL).contains(&wanted.count) {
         return Err(Refused::malformed(format!("count is 1 to {CLAIMS_PER_CALL}")));
@@ -77,7 +93,7 @@ async fn check(service: &Service, tenant: &TenantId, wanted: &NewClaims) -> Resu
         return Err(Refused::malformed("a claim for one device is made alone"));
     }
     match wanted.life {
-        1..=CLAIM_SECONDS_MOST => Ok(()),
+        1..=CLAIM_SECONDS_MOST => Ok(role),
         _ => Err(Refused::malformed("expires_in is 1 second to 5 years")),
     }
 }

@@ -6,9 +6,9 @@ use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::refusal::RefusalCode;
 
 use super::devices::{known, Moved};
-use super::tenants;
+use super::{attributes, tenants};
 use crate::audit::Actor;
-use crate::records::{DeletedDevice, DeviceRecord};
+use crate::records::{Attributes, DeletedDevice, DeviceRecord};
 use crate::refused::Refused;
 use crate::service::Service;
 use crate::tables::pair;
@@ -47,6 +47,8 @@ pub(crate) async fn delete(
         let also = |batch: &mut Batch| {
             let key = pair(tenant, device.as_str());
             batch.delete(&service.tables.devices, key.clone());
+            let (old, none) = (&old.attributes, Attributes::default());
+            attributes::index(&service.tables, batch, (tenant, device), old, &none);
             batch.put(&service.tables.deleted_devices, key, &gone);
             Ok(())
         };

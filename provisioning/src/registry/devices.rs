@@ -1,9 +1,11 @@
+use std::collections::BTreeMap;
+
 use tessera_runtime::sql::{Batch, Value};
 use tessera_token::ids::{DeviceId, GroupId, RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change as Told, DeviceEpoch};
 
-use super::{groups, roles, tenants};
+use super::{attributes, groups, roles, tenants};
 use crate::audit::{Actor, Entry};
 use crate::limits::DEVICES_LOOK;
 use crate::records::{DeviceRecord, Page};
@@ -166,10 +168,12 @@ fn replacing(
 pub(crate) struct Change {
     pub(crate) role: Option<RoleId>,
     pub(crate) group: Option<GroupId>,
+    /// New values by name; `None` removes one.
+    pub(crate) attributes: BTreeMap<String, Option<String>>,
 }
 
-/// Gives the device another role or group. All of its tokens end, so that its sessions get the new rights with its next
-/// token, which it may ask for at once.
+/// Gives the device another role, group or attributes. When that changes its rights, all of its tokens end, so that its
+/// sessions get the new rights with its next token, which it may ask for at once.
 pub(crate) async fn change(
     service: &Service,
     by: &Actor,
@@ -182,24 +186,47 @@ pub(crate) async fn change(
         let old = known(service, tenant, device).await?;
         let mut new = old.clone();
         if let Some(role) = &wanted.role {
-            roles::known(service, tenant, role.as_str()).await?;
             new.role = role.as_str().to_owned();
         }
         if let Some(group) = &wanted.group {
             groups::known(service, tenant, group.as_str()).await?;
             new.group = group.as_str().to_owned();
         }
+        new.attributes = old.attributes.with(&wanted.attributes)?;
         if new == old {
             return Ok(Attempt::Committed(old));
         }
-        new.epoch = next_epoch(&service.tables, old.epoch).await?;
+        let role = match wanted.role {
+            Some(_) => Some(roles::known(service, tenant, &new.role).await?),
+            // It may be gone: then the device has no rights before and after.
+            None => service.tables.roles.get(pair(tenant, new.role.as_str())).await?,
+        };
+        let (new_role, new_attributes) = (new.role.clone(), new.attributes.clone());
+        let also = |batch: &mut Batch| {
+            let (old, new) = (&old.attributes, &new_attributes);
+            attributes::index(&service.tables, batch, (tenant, device), old, new);
+            if let Some(role) = &role {
+                roles::expect(service, batch, (tenant, &new_role), role);
+            }
+            Ok(())
+        };
         let entry = service.entry(by, "device.change", tenant.as_str(), device.as_str());
         let parts = [("role", &old.role, &new.role), ("group", &old.group, &new.group)];
         let changed = parts.iter().filter(|(_, old, new)| old != new);
         let changed = changed.map(|(what, old, new)| format!("{what} {old} to {new}"));
+        let changed = changed.chain(attributes::told(&old.attributes, &new.attributes));
         let entry = entry.detail(changed.collect::<Vec<_>>().join(", "));
+        let is_moved = (&old.role, &old.group) != (&new.role, &new.group)
+            || attributes::change_rights(tenant, device, role.as_ref(), (&old, &new));
+        if !is_moved {
+            let mut batch = replacing(service, tenant, device, &old, &new);
+            also(&mut batch)?;
+            return Ok(service.write(batch, entry).await?.map(|()| new));
+        }
+        let epoch = next_epoch(&service.tables, old.epoch).await?;
+        let new = DeviceRecord { epoch, ..new };
         let moved = Moved { tenant, device, old: &old, new: &new };
-        let tried = moved.publish(service, entry, |_| Ok(())).await?;
+        let tried = moved.publish(service, entry, also).await?;
         Ok(tried.map(|_| new))
     })
     .await
@@ -213,17 +240,27 @@ pub(crate) struct Wanted {
     pub(crate) group: Option<GroupId>,
     pub(crate) role: Option<RoleId>,
     pub(crate) revoked: Option<bool>,
+    /// Names and values of attributes.
+    pub(crate) attributes: Vec<(String, String)>,
 }
 
 impl Wanted {
-    fn is_met_by(&self, record: &DeviceRecord) -> bool {
-        self.group.as_ref().is_none_or(|group| group.as_str() == record.group)
+    pub(super) fn is_met_by(&self, record: &DeviceRecord) -> bool {
+        let has =
+            |(name, value): &(String, String)| record.attributes.get(name) == Some(value.as_str());
+        self.attributes.iter().all(has)
+            && self.group.as_ref().is_none_or(|group| group.as_str() == record.group)
             && self.role.as_ref().is_none_or(|role| role.as_str() == record.role)
             && self.revoked.is_none_or(|revoked| revoked == record.revoked)
     }
 
-    fn begins(&self, name: &str) -> bool {
+    pub(super) fn begins(&self, name: &str) -> bool {
         self.prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix))
+    }
+
+    /// The row before the first one with the prefix: the prefix itself may be the id of a device.
+    pub(super) fn from(&self, after: Option<&str>) -> Option<String> {
+        after.map(str::to_owned).max(self.prefix.as_deref().and_then(before))
     }
 
     /// The columns by which rows are found: an index for each begins with them.
@@ -255,9 +292,11 @@ pub(crate) async fn find_all(
     limit: usize,
 ) -> Result<Page<(String, DeviceRecord)>, Refused> {
     tenants::known(service, tenant).await?;
+    if !wanted.attributes.is_empty() {
+        return attributes::find_all(service, tenant, wanted, after, limit).await;
+    }
     let (columns, mut items, mut seen) = (wanted.columns(tenant), Vec::new(), 0);
-    // The row before the first one with the prefix: the prefix itself may be the id of a device.
-    let mut from = after.map(str::to_owned).max(wanted.prefix.as_deref().and_then(before));
+    let mut from = wanted.from(after);
     loop {
         let behind = from.as_deref().map(|name| pair(tenant, name));
         let most = (limit + 1).min(DEVICES_LOOK);

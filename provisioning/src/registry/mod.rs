@@ -1,10 +1,13 @@
 //! The registry: tenants, their roles and groups, the claims that entitle to enrol, and the enrolled devices.
 
+pub(crate) mod attributes;
 pub(crate) mod claims;
 pub(crate) mod code;
 pub(crate) mod departure;
 pub(crate) mod devices;
 pub(crate) mod groups;
+pub(crate) mod reach;
+pub(crate) mod rights;
 pub(crate) mod roles;
 pub(crate) mod templates;
 pub(crate) mod tenants;

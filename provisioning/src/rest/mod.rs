@@ -13,6 +13,7 @@ use problem::Problem;
 
 pub(crate) mod measure;
 
+mod attributes;
 mod auth;
 mod gate;
 mod input;
@@ -63,7 +64,9 @@ routes! {
     "/v1/tenants/{tenant}/revoke" => post tenants::revoke;
     "/v1/tenants/{tenant}/reinstate" => post tenants::reinstate;
     "/v1/tenants/{tenant}/roles" => get roles::list;
-    "/v1/tenants/{tenant}/roles/{role}" => put roles::put;
+    "/v1/tenants/{tenant}/roles/{role}" =>
+        get roles::show, put roles::put, patch roles::change, delete roles::delete;
+    "/v1/tenants/{tenant}/roles/{role}/preview" => get roles::preview;
     "/v1/tenants/{tenant}/groups" => get groups::list, post groups::create;
     "/v1/tenants/{tenant}/groups/{group}/revoke" => post groups::revoke;
     "/v1/tenants/{tenant}/claims" => get claims::list, post claims::create;

@@ -169,11 +169,13 @@ fn status(code: Code) -> StatusCode {
         Code::NotFound | Code::TenantUnknown | Code::RoleUnknown | Code::GroupUnknown => {
             StatusCode::NOT_FOUND
         }
-        Code::AlreadyExists | Code::ClaimUsed | Code::CapacityReached | Code::TrustBeyond => {
-            StatusCode::CONFLICT
-        }
+        Code::AlreadyExists
+        | Code::ClaimUsed
+        | Code::CapacityReached
+        | Code::TrustBeyond
+        | Code::RoleInUse => StatusCode::CONFLICT,
         Code::TrustGone => StatusCode::GONE,
-        Code::RoleInvalid => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::RoleInvalid | Code::AttributeMissing => StatusCode::UNPROCESSABLE_ENTITY,
         Code::RateLimited | Code::LimitReached => StatusCode::TOO_MANY_REQUESTS,
         Code::NotReady | Code::ClockWrong | Code::IssuerKeyMissing => {
             StatusCode::SERVICE_UNAVAILABLE
@@ -198,7 +200,9 @@ fn ace_error(code: Code) -> AceError {
         Code::DeviceRevoked | Code::TenantSuspended | Code::BearerNotAllowed => {
             AceError::UnauthorizedClient
         }
-        Code::RoleUnknown | Code::RoleInvalid | Code::GroupUnknown => AceError::InvalidScope,
+        Code::RoleUnknown | Code::RoleInvalid | Code::GroupUnknown | Code::AttributeMissing => {
+            AceError::InvalidScope
+        }
         Code::ConfirmationKey | Code::SymmetricNotOffered => AceError::UnsupportedPopKey,
         _ => AceError::InvalidRequest,
     }

@@ -15,7 +15,7 @@ use crate::records::keys::State;
 use crate::records::operators::Tenants;
 use crate::records::SignedEvent;
 use crate::registry::claims;
-use crate::tables::{number, text, Tables, SCHEMA};
+use crate::tables::{number, pair, text, Tables, SCHEMA};
 use crate::trust::ledger::Head;
 use crate::{audit, former};
 
@@ -215,15 +215,17 @@ impl Registry {
     }
 
     async fn check(&self, tables: &Tables, checked: &mut Checked) -> Result<(), StoreError> {
-        let (mut devices, mut rows) = (0, tables.devices.walk(&[]));
+        let (mut devices, mut attributes, mut rows) = (0, 0, tables.devices.walk(&[]));
         while let Some(page) = rows.next().await? {
             for (key, record) in page {
                 devices += 1;
+                attributes += record.attributes.values().len() as u64;
                 let (tenant, device) = (text(&key, 0)?, text(&key, 1)?);
                 self.names(("devices", tenant, device), (&record.role, &record.group), checked);
             }
         }
         checked.counted(&tables.devices, devices);
+        index_of_attributes(tables, attributes, checked).await?;
         let (mut count, mut rows) = (0, tables.claims.walk(&[]));
         while let Some(page) = rows.next().await? {
             for (key, record) in page {
@@ -266,6 +268,36 @@ impl Registry {
             checked.fault(missing(table, row, &format!("its group {group} in tenant {tenant}")));
         }
     }
+}
+
+/// Each row by which a device is found names an attribute that it has, and each attribute has its row.
+async fn index_of_attributes(
+    tables: &Tables,
+    attributes: u64,
+    checked: &mut Checked,
+) -> Result<(), StoreError> {
+    let (mut count, mut right, mut rows) = (0, 0, tables.device_attributes.walk(&[]));
+    while let Some(page) = rows.next().await? {
+        for (key, _) in page {
+            count += 1;
+            let (tenant, name) = (text(&key, 0)?, text(&key, 1)?);
+            let (value, device) = (text(&key, 2)?, text(&key, 3)?);
+            let record = tables.devices.get(pair(tenant, device)).await?;
+            match record.is_some_and(|record| record.attributes.get(name) == Some(value)) {
+                true => right += 1,
+                false => {
+                    let what = format!("its attribute {name} {value} in tenant {tenant}");
+                    checked.fault(missing("device_attributes", device, &what));
+                }
+            }
+        }
+    }
+    if right != attributes {
+        let fault = format!("device_attributes: {right} rows for {attributes} attributes");
+        checked.fault(fault);
+    }
+    checked.counted(&tables.device_attributes, count);
+    Ok(())
 }
 
 fn missing(table: &str, row: &str, what: &str) -> String {

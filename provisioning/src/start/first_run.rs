@@ -22,7 +22,7 @@ use crate::keys::put;
 use crate::keys::seeds::Seeds;
 use crate::operators::{self, OperatorRole};
 use crate::records::keys::{KeyRecord, State};
-use crate::records::{RoleClass, RoleRecord, TenantRecord};
+use crate::records::{RoleClass, RoleProgress, RoleRecord, TenantRecord};
 use crate::registry::tenants::DEFAULT_GROUP;
 use crate::registry::{groups, templates};
 use crate::start_error::StartError;
@@ -160,12 +160,14 @@ fn roles(tables: &Tables, batch: &mut Batch, tenant: &TenantId) -> Result<(), St
         publish: texts(&["d/{device}/telemetry"]),
         subscribe: texts(&["d/{device}/cmd"]),
         token_seconds: None,
+        progress: RoleProgress::default(),
     };
     let backend = RoleRecord {
         class: RoleClass::Service,
         publish: texts(&["d/+/cmd"]),
         subscribe: texts(&["d/+/telemetry", "$tessera/alerts"]),
         token_seconds: None,
+        progress: RoleProgress::default(),
     };
     for (name, role) in [("sensor", sensor), ("backend", backend)] {
         templates::check(&role).map_err(|_| StartError::Internal)?;

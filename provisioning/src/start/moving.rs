@@ -121,6 +121,7 @@ impl Move<'_> {
         self.table(|tables| tables.groups.clone()).await?;
         self.table(|tables| tables.claims.clone()).await?;
         self.table(|tables| tables.devices.clone()).await?;
+        self.table(|tables| tables.device_attributes.clone()).await?;
         self.table(|tables| tables.deleted_devices.clone()).await?;
         self.table(|tables| tables.issued.clone()).await?;
         self.table(|tables| tables.keys.clone()).await?;

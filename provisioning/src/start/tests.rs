@@ -13,6 +13,7 @@ use super::*;
 use crate::rest;
 
 mod life;
+mod roles;
 
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
@@ -267,6 +268,7 @@ fn a_start_lifts_a_device_without_room_with_its_group() {
             revoked: false,
             enrolled: NOW.get(),
             claim: String::new(),
+            attributes: crate::records::Attributes::default(),
         };
         let mut batch = tessera_runtime::sql::Batch::new();
         batch.put(&tables.devices, row.clone(), &record);

@@ -13,6 +13,7 @@
 mod postgres;
 mod world;
 
+mod attributes;
 mod bound;
 mod clock;
 mod devices;
@@ -31,6 +32,7 @@ mod registry;
 mod restart;
 mod restored;
 mod revoke;
+mod roles;
 mod room;
 mod secrets;
 mod several;

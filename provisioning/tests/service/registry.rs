@@ -74,7 +74,7 @@ async fn roles_that_may_not_be() {
         assert_eq!(problem(outcome), (422, "role_invalid".to_owned()), "{bad}");
     }
     for bad in [
-        json!({ "class": "partner" }),
+        json!({ "class": "gateway" }),
         json!({ "class": "device", "publish": ["{device}"], "extra": 1 }),
     ] {
         let outcome = world.operator.put_json(path, &bad).await;

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Path;
 use actix_web::HttpResponse;
@@ -5,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::limits::CLAIM_SECONDS;
-use crate::records::ClaimRecord;
+use crate::records::{Attributes, ClaimRecord};
 use crate::refused::Refused;
 use crate::registry::claims::{self, NewClaims};
 use crate::registry::tenants::DEFAULT_GROUP;
@@ -23,6 +25,7 @@ struct ClaimView {
     created: u64,
     expires: u64,
     by: String,
+    attributes: BTreeMap<String, String>,
     used_by: Option<String>,
     used_at: Option<u64>,
 }
@@ -43,6 +46,7 @@ impl ClaimView {
             created: record.created,
             expires: record.expires,
             by: record.by,
+            attributes: record.attributes.values().clone(),
             used_by,
             used_at,
         }
@@ -59,6 +63,8 @@ pub(crate) struct NewClaimsBody {
     group: Option<String>,
     #[serde(default)]
     device: Option<String>,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
     #[serde(default)]
     expires_in: Option<u64>,
 }
@@ -84,7 +90,9 @@ pub(crate) async fn create(
     path: Path<String>,
     Json(body): Json<NewClaimsBody>,
 ) -> Answer {
+    let values = body.attributes.into_iter().map(|(name, value)| (name, Some(value)));
     let wanted = NewClaims {
+        attributes: Attributes::default().with(&values.collect())?,
         count: body.count,
         role: id(&body.role)?,
         group: id(body.group.as_deref().unwrap_or(DEFAULT_GROUP))?,

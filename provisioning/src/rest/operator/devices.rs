@@ -1,16 +1,20 @@
+use std::collections::BTreeMap;
+
 use actix_web::web::Path;
 use actix_web::HttpResponse;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use tessera_token::encoding::base64url;
 use tessera_token::ids::{GroupId, RoleId};
 use tessera_token::key::PublicKey;
 use tessera_token::limits::ID_CHARS;
 
+use crate::limits::ATTRIBUTES;
 use crate::records::DeviceRecord;
 use crate::refused::Refused;
 use crate::registry::departure;
 use crate::registry::devices::{self, Change, Wanted};
+use crate::rest::attributes::Filtered;
 use crate::rest::auth::{By, Ends, Fleet, Security, Viewer};
 use crate::rest::input::{id, App, Json, Limit, Query};
 use crate::rest::problem::Problem;
@@ -29,6 +33,7 @@ struct DeviceView {
     thumbprint: Option<String>,
     enrolled: u64,
     claim: String,
+    attributes: BTreeMap<String, String>,
 }
 
 impl DeviceView {
@@ -46,6 +51,7 @@ impl DeviceView {
             thumbprint: key.map(|key| base64url(key.thumbprint().as_bytes())),
             enrolled: record.enrolled,
             claim: record.claim,
+            attributes: record.attributes.values().clone(),
         }
     }
 }
@@ -85,6 +91,14 @@ pub(crate) struct Changes {
     role: Option<String>,
     #[serde(default)]
     group: Option<String>,
+    /// New values; null removes an attribute.
+    #[serde(default, deserialize_with = "some")]
+    attributes: Option<BTreeMap<String, Option<String>>>,
+}
+
+/// A member that is there is not null.
+fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// Whether the id is free at once.
@@ -102,12 +116,18 @@ pub(crate) async fn change(
     Json(wanted): Json<Changes>,
 ) -> Answer {
     let (tenant, device) = path.into_inner();
-    if wanted.role.is_none() && wanted.group.is_none() {
-        return Err(Refused::malformed("role or group is required").into());
+    if wanted.role.is_none() && wanted.group.is_none() && wanted.attributes.is_none() {
+        return Err(Refused::malformed("role, group or attributes are required").into());
+    }
+    let attributes = wanted.attributes.as_ref();
+    if attributes.is_some_and(|changes| !(1..=2 * ATTRIBUTES).contains(&changes.len())) {
+        let why = format!("1 to {} attributes are changed in one call", 2 * ATTRIBUTES);
+        return Err(Refused::malformed(why).into());
     }
     let change = Change {
         role: wanted.role.as_deref().map(id).transpose().map_err(|refused: Refused| refused)?,
         group: wanted.group.as_deref().map(id).transpose().map_err(|refused: Refused| refused)?,
+        attributes: wanted.attributes.unwrap_or_default(),
     };
     let (by, named) = (by.operator().actor(), device.clone());
     let (tenant, device) = (id(&tenant)?, id(&device)?);
@@ -131,7 +151,7 @@ pub(crate) async fn delete(
 }
 
 /// The beginning of an id, which may be an id itself.
-fn beginning(text: String) -> Result<String, Refused> {
+pub(super) fn beginning(text: String) -> Result<String, Refused> {
     let may_be = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
     match text.len() <= ID_CHARS && text.chars().all(may_be) {
         true => Ok(text),
@@ -143,14 +163,14 @@ pub(crate) async fn list(
     _by: By<Viewer>,
     app: App,
     path: Path<String>,
-    Query(query): Query<Asked>,
+    Filtered { query, attributes }: Filtered<Asked>,
 ) -> Answer {
     let Asked { cursor, limit, prefix, group, role, state } = query;
     let revoked = state.map(|state| state == Shown::Revoked);
     let group = group.as_deref().map(id::<GroupId>).transpose()?;
     let role = role.as_deref().map(id::<RoleId>).transpose()?;
     let prefix = prefix.map(beginning).transpose()?;
-    let wanted = Wanted { prefix, group, role, revoked };
+    let wanted = Wanted { prefix, group, role, revoked, attributes };
     let tenant = id(&path)?;
     let found = devices::find_all(&app, &tenant, &wanted, cursor.as_deref(), limit.rows()).await?;
     Ok(page(found, |(device, record)| DeviceView::new(&device, record)))
@@ -176,7 +196,7 @@ pub(crate) async fn reinstate(by: By<Security>, app: App, path: Path<(String, St
 }
 
 /// An unknown device is 401 for the device itself and 404 for an operator who names it.
-fn not_found(refused: crate::refused::Refused) -> Problem {
+pub(super) fn not_found(refused: crate::refused::Refused) -> Problem {
     match refused.code {
         RefusalCode::DeviceUnknown => {
             Problem::from(refused).with_status(actix_web::http::StatusCode::NOT_FOUND)
