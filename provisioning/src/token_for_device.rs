@@ -30,7 +30,7 @@ impl IssuedToken {
     /// tokens with these rights were ended.
     pub(crate) fn expect(&self, service: &Service, batch: &mut Batch) {
         let (name, record) = &self.role;
-        roles::expect(service, batch, (&self.tenant, name), record);
+        roles::expect_for_token(service, batch, (&self.tenant, name), record);
     }
 }
 

@@ -34,6 +34,17 @@ pub(crate) fn expect(
     batch.expect(&service.tables.roles, pair(tenant, role), record);
 }
 
+/// As [`expect`], for a token. The role is not held, which tokens of other devices rest on too: epochs were read before this
+/// look, and move behind a change of the role, so a token that is written between the two ends with them.
+pub(crate) fn expect_for_token(
+    service: &Service,
+    batch: &mut Batch,
+    (tenant, role): (&TenantId, &str),
+    record: &RoleRecord,
+) {
+    batch.expect_unheld(&service.tables.roles, pair(tenant, role), record);
+}
+
 /// The definition of a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Definition {

@@ -30,6 +30,8 @@ pub(super) struct Statement {
 pub(super) struct Expect {
     pub(super) query: Statement,
     pub(super) finds: bool,
+    /// Whether nothing may change the row before the batch is committed.
+    pub(super) holds: bool,
 }
 
 impl Batch {
@@ -72,6 +74,15 @@ impl Batch {
     /// Demands that a row is as it was read: all columns.
     pub fn expect<R: Record>(&mut self, table: &Table<R>, key: Key, record: &R) {
         self.demand(table.finds_record(key, record), true);
+    }
+
+    /// As [`Batch::expect`], without holding the row: on a server, another process may change it between the look and the
+    /// commit. For a row that many batches rest on at once, whose change is followed by one that ends what rests on it.
+    pub fn expect_unheld<R: Record>(&mut self, table: &Table<R>, key: Key, record: &R) {
+        let query = table.finds_record(key, record);
+        if self.takes(&query) {
+            self.expects.push(Expect { query, finds: true, holds: false });
+        }
     }
 
     /// Demands that there is no row with this key. The batch must add it: nothing else holds its place.
@@ -137,7 +148,7 @@ impl Batch {
 
     fn demand(&mut self, query: Statement, finds: bool) {
         if self.takes(&query) {
-            self.expects.push(Expect { query, finds });
+            self.expects.push(Expect { query, finds, holds: true });
         }
     }
 

@@ -274,11 +274,13 @@ impl Link {
     }
 }
 
-/// Raises an error of the server when it does not hold. The row that it finds is locked until the end of the transaction.
+/// Raises an error of the server when it does not hold. The row that it finds is locked until the end of the transaction,
+/// but for one that is not held.
 fn demand(expect: &Expect) -> Statement {
     let Statement { table, sql, values } = expect.query.clone();
     let count = if expect.finds { "count(*)" } else { "(1 - count(*))" };
-    let sql = format!("SELECT 1 / {count} FROM ({sql} FOR UPDATE) AS found").into();
+    let hold = if expect.holds { " FOR UPDATE" } else { "" };
+    let sql = format!("SELECT 1 / {count} FROM ({sql}{hold}) AS found").into();
     Statement { table, sql, values }
 }
 
