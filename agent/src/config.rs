@@ -22,6 +22,8 @@ pub struct AgentConfig {
     pub audience: Audience,
     /// The name that a connect proof must be made for.
     pub verifier: Verifier,
+    /// It answers other programs of its machine, and serves no devices itself.
+    pub gateway: bool,
     /// The thumbprint of the root key: what all trust rests on.
     pub root_pin: Thumbprint,
     /// Where trust data comes from; `None` works from the store alone.
@@ -46,6 +48,7 @@ impl AgentConfig {
             data_dir: data_dir.into(),
             audience,
             verifier: Verifier::default(),
+            gateway: false,
             root_pin,
             feed: None,
             not_followed_seconds: limits::TRUST_NOT_FOLLOWED_SECONDS,

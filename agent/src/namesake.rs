@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::{Gauge, Metrics, MetricsError};
 use tessera_token::ids::VerifierName;
+use tessera_token::trust::{BROKER, GATEWAY};
 
 use crate::limits;
 
@@ -22,6 +23,7 @@ pub(crate) struct Namesake {
     name: VerifierName,
     /// This process, in 32 hexadecimal digits: a new one for each start.
     reader: String,
+    kind: &'static str,
     shared: AtomicBool,
     told: Mutex<Option<Duration>>,
     gauge: Gauge,
@@ -43,7 +45,16 @@ impl Namesake {
         gauge.set(&[], 0);
         let reader = format!("{:032x}", u128::from_be_bytes(reader));
         let (shared, told) = (AtomicBool::new(false), Mutex::new(None));
-        Ok(Self { name, reader, shared, told, gauge, clock })
+        Ok(Self { name, reader, kind: BROKER, shared, told, gauge, clock })
+    }
+
+    /// The same for a verifier that serves no devices itself.
+    pub(crate) fn of_gateway(self) -> Self {
+        Self { kind: GATEWAY, ..self }
+    }
+
+    pub(crate) fn kind(&self) -> &'static str {
+        self.kind
     }
 
     pub(crate) fn name(&self) -> &VerifierName {

@@ -135,6 +135,56 @@ pub const VERIFIER_NAMES_OF_SHARE: usize = 1024;
 pub const READERS_OF_A_NAME: usize = 32;
 /// Time for which a reader is remembered. A reader that runs polls at least every 40 seconds.
 pub const VERIFIER_KEPT: Duration = Duration::from_secs(120);
+/// Revoked tokens of one tenant on the token revocation list: past it the list says that it is not whole, until the longest
+/// life of a token is over. Verifiers read the trust feed, which has no such bound.
+pub const TRL_TOKENS: u64 = 20_000;
+/// Serials that one Token Status List spans: 1 MiB before it is compressed.
+pub const STATUS_LIST_ENTRIES: usize = 8 * 1024 * 1024;
+/// Seconds for which a Token Status List is good.
+pub const STATUS_LIST_SECONDS: u64 = 24 * 3600;
+/// Seconds after which a newer Token Status List should be fetched.
+pub const STATUS_LIST_TTL_SECONDS: u64 = 300;
+/// Token hashes in one answer: 36 bytes each.
+pub const TRL_ANSWER: usize = 50_000;
+/// Updates of a tenant's list that are kept (MAX_N of RFC 9770).
+pub const TRL_HISTORY: u64 = 128;
+/// Updates in one answer (MAX_DIFF_BATCH).
+pub const TRL_BATCH: usize = 32;
+/// Largest number of an update (MAX_INDEX): no column of the database holds a larger one.
+pub const TRL_MAX_INDEX: u64 = i64::MAX as u64;
+/// Events that one step of the list looks at.
+pub const TRL_EVENTS_IN_A_STEP: usize = 100;
+/// Devices whose tokens one step looks at.
+pub const TRL_DEVICES_IN_A_STEP: usize = 100;
+/// Tokens of one device that it looks at: more than a device can have within its rate and its answers that are kept.
+pub const TRL_TOKENS_OF_DEVICE: usize = 1_000;
+/// Steps that one request or one sweep takes.
+pub const TRL_STEPS: usize = 50;
+/// Seconds after which no token can be written any more that was being issued at a revocation.
+pub const TRL_SETTLES_SECONDS: u64 = 10;
+/// Seconds between two writes of the row of a verifier that has confirmed nothing new.
+pub const VERIFIER_SEEN_EVERY: u64 = 20;
+/// Rows of verifiers in one write.
+pub const VERIFIERS_IN_A_WRITE: usize = 500;
+/// Seconds for which the row of a verifier stays after it was last seen: longer than it admits by old trust data.
+pub const VERIFIER_REMEMBERED_SECONDS: u64 = tessera_token::limits::TOKEN_LIFE_SECONDS;
+/// Time between two removals of such rows, which read all of them.
+pub const VERIFIERS_SWEPT_EVERY: Duration = Duration::from_secs(60);
+/// Seconds for which a revocation may wait for verifiers.
+pub const REVOCATION_WAIT_SECONDS: u64 = 30;
+/// Revocations that wait at one time: past it they are done and answered at once.
+pub const REVOCATIONS_WAIT: usize = 256;
+/// Of one share.
+pub const REVOCATIONS_WAIT_OF_SHARE: usize = 8;
+/// Seconds behind the end of a wait for which verifiers' confirmations are still written at once: clocks of two processes
+/// differ.
+pub const WAIT_ANNOUNCED_SECONDS: u64 = 30;
+/// Time between two looks of a revocation that waits at what other processes have written; longer when a look takes long.
+pub const WAIT_LOOK: Duration = Duration::from_millis(100);
+/// Time within which confirmations that come together are one look.
+pub const WAIT_GATHER: Duration = Duration::from_millis(5);
+/// Verifiers that one answer names.
+pub const VERIFIERS_NAMED: usize = 100;
 /// Events kept in the feed: a reader that was away longer takes the snapshot.
 pub const EVENTS_KEPT: u64 = 100_000;
 /// Seconds for which a snapshot may be taken by a reader.

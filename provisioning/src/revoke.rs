@@ -1,8 +1,17 @@
-//! Revocation of one token by its hash (RFC 9770). Devices, groups, tenants and keys are revoked where they live.
+//! Revocation of one token, which its bytes or its hash name (RFC 9770). Devices, groups, tenants and keys are revoked where
+//! they live. [`shown`] is the token that is shown itself, [`taken`] the verifiers that have taken a revocation. [`trl`] and
+//! [`status_list`] tell what is revoked in the forms of other standards.
 
-use tessera_runtime::sql::Batch;
+pub(crate) mod shown;
+pub(crate) mod status_list;
+pub(crate) mod taken;
+pub(crate) mod trl;
+mod zlib;
+
+use tessera_runtime::sql::{Batch, Key};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::presented::Presented;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, RevokedToken};
@@ -14,7 +23,7 @@ use crate::refused::Refused;
 use crate::registry::devices::{self, Ended};
 use crate::registry::tenants;
 use crate::service::Service;
-use crate::tables::number;
+use crate::tables::{number, one};
 use crate::write::{until_committed, Attempt};
 
 /// A token that was revoked.
@@ -24,24 +33,30 @@ pub(crate) struct Revoked {
     pub(crate) ended: Ended,
 }
 
+/// By which a token is found.
+#[derive(Clone, Copy)]
+pub(crate) enum Named<'a> {
+    /// Its hash alone: all tokens that live are looked through.
+    Hash(TokenHash),
+    /// The token, which an issuer key of the tenant has signed: its serial is the key of its row.
+    Token(&'a Presented),
+}
+
 /// Ends one token. Ending it twice is the same as once. When verifiers can hold no more revoked tokens, all tokens of its
 /// device end, and the device may have new ones.
+///
+/// # Errors
+/// `not_found` when the tenant has no such token that lives.
 pub(crate) async fn token(
     service: &Service,
     by: &Actor,
     tenant: &TenantId,
-    hash: TokenHash,
+    named: Named<'_>,
 ) -> Result<Revoked, Refused> {
     tenants::known(service, tenant).await?;
     until_committed(async || {
-        // By nothing else, for which there would be an index: all rows in their order are read much faster.
-        let wanted = [("token_hash", hash.as_bytes().into())];
-        // No index has the hashes: it would write a page of its own for each token. All tokens that live are looked
-        // through, on a thread that may wait.
-        let look = service.tables.issued.find(&wanted, None, TOKENS_LOOK);
-        let found = look.await?.into_iter().find(|(_, row)| row.tenant == tenant.as_str());
-        let (key, record) = found.ok_or(RefusalCode::NotFound)?;
-        let serial = number(&key, 0)?;
+        let (key, record) = find(service, tenant, named).await?;
+        let (serial, hash) = (number(&key, 0)?, TokenHash::from_bytes(record.hash));
         let row = vec![record.expires.into(), hash.as_bytes().into()];
         if service.tables.revoked_tokens.contains(row).await? {
             return Ok(Attempt::Committed(Revoked { serial, record, ended: Ended::Token }));
@@ -55,7 +70,7 @@ pub(crate) async fn token(
             device: device.clone(),
             expires: UnixSeconds::new(record.expires),
         });
-        let entry = service.entry(by, "token.revoke", tenant.as_str(), &record.device);
+        let entry = service.entry(by, "token.revoke", tenant.as_str(), device.as_str());
         let entry = entry.detail(format!("serial {serial}"));
         let ended = match service.publish(vec![change], batch, entry.clone()).await {
             Ok(Attempt::Committed(())) => Ended::Token,
@@ -70,4 +85,32 @@ pub(crate) async fn token(
         Ok(Attempt::Committed(Revoked { serial, record, ended }))
     })
     .await
+}
+
+/// The row of the token, in this tenant.
+async fn find(
+    service: &Service,
+    tenant: &TenantId,
+    named: Named<'_>,
+) -> Result<(Key, IssuedRecord), Refused> {
+    let issued = &service.tables.issued;
+    let found = match named {
+        Named::Hash(hash) => {
+            // By nothing else, for which there would be an index: all rows in their order are read much faster.
+            let wanted = [("token_hash", hash.as_bytes().into())];
+            // No index has the hashes: it would write a page of its own for each token. All tokens that live are looked
+            // through, on a thread that may wait.
+            let rows = issued.find(&wanted, None, TOKENS_LOOK).await?;
+            rows.into_iter().find(|(_, row)| row.tenant == tenant.as_str())
+        }
+        Named::Token(shown) => {
+            let key = one(shown.serial);
+            let row = issued.get(key.clone()).await?;
+            let is_it = |row: &IssuedRecord| {
+                row.tenant == tenant.as_str() && row.hash == *shown.hash.as_bytes()
+            };
+            row.filter(is_it).map(|row| (key, row))
+        }
+    };
+    found.ok_or_else(|| RefusalCode::NotFound.into())
 }

@@ -33,8 +33,10 @@ use crate::tables::Tables;
 use crate::trust::actor::{Publish, TrustActor};
 use crate::trust::bells::Bells;
 use crate::trust::bound::BoundSnapshots;
+use crate::trust::confirmed::Confirmed;
 use crate::trust::readers::Readers;
 use crate::trust::waiters::Waiters;
+use crate::trust::waiting::Waiting;
 use crate::write::Attempt;
 
 /// Everything a request handler may use.
@@ -60,6 +62,8 @@ pub(crate) struct Service {
     pub(crate) bells: Bells,
     pub(crate) bound: BoundSnapshots,
     pub(crate) readers: Readers,
+    pub(crate) confirmed: Confirmed,
+    pub(crate) revocations: Waiting,
     pub(crate) room: Arc<Room>,
     /// Findings that are listed, as far as the evidence that is looked at knows.
     pub(crate) listed: AtomicUsize,

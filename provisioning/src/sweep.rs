@@ -1,15 +1,18 @@
 //! Removal of what time has ended: memory on disk stays bounded by what is alive. It goes by lived time, so that a clock
 //! that was ahead has removed nothing that holds; rows that such a clock has dated wrongly are dated anew.
 
+use std::time::Duration;
+
 use tessera_runtime::sql::{Batch, Key, Record, Table};
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
 use crate::audit::actor::ChainPending;
 use crate::heal;
-use crate::limits::{CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS};
+use crate::limits::{CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS, VERIFIERS_SWEPT_EVERY};
 use crate::records::IssuedRecord;
 use crate::refused::Refused;
 use crate::registry::rights;
+use crate::revoke::{taken, trl};
 use crate::rotation::retire_expired;
 use crate::service::Service;
 use crate::tables::number;
@@ -21,6 +24,8 @@ use crate::write::Attempt;
 #[derive(Default)]
 pub(crate) struct Cursors {
     claims: Option<Key>,
+    /// When the rows of verifiers were last looked through.
+    verifiers: Option<Duration>,
 }
 
 /// Sweeps until the service stops.
@@ -84,8 +89,10 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("issued", all_issued(service).await);
     round.took("revoked", revoked(service).await);
     round.took("moved", moved(service).await);
+    round.took("trl", trl(service).await);
     round.took("events", events(service).await);
     round.took("roles", rights::resume(service).await);
+    round.took("verifiers", verifiers(service, cursors).await);
     round.took("claims", claims(service, &mut cursors.claims).await);
     round.first
 }
@@ -158,6 +165,29 @@ async fn events(service: &Service) -> Result<(), Refused> {
     let rows = table.scan(&[], None, SWEEP_ROWS).await?;
     let ended = rows.into_iter().filter(|(key, _)| number(key, 0).is_ok_and(is_over));
     delete_all(service, "trust_events", table, ended.collect()).await
+}
+
+/// Ahead of the events, which go when there are many newer ones.
+async fn trl(service: &Service) -> Result<(), Refused> {
+    trl::follow::settle(service).await?;
+    let removed = trl::expire::run(service).await?;
+    service.metrics.swept.add(&["trl"], removed);
+    Ok(())
+}
+
+async fn verifiers(service: &Service, cursors: &mut Cursors) -> Result<(), Refused> {
+    service.confirmed.write(&service.database, &service.tables).await?;
+    service.confirmed.forget(service.now().get());
+    let now = service.time.monotonic();
+    if cursors.verifiers.is_some_and(|last| now.saturating_sub(last) < VERIFIERS_SWEPT_EVERY) {
+        return Ok(());
+    }
+    cursors.verifiers = Some(now);
+    let removed = taken::sweep(service).await?;
+    service.metrics.swept.add(&["verifiers"], removed);
+    let removed = trl::expire::forget(service).await?;
+    service.metrics.swept.add(&["trl"], removed);
+    Ok(())
 }
 
 async fn claims(service: &Service, from: &mut Option<Key>) -> Result<(), Refused> {

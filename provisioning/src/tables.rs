@@ -9,6 +9,8 @@ use crate::records::findings::FindingRow;
 use crate::records::keys::KeyRecord;
 use crate::records::marks::Marks;
 use crate::records::operators::OperatorRecord;
+use crate::records::trl::{ListState, ListUpdate, ListedToken};
+use crate::records::verifiers::VerifierRow;
 use crate::records::{
     ClaimRecord, DeletedDevice, DeviceRecord, GroupRecord, IssuedRecord, MovedDevice, RevokedRow,
     RoleRecord, SignedEvent, TenantRecord,
@@ -21,6 +23,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/1.sql"),
         include_str!("schema/2.sql"),
         include_str!("schema/3.sql"),
+        include_str!("schema/4.sql"),
     ],
     kept: &["tenants", "roles", "device_groups", "issuer_keys", "operators"],
 };
@@ -56,6 +59,14 @@ pub(crate) struct Tables {
     pub(crate) revoked_tokens: Table<RevokedRow>,
     /// number
     pub(crate) trust_events: Table<SignedEvent>,
+    /// tenant, token hash: the token revocation list
+    pub(crate) trl_tokens: Table<ListedToken>,
+    /// tenant, number
+    pub(crate) trl_updates: Table<ListUpdate>,
+    /// tenant
+    pub(crate) trl_tenants: Table<ListState>,
+    /// share, account, verifier, process
+    pub(crate) verifiers: Table<VerifierRow>,
     /// tenant, kind, subject: what readers knew beyond a restored service
     pub(crate) findings: Table<FindingRow>,
     /// number
@@ -81,6 +92,10 @@ impl Tables {
             moved_devices: database.table(),
             revoked_tokens: database.table(),
             trust_events: database.table(),
+            trl_tokens: database.table(),
+            trl_updates: database.table(),
+            trl_tenants: database.table(),
+            verifiers: database.table(),
             findings: database.table(),
             audit: database.table(),
             audit_waiting: database.table(),

@@ -118,12 +118,35 @@ impl OperatorClient {
         self.call(Method::Get, path, None).await
     }
 
+    /// Reads a resource of another media type.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn bytes(&self, path: &str, accept: &'static str) -> Result<Vec<u8>, OperatorError> {
+        let request = Request::new(Method::Get, path).accept(accept);
+        Ok(self.http.send(request).await?.body)
+    }
+
     /// Posts JSON.
     ///
     /// # Errors
     /// [`OperatorError`].
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, OperatorError> {
         self.call(Method::Post, path, Some(body)).await
+    }
+
+    /// As [`OperatorClient::post`], for an answer that waits so long on purpose.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn post_waiting(
+        &self,
+        path: &str,
+        body: &Value,
+        wait: Duration,
+    ) -> Result<Value, OperatorError> {
+        let within = HttpLimits::default().total.saturating_add(wait);
+        self.call_within(Method::Post, path, Some(body), Some(within)).await
     }
 
     /// Puts JSON.
@@ -156,7 +179,20 @@ impl OperatorClient {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, OperatorError> {
+        self.call_within(method, path, body, None).await
+    }
+
+    async fn call_within(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        within: Option<Duration>,
+    ) -> Result<Value, OperatorError> {
         let mut request = Request::new(method, path).accept(JSON);
+        if let Some(within) = within {
+            request = request.within(within);
+        }
         if let Some(body) = body {
             request = request.body(JSON, body.to_string().into_bytes());
         }

@@ -86,7 +86,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
             &["cose", "pop"],
             &["ace", "claims", "messages"],
             &["proof"],
-            &["grant", "issue"],
+            &["grant", "issue", "presented", "status_list"],
             &["token_identity"],
             &["chain"],
             &["trust"],

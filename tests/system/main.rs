@@ -36,6 +36,7 @@ mod paho;
 mod pauses;
 mod proxies;
 mod readme;
+mod revocations;
 mod rumqttc;
 mod schemathesis;
 mod scripts;

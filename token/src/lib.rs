@@ -128,7 +128,9 @@ pub mod ace;
 pub mod claims;
 pub mod grant;
 pub mod issue;
+pub mod presented;
 pub mod proof;
+pub mod status_list;
 pub mod token_identity;
 
 pub mod chain;

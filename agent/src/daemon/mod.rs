@@ -46,7 +46,7 @@ impl DaemonConfig {
     /// Loopback alone, no Unix socket.
     pub fn new(agent: AgentConfig) -> Self {
         Self {
-            agent,
+            agent: AgentConfig { gateway: true, ..agent },
             http: SocketAddr::from(([127, 0, 0, 1], 8085)),
             not_only_loopback: false,
             socket: None,

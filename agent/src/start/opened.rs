@@ -77,7 +77,8 @@ fn namesake(
 ) -> Result<Arc<Namesake>, AgentError> {
     let name = config.verifier.name(&config.audience, store, random.as_ref())?;
     let reader = random::bytes(random.as_ref()).map_err(AgentError::Random)?;
-    Ok(Arc::new(Namesake::new(name, reader, Arc::clone(clock), metrics)?))
+    let namesake = Namesake::new(name, reader, Arc::clone(clock), metrics)?;
+    Ok(Arc::new(if config.gateway { namesake.of_gateway() } else { namesake }))
 }
 
 /// A loss that was accepted is not gone: it stays in the metric for as long as this process runs.

@@ -7,7 +7,9 @@ use tessera_token::encoding::base64url;
 use tessera_token::limits::{EVENTS_PER_ANSWER, EVENT_BYTES, SNAPSHOT_BYTES};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
-use tessera_token::trust::{READER_HEADER, VERIFIER_HEADER, VERIFIER_SHARED_HEADER};
+use tessera_token::trust::{
+    READER_HEADER, VERIFIER_HEADER, VERIFIER_KIND_HEADER, VERIFIER_SHARED_HEADER,
+};
 
 use super::{Ask, Poll, Stand};
 use crate::config::FeedConfig;
@@ -119,6 +121,7 @@ impl Source {
                 Ask::Events(_) => Request::new(Method::Get, &path)
                     .header(VERIFIER_HEADER, namesake.name().as_str())
                     .header(READER_HEADER, namesake.reader())
+                    .header(VERIFIER_KIND_HEADER, namesake.kind())
                     .within(limits::SYNC_POLL_TOTAL),
                 Ask::Show => Request::new(Method::Post, &path)
                     .body(CBOR, evidence)

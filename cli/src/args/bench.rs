@@ -41,6 +41,8 @@ pub(crate) enum Which {
     Leave,
     /// Revocation acknowledged to socket closed.
     Revoke,
+    /// Revocation acknowledged to applied at 50 readers of the trust feed.
+    RevokeFeed,
     /// Cost of an operation beside 1,000 sessions and beside --sessions.
     Growth,
     /// 200 honest devices while 30,000 bad connects a second come in.
@@ -99,9 +101,10 @@ Needs of the measures:
   flood        18,000 descriptors, 15 s for each round, 200 honest devices; binds its sockets to addresses of all of
                127.0.0.0/8, as attackers come from many networks
   revoke       100 devices more for each round; 10,000 --clients for the target
+  revoke-feed  100 devices more for each round; it measures provisioning, and a few --clients do
   wear         12 minutes, one round whatever --rounds is; as root it makes a disk of its own (a loop device with ext4) and
                counts its sectors, otherwise it counts what the kernel says that the two processes wrote
-A peer takes no turn in refused, revoke, flood, issue and wear: it has nothing to compare there.")]
+A peer takes no turn in refused, revoke, revoke-feed, flood, issue and wear: it has nothing to compare there.")]
 pub(crate) struct BenchArgs {
     /// The measures (default: everything but wear).
     #[arg(value_enum, value_name = "WHICH")]

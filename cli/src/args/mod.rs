@@ -16,11 +16,13 @@ mod list;
 mod operator;
 mod pages;
 mod place;
+mod revoke;
 mod role;
 mod server;
 mod sim;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub(crate) use account::{OperatorArgs, TenantArgs};
 pub(crate) use backup::{
@@ -36,16 +38,18 @@ pub(crate) use device_proxy::{DeviceProxyArgs, Listen};
 pub(crate) use list::{Act, ListArgs};
 pub(crate) use operator::{
     AccountCommand, Again, AuditCommand, Changed, ClaimCommand, Deleted, GroupCommand, KeysCommand,
-    OperatorCommand, TenantCommand, TrustCommand, What,
+    OperatorCommand, TenantCommand,
 };
 pub(crate) use pages::{CompletionsArgs, ManArgs};
 pub(crate) use place::Place;
+pub(crate) use revoke::{Waits, What};
 pub(crate) use role::{LineArgs, RoleCommand};
 pub(crate) use server::{
     AgentArgs, BrokerArgs, DatabaseArgs, DerivationArgs, FeedArgs, ListenArgs, LogArgs, LogFormat,
     LossArgs, ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs, UpArgs,
 };
 pub(crate) use sim::{CredentialsArgs, DemoArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};
+pub(crate) use trust::TrustCommand;
 
 /// Tessera gives every device of an MQTT fleet a key of its own, a short-lived token and rights on exactly its topics.
 #[derive(Parser)]

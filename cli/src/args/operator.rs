@@ -2,7 +2,9 @@ use clap::{ArgGroup, Args, Subcommand};
 
 use super::account::{OperatorArgs, TenantArgs};
 use super::list::{attribute, Act, ListArgs};
+use super::revoke::{Waits, What};
 use super::role::RoleCommand;
+use super::trust::TrustCommand;
 
 #[derive(Subcommand)]
 pub(crate) enum OperatorCommand {
@@ -63,9 +65,9 @@ pub(crate) enum OperatorCommand {
         #[command(subcommand)]
         what: Deleted,
     },
-    /// Revoke every token of a device, a group or a tenant, at once and everywhere.
+    /// Revoke one token, or every token of a device, a group, a tenant or an issuer key, at once and everywhere.
     #[command(
-        after_help = "Examples:\n  tessera revoke device d-17\n  tessera revoke group floor-2\n  tessera revoke tenant acme"
+        after_help = "Examples:\n  tessera revoke device d-17\n  tessera revoke device d-17 --wait\n  tessera revoke group floor-2 --wait=10s\n  tessera revoke token --shown 2D3ShEOh\n  tessera revoke tenant acme\nWith --wait the command ends when the verifiers that were seen in the last two minutes have taken the revocation. The exit code\nis 1 when one of them has not; the revocation is made all the same."
     )]
     Revoke {
         #[command(subcommand)]
@@ -82,7 +84,7 @@ pub(crate) enum OperatorCommand {
     /// The audit log: list, verify, head.
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// The trust feed: what readers knew beyond a service that came back from an older copy.
+    /// The trust feed: its verifiers, and what readers knew beyond a service that came back from an older copy.
     #[command(subcommand)]
     Trust(TrustCommand),
 }
@@ -169,38 +171,6 @@ pub(crate) enum Deleted {
         force: bool,
         #[command(flatten)]
         tenant: TenantArgs,
-    },
-}
-
-#[derive(Subcommand)]
-pub(crate) enum What {
-    /// One device.
-    Device {
-        /// Its id.
-        device: String,
-        #[command(flatten)]
-        tenant: TenantArgs,
-    },
-    /// A group of devices.
-    Group {
-        /// Its name.
-        group: String,
-        #[command(flatten)]
-        tenant: TenantArgs,
-    },
-    /// One token alone, by its RFC 9770 hash (`tessera device token` shows it).
-    Token {
-        /// The hash as base64url.
-        hash: String,
-        #[command(flatten)]
-        tenant: TenantArgs,
-    },
-    /// A whole tenant.
-    Tenant {
-        /// Its id.
-        id: String,
-        #[command(flatten)]
-        operator: OperatorArgs,
     },
 }
 
@@ -366,6 +336,8 @@ pub(crate) enum KeysCommand {
         /// Its key id, from the list.
         kid: String,
         #[command(flatten)]
+        waits: Waits,
+        #[command(flatten)]
         tenant: TenantArgs,
     },
 }
@@ -398,21 +370,6 @@ It fails when the log is broken, or shorter or another one than a head says. Kee
     #[command(after_help = "Example:
   tessera audit head > head-$(date +%F).txt")]
     Head {
-        #[command(flatten)]
-        operator: OperatorArgs,
-    },
-}
-
-#[derive(Subcommand)]
-pub(crate) enum TrustCommand {
-    /// Whether the service came back from an older copy, and what was revoked since that copy.
-    #[command(after_help = "Examples:
-  tessera trust restored
-  tessera trust restored --looked-at     when everything in the list was looked at")]
-    Restored {
-        /// Clear the list: an operator has looked at it.
-        #[arg(long)]
-        looked_at: bool,
         #[command(flatten)]
         operator: OperatorArgs,
     },

@@ -52,6 +52,7 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
         site: Site {
             http: system.http.clone(),
             feed_token: system.feed_token.clone(),
+            root: system.root,
             operator: OperatorClient::new(&system.http, system.operator_token.clone())?,
             tenant: TenantId::parse("default")?,
             clients: args.clients,
@@ -59,7 +60,9 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
             rounds: args.rounds,
             seconds: args.seconds,
             quiet: Duration::from_secs(args.quiet),
-            revocations: measures.contains(&Measure::Revoke),
+            revocations: [Measure::Revoke, Measure::RevokeFeed]
+                .iter()
+                .any(|one| measures.contains(one)),
             symmetric: measures.contains(&Measure::ConnectHmac),
         },
         peers: peers.servers(),
@@ -165,6 +168,7 @@ const fn measure(which: Which) -> Measure {
         Which::Refused => Measure::Refused,
         Which::Leave => Measure::Leave,
         Which::Revoke => Measure::Revoke,
+        Which::RevokeFeed => Measure::RevokeFeed,
         Which::Growth => Measure::Growth,
         Which::Flood => Measure::Flood,
         Which::Issue => Measure::Issue,

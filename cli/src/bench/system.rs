@@ -8,6 +8,7 @@ use tessera_runtime::random::{self, SystemRandom};
 use tessera_runtime::secret::{read_secret_text, write_secret_file, Secret};
 use tessera_simulators::bench::{BenchError, Place, Running, Server, Servers, Setup, TlsClient};
 use tessera_token::encoding::hex;
+use tessera_token::key::Thumbprint;
 
 use super::certificate::Certificate;
 use super::child;
@@ -16,6 +17,7 @@ use super::flashmq::Flashmq;
 use super::folder::Folder;
 use super::mosquitto::Mosquitto;
 use crate::error::Fault;
+use crate::secrets::read_thumbprint;
 
 /// All load comes from one address prefix, whose share of connects is therefore opened.
 const OPENED: &str =
@@ -41,6 +43,8 @@ pub(super) struct System {
     pub(super) http: String,
     /// The token of brokers.
     pub(super) feed_token: Secret<String>,
+    /// The thumbprint of its root key.
+    pub(super) root: Thumbprint,
     /// The token of the first operator.
     pub(super) operator_token: Secret<String>,
     provisioning: child::Server,
@@ -83,6 +87,7 @@ impl System {
         let at = listens(&data, "http")?;
         let http = format!("http://{at}");
         let feed_token = read_secret_text(&data.join("feed.token"))?;
+        let root = read_thumbprint(&data.join("root.thumbprint").to_string_lossy())?;
         let operator_token = read_secret_text(&data.join("operator.token"))?;
         Ok(Self {
             binary,
@@ -95,6 +100,7 @@ impl System {
             at,
             http,
             feed_token,
+            root,
             operator_token,
             provisioning,
             second,

@@ -19,6 +19,7 @@ mod audit;
 mod can;
 mod pages;
 mod role;
+mod revoke;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -38,13 +39,16 @@ pub(crate) async fn run(command: OperatorCommand) -> Outcome {
         OperatorCommand::Change { what } => change(what).await,
         OperatorCommand::Delete { what } => delete(what).await,
         OperatorCommand::Can { device, act } => can::run(&device, &act).await,
-        OperatorCommand::Revoke { what } => revoke(what).await,
+        OperatorCommand::Revoke { what } => revoke::run(what).await,
         OperatorCommand::Reinstate { what } => reinstate(what).await,
         OperatorCommand::Keys(command) => keys(command).await,
         OperatorCommand::Audit(command) => audit(command).await,
         OperatorCommand::Trust(command) => trust(command).await,
     }
 }
+
+/// The media type of a Token Status List.
+const STATUS_LIST: &str = "application/statuslist+cwt";
 
 /// One operator's call: where, as whom, and how to show what came.
 struct Call {
@@ -268,27 +272,6 @@ async fn delete(what: Deleted) -> Outcome {
     call.show(call.client.delete(&format!("{path}?force={force}")).await)
 }
 
-async fn revoke(what: What) -> Outcome {
-    match what {
-        What::Device { device, tenant } => {
-            let path = device_path(&tenant.tenant, &device, "revoke");
-            Call::of(&tenant.operator)?.verb(&path).await
-        }
-        What::Group { group, tenant } => {
-            let path = tenant_path(&tenant.tenant, &format!("groups/{}/revoke", segment(&group)));
-            Call::of(&tenant.operator)?.verb(&path).await
-        }
-        What::Token { hash, tenant } => {
-            let call = Call::of(&tenant.operator)?;
-            let path = tenant_path(&tenant.tenant, "tokens/revoke");
-            call.show(call.client.post(&path, &json!({ "token_hash": hash })).await)
-        }
-        What::Tenant { id, operator } => {
-            Call::of(&operator)?.verb(&tenant_path(&id, "revoke")).await
-        }
-    }
-}
-
 async fn reinstate(what: Again) -> Outcome {
     match what {
         Again::Device { device, tenant } => {
@@ -311,9 +294,8 @@ async fn keys(command: KeysCommand) -> Outcome {
             let path = tenant_path(&tenant.tenant, "keys/rotate");
             Call::of(&tenant.operator)?.verb(&path).await
         }
-        KeysCommand::Compromise { kid, tenant } => {
-            let path = tenant_path(&tenant.tenant, &format!("keys/{}/compromise", segment(&kid)));
-            Call::of(&tenant.operator)?.verb(&path).await
+        KeysCommand::Compromise { kid, waits, tenant } => {
+            revoke::run(What::Key { kid, waits, tenant }).await
         }
     }
 }
@@ -341,7 +323,31 @@ async fn audit(command: AuditCommand) -> Outcome {
 }
 
 async fn trust(command: TrustCommand) -> Outcome {
-    let TrustCommand::Restored { looked_at, operator } = command;
+    let (looked_at, operator) = match command {
+        TrustCommand::Restored { looked_at, operator } => (looked_at, operator),
+        TrustCommand::Revoked { after, operator } => {
+            let query = after.map(|after| format!("?diff=0&cursor={after}")).unwrap_or_default();
+            let call = Call::of(&operator)?;
+            let answer = call.client.get(&format!("/revoke/trl{query}")).await.map_err(words)?;
+            output::line(&format!("{answer:#}"));
+            return Ok(0);
+        }
+        TrustCommand::StatusList { file, tenant } => {
+            let call = Call::of(&tenant.operator)?;
+            let path = tenant_path(&tenant.tenant, "status-list");
+            let bytes = call.client.bytes(&path, STATUS_LIST).await.map_err(words)?;
+            std::fs::write(&file, &bytes)
+                .map_err(|error| Fault::new(format!("{}: {error}", file.display())))?;
+            let done = json!({ "file": file, "bytes": bytes.len() });
+            let text = format!("{}: {} bytes", file.display(), bytes.len());
+            output::result(call.json, &text, &done);
+            return Ok(0);
+        }
+        TrustCommand::Verifiers { rows, operator } => {
+            let columns = ["verifier", "kind", "tenants", "state", "last_seen", "event", "behind"];
+            return Call::of(&operator)?.list("/v1/trust/verifiers", &columns, &rows).await;
+        }
+    };
     let call = Call::of(&operator)?;
     if looked_at {
         return call.show(call.client.delete("/v1/trust/restored").await);

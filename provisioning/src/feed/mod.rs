@@ -112,6 +112,15 @@ pub(crate) async fn is_beyond(
     Ok(true)
 }
 
+/// Whether the reader shows by the hash that it has the event of our line that it names.
+pub(crate) async fn has(service: &Service, asked: &Asked) -> Result<bool, Refused> {
+    let Some(hash) = asked.head else { return Ok(false) };
+    let head = Head::read(&service.tables).await?;
+    // Events of a line that was left say nothing about the present one.
+    let is_of_line = asked.after >= head.start && asked.after > 0;
+    Ok(is_of_line && Place::of(&service.tables, &head, asked.after, hash).await? == Place::Here)
+}
+
 async fn oldest(service: &Service) -> Result<u64, Refused> {
     let first = service.tables.trust_events.scan(&[], None, 1).await?;
     Ok(first.first().map_or(Ok(0), |(key, _)| number(key, 0))?)

@@ -169,7 +169,8 @@ fn tokens(mover: &mut Mover<'_>, tables: &Tables, now: u64) -> Result<(), StoreE
         let (tenant, hash) = split(key)?;
         let (tenant, hash) = (text(tenant)?.to_owned(), <[u8; 33]>::try_from(hash).ok()?);
         let answer = answers.get(&hash).cloned();
-        let record = IssuedRecord { tenant, device, hash, issued, expires, key_id, answer };
+        let record =
+            IssuedRecord { tenant, device, hash, issued, expires, key_id, epochs: None, answer };
         Some((one(serial), record))
     })?;
     mover.each("revoked_tokens", &tables.revoked_tokens, |key, row: shapes::Revoked| {

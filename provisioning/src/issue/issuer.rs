@@ -145,7 +145,8 @@ impl Issuer {
                 (token, by.kid_of(&claims.serial))
             }
         };
-        Ok(Issued { token, kid, serial, key_id, issued: now, expires })
+        let epochs = claims.epochs;
+        Ok(Issued { token, kid, serial, key_id, epochs, issued: now, expires })
     }
 
     /// The id of the key that signs now, loaded. A rotation may remove the seed between the look and the load: then the

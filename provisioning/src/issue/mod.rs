@@ -48,6 +48,7 @@ pub(crate) struct Issued {
     pub(crate) kid: Vec<u8>,
     pub(crate) serial: u64,
     pub(crate) key_id: KeyId,
+    pub(crate) epochs: Epochs,
     pub(crate) issued: UnixSeconds,
     pub(crate) expires: UnixSeconds,
 }
@@ -68,6 +69,7 @@ impl Issued {
             issued: self.issued.get(),
             expires: self.expires.get(),
             key_id: *self.key_id.as_bytes(),
+            epochs: Some(self.epochs),
             answer,
         };
         batch.add(&tables.issued, one(self.serial), &record);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tessera_token::chain::{StalenessBudget, TenantTrust};
-use tessera_token::claims::ConfirmationForm;
+use tessera_token::claims::{ConfirmationForm, Epochs};
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::trust::{Change, RegisteredKey};
 
@@ -16,6 +16,8 @@ pub(crate) mod octets;
 pub(crate) mod operators;
 mod page;
 mod rows;
+pub(crate) mod trl;
+pub(crate) mod verifiers;
 mod words;
 
 pub use attributes::Attributes;
@@ -212,6 +214,8 @@ pub(crate) struct IssuedRecord {
     pub(crate) issued: u64,
     pub(crate) expires: u64,
     pub(crate) key_id: [u8; 8],
+    /// Those that stand in it; `None` in rows of a former version.
+    pub(crate) epochs: Option<Epochs>,
     /// The answer of a refresh, for the same request once more; an enrolment has none.
     pub(crate) answer: Option<AnsweredRequest>,
 }

@@ -2,6 +2,7 @@
 
 use tessera_runtime::sql::{Record, Row, Value};
 use tessera_runtime::store::StoreError;
+use tessera_token::claims::Epochs;
 
 use super::keys::KeyRecord;
 use super::words::{json, read_json, read_word, word};
@@ -229,7 +230,13 @@ impl Record for IssuedRecord {
         "token",
         "scope",
         "kid",
+        "epoch_tenant",
+        "group_number",
+        "epoch_group",
+        "epoch_device",
     ];
+    const INDEXES: &'static [(&'static str, &'static [&'static str])] =
+        &[("issued_tokens_by_request", &["tenant", "device", "asked_at", "nonce"])];
 
     fn values(&self) -> Vec<Value> {
         let mut values = vec![
@@ -253,6 +260,13 @@ impl Record for IssuedRecord {
                 answer.kid.as_slice().into(),
             ]),
         }
+        let epochs = |of: fn(&Epochs) -> u64| self.epochs.as_ref().map(of).into();
+        values.extend([
+            epochs(|had| had.tenant),
+            epochs(|had| had.group_number),
+            epochs(|had| had.group),
+            epochs(|had| had.device),
+        ]);
         values
     }
 
@@ -265,7 +279,13 @@ impl Record for IssuedRecord {
             expires: row.number()?,
             key_id: row.array()?,
             answer: match row.maybe_blob()? {
-                None => None,
+                None => {
+                    // The columns of an answer that is not there.
+                    for _ in 0..7 {
+                        row.value()?;
+                    }
+                    None
+                }
                 Some(nonce) => Some(AnsweredRequest {
                     nonce,
                     asked_at: row.number()?,
@@ -276,6 +296,16 @@ impl Record for IssuedRecord {
                     scope: row.blob()?,
                     kid: row.blob()?,
                 }),
+            },
+            epochs: {
+                let tenant = row.maybe_number()?;
+                let rest = (row.maybe_number()?, row.maybe_number()?, row.maybe_number()?);
+                match (tenant, rest) {
+                    (Some(tenant), (Some(group_number), Some(group), Some(device))) => {
+                        Some(Epochs { tenant, group_number, group, device })
+                    }
+                    _ => None,
+                }
             },
         })
     }

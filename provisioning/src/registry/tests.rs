@@ -262,7 +262,8 @@ fn the_tokens_of_few_devices_end_singly_and_of_many_by_their_groups_or_their_ten
     let Moves::Devices(devices) = revoked.moves() else { panic!("no devices") };
     assert_eq!((devices.len(), revoked.devices), (1, 2), "a revoked device has no token");
     assert_eq!(revoked.refused, 2, "the attribute is missing");
-    let unread = Reach { more: true, ..reach(1, 1) };
+    let mut unread = reach(1, 1);
+    unread.more = true;
     assert_eq!((moves(&unread), unread.moves_of_groups().as_str()), ("tenant", "tenant"));
 }
 

@@ -42,6 +42,10 @@ needs! {
     Ends: Fleet | Security;
     /// Guards the fleet.
     Security: Security;
+    /// Reads the token revocation list.
+    Lists: Feed | Security;
+    /// Sees how far revocations have come.
+    Watches: Viewer | Security;
     /// Shapes tenants and roles.
     Admin: Admin;
     /// Reads the trust feed.
@@ -136,6 +140,11 @@ async fn authorise<N: Needs>(request: &HttpRequest) -> Result<Operator, Problem>
         true => Ok(operator),
         false => Err(RefusalCode::OperatorNotAllowed.into()),
     }
+}
+
+/// Whether the request shows the token of an account.
+pub(super) fn has_bearer(request: &HttpRequest) -> bool {
+    request.headers().contains_key(AUTHORIZATION)
 }
 
 fn bearer(request: &HttpRequest) -> Option<&str> {

@@ -8,7 +8,9 @@ use tessera_runtime::http::server::resource;
 
 use crate::records::Page;
 use device::endpoints;
-use operator::{audit, claims, devices, groups, keys, operators, roles, tenants, tokens};
+use operator::{
+    audit, claims, devices, groups, keys, operators, roles, status, tenants, tokens, verifiers,
+};
 use problem::Problem;
 
 pub(crate) mod measure;
@@ -22,6 +24,8 @@ mod problem;
 mod device;
 mod operator;
 
+mod revoke;
+mod trl;
 mod trust;
 
 mod server;
@@ -51,9 +55,12 @@ routes! {
     "/v1/enrol/nonce" => post endpoints::nonce;
     "/v1/enrol" => post endpoints::enrol;
     "/v1/token" => post endpoints::token;
+    "/revoke" => post revoke::revoke;
+    "/revoke/trl" => get trl::list;
     "/v1/trust/snapshot" => get trust::snapshot;
     "/v1/trust/events" => get trust::events;
     "/v1/trust/known" => post trust::known;
+    "/v1/trust/verifiers" => get verifiers::list;
     "/v1/trust/restored" => get trust::restored, delete trust::looked_at;
     "/.well-known/cose-key-set" => get keys::well_known;
     "/v1/whoami" => get server::whoami;
@@ -80,6 +87,7 @@ routes! {
     "/v1/tenants/{tenant}/keys/rotate" => post keys::rotate;
     "/v1/tenants/{tenant}/keys/{key}/compromise" => post keys::compromise;
     "/v1/tenants/{tenant}/tokens/revoke" => post tokens::revoke;
+    "/v1/tenants/{tenant}/status-list" => get status::list;
     "/v1/audit" => get audit::list;
     "/v1/audit/head" => get audit::head;
     "/healthz" => get server::healthz;

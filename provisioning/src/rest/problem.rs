@@ -75,6 +75,31 @@ impl Problem {
         self.refused.truth
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn detail(&self) -> Option<&str> {
+        self.refused.detail.as_deref()
+    }
+
+    /// As [`Problem::to_response`], under this status and with the member `error` of RFC 6749.
+    pub(crate) fn to_oauth(&self, status: StatusCode, error: &str) -> HttpResponse {
+        let code = self.refused.code;
+        let mut body = json!({
+            "error": error,
+            "type": format!("urn:tessera:refusal:{code}"),
+            "title": code.words(),
+            "status": status.as_u16(),
+            "code": code.as_str(),
+        });
+        if let Some((body, detail)) = body.as_object_mut().zip(self.refused.detail.as_ref()) {
+            body.insert("detail".to_owned(), json!(detail));
+        }
+        let as_told = Self { refused: self.refused.clone(), status };
+        as_told.finish("application/problem+json", body.to_string().into_bytes())
+    }
+
     /// As `application/problem+json` (RFC 9457) with the members `code` and, for devices, `server_time` and `cnonce`.
     pub(crate) fn to_response(
         &self,

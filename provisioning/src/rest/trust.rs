@@ -11,7 +11,8 @@ use tessera_token::limits::EVIDENCE_BYTES;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
-    EventHash, Evidence, FeedNonce, READER_HEADER, VERIFIER_HEADER, VERIFIER_SHARED_HEADER,
+    EventHash, Evidence, FeedNonce, BROKER, GATEWAY, READER_HEADER, VERIFIER_HEADER,
+    VERIFIER_KIND_HEADER, VERIFIER_SHARED_HEADER,
 };
 
 use super::auth::{Among, By, Feed, Security};
@@ -20,10 +21,13 @@ use super::problem::Problem;
 use super::Answer;
 use crate::feed::{self, bound, Asked, News};
 use crate::limits::{EVIDENCE_TIME, EVIDENCE_WAIT, POLL_SECONDS};
-use crate::operators::Tenants;
+use crate::operators::{Operator, Tenants};
+use crate::records::verifiers::{VerifierKey, VerifierRow};
 use crate::records::Page;
 use crate::recovery::adopt::{self, Finding};
 use crate::refused::Refused;
+use crate::service::Service;
+use crate::trust::confirmed::is_awaited;
 use crate::trust::held;
 use crate::trust::readers::{Admits, Customer, Noticed};
 use crate::trust::restored::{restorations, Restoration};
@@ -105,7 +109,11 @@ pub(super) async fn events(
     if let Some(admits) = &admits {
         note(&app, admits, &by.operator().name);
     }
-    match feed::events(&app, by.operator(), &query.asked()?).await? {
+    let asked = query.asked()?;
+    if let Some(admits) = &admits {
+        confirm(&app, by.operator(), admits, request.headers(), &asked).await?;
+    }
+    match feed::events(&app, by.operator(), &asked).await? {
         News::Feed(feed) => Ok(fed(&app, admits.as_ref(), feed.to_cbor())),
         News::Bound(bound) => Ok(fed(&app, admits.as_ref(), bound.to_cbor())),
         News::Gone => Err(Refused::from(RefusalCode::TrustGone).into()),
@@ -145,6 +153,41 @@ fn malformed_reader() -> Refused {
     Refused::malformed(format!(
         "{VERIFIER_HEADER} is a verifier name and {READER_HEADER} 32 hexadecimal digits; send both or neither"
     ))
+}
+
+/// Keeps the event that the reader says it has stored, when the hash that it names is that of our event.
+async fn confirm(
+    app: &App,
+    by: &Operator,
+    admits: &Admits,
+    headers: &HeaderMap,
+    asked: &Asked,
+) -> Result<(), Refused> {
+    if !feed::has(app, asked).await? {
+        return Ok(());
+    }
+    let kind = headers.get(VERIFIER_KIND_HEADER).and_then(|kind| kind.to_str().ok());
+    let kind = [BROKER, GATEWAY].into_iter().find(|known| kind == Some(known));
+    let key = VerifierKey {
+        share: by.share(),
+        account: by.name.clone(),
+        name: admits.name.as_str().to_owned(),
+        reader: admits.reader.to_be_bytes(),
+    };
+    let now = app.now().get();
+    let row = VerifierRow {
+        kind: kind.map(str::to_owned),
+        tenants: by.tenants.clone(),
+        event: asked.after,
+        first_seen: now,
+        last_seen: now,
+    };
+    if app.confirmed.polls(&key, row) && is_awaited(&app.tables, now).await? {
+        let app = app.clone();
+        let written = async move { Ok(app.confirmed.write(&app.database, &app.tables).await?) };
+        Service::to_its_end(written).await?;
+    }
+    Ok(())
 }
 
 fn note(app: &App, by: &Admits, account: &str) {

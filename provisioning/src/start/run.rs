@@ -347,6 +347,8 @@ pub(super) async fn build(
         bells,
         bound: BoundSnapshots::default(),
         readers: Readers::default(),
+        confirmed: Default::default(),
+        revocations: Default::default(),
         room,
         listed: AtomicUsize::default(),
         keys_looked: Mutex::default(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde_json::json;
 use tessera_runtime::http::{Method, Request};
 use tessera_token::chain::{IssuerKey, TenantTrust};
-use tessera_token::encoding::hex;
+use tessera_token::encoding::{base64url, hex};
 use tessera_token::hash::TokenHash;
 use tessera_token::key::PublicKey;
 use tessera_token::trust::{
@@ -48,6 +48,11 @@ impl Reader {
         };
         snapshot.state.into_iter().for_each(|change| reader.apply(change));
         reader
+    }
+
+    /// Where it stands, as a poll tells it.
+    pub fn stands(&self) -> String {
+        format!("after={}&head={}", self.seq, base64url(self.head.as_bytes()))
     }
 
     pub async fn read(&mut self, world: &World) -> Vec<Change> {

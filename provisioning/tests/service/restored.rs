@@ -225,7 +225,7 @@ async fn what_a_copy_has_lost_is_shown_by_a_reader_and_revoked_again() {
 }
 
 /// As [`brought_back`], with the mark of a copy.
-async fn brought_back_marked(world: World) -> World {
+pub async fn brought_back_marked(world: World) -> World {
     let at = UnixSeconds::new(1);
     if !postgres::is_chosen() {
         let mark = |dir: &Path| mark_restored(&dir.join("provisioning").join("store"), at).unwrap();

@@ -35,6 +35,10 @@ pub(super) const REST: Duration = Duration::from_millis(1_000);
 pub(super) const REFUSED: usize = 2_000;
 /// Devices revoked in one round.
 pub(super) const REVOKED: usize = 100;
+/// Readers of the trust feed to which a revocation goes.
+pub(super) const FEED_READERS: usize = 50;
+/// Time for a poll of such a reader: its wait, and the answer.
+pub(super) const FEED_POLL: Duration = Duration::from_secs(25);
 /// Between two messages of the pair that talks while all others leave.
 pub(super) const PROBE_EVERY: Duration = Duration::from_millis(1);
 /// How long the pair is watched before and after all others leave.

@@ -8,6 +8,7 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::random::SeededRandom;
 use tessera_runtime::secret::Secret;
 use tessera_token::ids::TenantId;
+use tessera_token::key::Thumbprint;
 use tessera_token::messages::TokenKind;
 
 use super::crowd::Crowd;
@@ -30,6 +31,8 @@ pub struct Site {
     pub http: String,
     /// The feed token: ten thousand devices enrol from one address, whose own rate would take minutes.
     pub feed_token: Secret<String>,
+    /// The thumbprint of its root key.
+    pub root: Thumbprint,
     /// An operator of it.
     pub operator: OperatorClient,
     /// The tenant.
@@ -91,6 +94,9 @@ pub(super) async fn enrol(site: &Site, clock: &SharedClock) -> Result<Stage, Ben
         seconds: site.seconds,
         quiet: site.quiet,
         api,
+        http: site.http.clone(),
+        feed_token: site.feed_token.clone(),
+        root: site.root,
         devices: all.part(site.clients),
         growth: all.part(growing(site)),
         symmetric,

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tessera_runtime::clock::SharedClock;
+use tessera_runtime::secret::Secret;
 use tessera_token::ids::TenantId;
-use tessera_token::key::Preparation;
+use tessera_token::key::{Preparation, Thumbprint};
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
 use tessera_token::topic::{TopicFilter, TopicName};
 use tokio::task::JoinSet;
@@ -28,6 +29,10 @@ pub(super) struct Stage {
     pub(super) tenant: TenantId,
     /// Provisioning, as devices ask it.
     pub(super) api: DeviceApi,
+    /// The same, as readers of the trust feed ask it: where it is, their token, and the root key that they believe.
+    pub(super) http: String,
+    pub(super) feed_token: Secret<String>,
+    pub(super) root: Thumbprint,
     /// How long a rate is measured.
     pub(super) seconds: f64,
     /// How long the disk of a quiet system is watched.

@@ -59,11 +59,12 @@ const RATES: [(&str, Server, f64, &str); 10] = [
 ];
 
 /// Values that must not be above a bound: (measure, value, most, unit, what).
-const VALUES: [(&str, &str, f64, &str, &str); 18] = [
+const VALUES: [(&str, &str, f64, &str, &str); 19] = [
     ("hold", "session_kib", 4.0, "KiB", "memory of an idle authenticated session"),
     ("hold-tls", "session_kib", 24.0, "KiB", "memory of an idle authenticated session over TLS"),
     ("leave", "longest_wait_ms", 30.0, "ms", "others' longest wait while all devices disconnect"),
     ("revoke", "p99_ms", 100.0, "ms", "revocation acknowledged to socket closed, p99"),
+    ("revoke-feed", "p99_ms", 250.0, "ms", "revocation acknowledged to applied at 50 readers, p99"),
     ("growth", "connect_growth", GROWTH, "×", "cost of a connect, many sessions by few"),
     ("growth", "subscribe_growth", GROWTH, "×", "cost of a subscribe, many sessions by few"),
     ("growth", "command_growth", GROWTH, "×", "cost of a command QoS 1, many sessions by few"),

@@ -94,6 +94,12 @@ impl Writer {
         self.done(r)
     }
 
+    /// Null.
+    pub fn null(&mut self) -> &mut Self {
+        let r = self.0.null().map(drop);
+        self.done(r)
+    }
+
     /// Items that were encoded before.
     pub fn raw(&mut self, items: &[u8]) -> &mut Self {
         self.0.writer_mut().extend_from_slice(items);

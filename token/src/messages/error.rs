@@ -81,6 +81,7 @@ impl fmt::Display for Name {
             AUDIENCE => "audience",
             CNF => "cnf",
             SCOPE => "scope",
+            TOKEN => "token",
             CLIENT_ID => "client_id",
             ERROR => "error",
             ERROR_DESCRIPTION => "error_description",
@@ -105,7 +106,7 @@ impl fmt::Display for Name {
 
 fn must_be(label: i64) -> &'static str {
     match label {
-        ACCESS_TOKEN => "a byte string",
+        ACCESS_TOKEN | TOKEN => "a byte string",
         EXPIRES_IN | SERVER_TIME | ERROR => "an unsigned integer",
         IAT => "an unsigned integer, and not beside a cnonce",
         REQ_CNF | CNF => "{1: COSE_Key} with a public key that verifies signatures: OKP Ed25519 or EC2 P-256, without private parts, `key_ops` absent or with 2",

@@ -6,6 +6,8 @@ pub(super) const REQ_CNF: i64 = 4;
 pub(super) const AUDIENCE: i64 = 5;
 pub(super) const CNF: i64 = 8;
 pub(super) const SCOPE: i64 = 9;
+/// `token` of RFC 9200 introspection.
+pub(super) const TOKEN: i64 = 11;
 pub(super) const CLIENT_ID: i64 = 24;
 pub(super) const ERROR: i64 = 30;
 pub(super) const ERROR_DESCRIPTION: i64 = 31;

@@ -14,6 +14,7 @@ mod labels;
 mod pop_key;
 mod refused;
 mod request;
+mod revoke;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -23,6 +24,7 @@ pub use error::MessageError;
 pub use pop_key::{IssuedKey, TokenKind};
 pub use refused::{AceError, RefusalAnswer};
 pub use request::TokenRequest;
+pub use revoke::RevokeRequest;
 pub use token::TokenAnswer;
 
 /// The media type of every device message.

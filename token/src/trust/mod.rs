@@ -42,6 +42,12 @@ pub use view::View;
 pub const VERIFIER_HEADER: &str = "tessera-verifier";
 /// Header of a poll: the reader's process, 32 hexadecimal digits that are drawn at each start.
 pub const READER_HEADER: &str = "tessera-reader";
+/// Header of a poll: the kind of verifier, [`BROKER`] or [`GATEWAY`]. It is shown to operators and decides nothing.
+pub const VERIFIER_KIND_HEADER: &str = "tessera-verifier-kind";
+/// The kind of a verifier that serves devices itself.
+pub const BROKER: &str = "broker";
+/// The kind of a verifier that answers other programs of its machine.
+pub const GATEWAY: &str = "gateway";
 /// Header of an answer: present while another reader polls under the verifier name of the poll. It is not signed, so it
 /// is a warning and decides nothing.
 pub const VERIFIER_SHARED_HEADER: &str = "tessera-verifier-shared";

@@ -72,11 +72,32 @@ async fn proved(
     app: &App,
     act: impl AsyncFnOnce(&Way) -> Result<Told, Problem>,
 ) -> HttpResponse {
+    token_answer(request, app, outcome_of(request, app, act).await)
+}
+
+/// As [`proved`], for a request that brings no token.
+///
+/// # Errors
+/// The refusal in the form that the device speaks.
+pub(crate) async fn with_proof<T>(
+    request: &HttpRequest,
+    app: &App,
+    act: impl AsyncFnOnce(&Way) -> Result<T, Problem>,
+) -> Result<T, HttpResponse> {
+    let outcome = outcome_of(request, app, act).await;
+    outcome.map_err(|problem| problem.to_device(request, app.now(), nonce_for(app, &problem)))
+}
+
+async fn outcome_of<T>(
+    request: &HttpRequest,
+    app: &App,
+    act: impl AsyncFnOnce(&Way) -> Result<T, Problem>,
+) -> Result<T, Problem> {
     let began = app.clock.monotonic();
     let way = way(request).await;
     let outcome = act(&way).await;
     let outcome = in_its_time(request, app, began, outcome).await;
-    token_answer(request, app, charged(app, way.source, outcome))
+    charged(app, way.source, outcome)
 }
 
 /// Notes the names in the request for the line about its refusal.
@@ -157,7 +178,7 @@ impl Told {
     }
 }
 
-fn parse<T>(
+pub(crate) fn parse<T>(
     request: &HttpRequest,
     Body(bytes): &Body,
     cbor: fn(&[u8]) -> Result<T, MessageError>,

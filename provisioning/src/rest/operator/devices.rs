@@ -17,10 +17,13 @@ use crate::registry::devices::{self, Change, Wanted};
 use crate::rest::attributes::Filtered;
 use crate::rest::auth::{By, Ends, Fleet, Security, Viewer};
 use crate::rest::input::{id, App, Json, Limit, Query};
+use crate::rest::operator::revoked::{self, Waits};
 use crate::rest::problem::Problem;
 use crate::rest::{page, Answer};
+use crate::revoke::taken::follow;
 use crate::service::Service;
 use tessera_token::refusal::RefusalCode;
+use tessera_token::trust::Change as Told;
 
 #[derive(Serialize)]
 struct DeviceView {
@@ -183,10 +186,24 @@ pub(crate) async fn show(_by: By<Viewer>, app: App, path: Path<(String, String)>
     Ok(HttpResponse::Ok().json(DeviceView::new(&device, record)))
 }
 
-pub(crate) async fn revoke(by: By<Ends>, app: App, path: Path<(String, String)>) -> Answer {
+pub(crate) async fn revoke(
+    by: By<Ends>,
+    app: App,
+    path: Path<(String, String)>,
+    Query(Waits { wait }): Query<Waits>,
+) -> Answer {
     let (tenant, device) = path.into_inner();
+    let following = follow(&app, &by.operator().share(), wait).await?;
     let revoked = devices::revoke(&app, &by.operator().actor(), &id(&tenant)?, &id(&device)?).await;
-    Ok(HttpResponse::Ok().json(DeviceView::new(&device, revoked.map_err(not_found)?)))
+    let record = revoked.map_err(not_found)?;
+    // Its group moved where verifiers had no room for the device alone.
+    let is_it = |change: &Told| match change {
+        Told::Device(one) => one.tenant.as_str() == tenant && one.device.as_str() == device,
+        Told::Group(one) => one.tenant.as_str() == tenant && one.group.as_str() == record.group,
+        _ => false,
+    };
+    let taken = following.taken(&app, &tenant, is_it).await?;
+    Ok(revoked::answer(DeviceView::new(&device, record), taken))
 }
 
 pub(crate) async fn reinstate(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {

@@ -6,8 +6,11 @@ use crate::records::GroupRecord;
 use crate::registry::groups;
 use crate::rest::auth::{By, Fleet, Security, Viewer};
 use crate::rest::input::{id, App, Json, PageQuery, Query};
+use crate::rest::operator::revoked::{self, Waits};
 use crate::rest::{page, Answer};
+use crate::revoke::taken::follow;
 use crate::service::Service;
+use tessera_token::trust::Change;
 
 #[derive(Serialize)]
 struct GroupView {
@@ -56,8 +59,19 @@ pub(crate) async fn create(
     Ok(HttpResponse::Created().json(GroupView::new(&wanted.group, &record)))
 }
 
-pub(crate) async fn revoke(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {
+pub(crate) async fn revoke(
+    by: By<Security>,
+    app: App,
+    path: Path<(String, String)>,
+    Query(Waits { wait }): Query<Waits>,
+) -> Answer {
     let (tenant, group) = path.into_inner();
+    let following = follow(&app, &by.operator().share(), wait).await?;
     let record = groups::revoke(&app, &by.operator().actor(), &id(&tenant)?, &id(&group)?).await?;
-    Ok(HttpResponse::Ok().json(GroupView::new(&group, &record)))
+    let is_it = |change: &Change| match change {
+        Change::Group(one) => one.tenant.as_str() == tenant && one.number == record.number,
+        _ => false,
+    };
+    let taken = following.taken(&app, &tenant, is_it).await?;
+    Ok(revoked::answer(GroupView::new(&group, &record), taken))
 }

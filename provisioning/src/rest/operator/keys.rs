@@ -14,10 +14,13 @@ use crate::refused::Refused;
 use crate::registry::tenants;
 use crate::rest::auth::{By, Security, Viewer};
 use crate::rest::input::{id, Admitted, App, Query};
+use crate::rest::operator::revoked::{self, Waits};
 use crate::rest::Answer;
+use crate::revoke::taken::follow;
 use crate::rotation;
 use crate::service::Service;
 use tessera_token::refusal::RefusalCode;
+use tessera_token::trust::Change;
 
 #[derive(Serialize)]
 struct KeyView {
@@ -94,11 +97,23 @@ pub(crate) async fn rotate(by: By<Security>, app: App, path: Path<String>) -> An
     Ok(HttpResponse::Ok().json(body))
 }
 
-pub(crate) async fn compromise(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {
-    let (tenant, key) = path.into_inner();
+pub(crate) async fn compromise(
+    by: By<Security>,
+    app: App,
+    path: Path<(String, String)>,
+    Query(Waits { wait }): Query<Waits>,
+) -> Answer {
+    let (name, key) = path.into_inner();
+    let following = follow(&app, &by.operator().share(), wait).await?;
     let bytes = hex::decode(&key).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
     let key = bytes.map(KeyId::from_bytes).ok_or_else(|| Refused::from(RefusalCode::NotFound))?;
-    let (by, tenant) = (by.operator().actor(), id(&tenant)?);
-    Service::to_its_end(async move { rotation::compromise(&app, &by, &tenant, key).await }).await?;
-    Ok(HttpResponse::NoContent().finish())
+    let (by, tenant, service) = (by.operator().actor(), id(&name)?, app.clone());
+    Service::to_its_end(async move { rotation::compromise(&service, &by, &tenant, key).await })
+        .await?;
+    let is_it = |change: &Change| match change {
+        Change::Key(one) => one.tenant.as_str() == name && one.key.key_id() == key,
+        _ => false,
+    };
+    let taken = following.taken(&app, &name, is_it).await?;
+    Ok(revoked::answer(json!({ "key": key.to_string() }), taken))
 }

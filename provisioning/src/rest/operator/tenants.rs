@@ -8,8 +8,11 @@ use crate::refused::Refused;
 use crate::registry::tenants;
 use crate::rest::auth::{Admin, Among, By, Security, Viewer};
 use crate::rest::input::{id, App, Json, PageQuery, Query};
+use crate::rest::operator::revoked::{self, Waits};
 use crate::rest::{page, Answer};
+use crate::revoke::taken::follow;
 use crate::service::Service;
+use tessera_token::trust::Change;
 
 #[derive(Serialize)]
 struct TenantView {
@@ -103,9 +106,20 @@ pub(crate) async fn set(
     Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
 }
 
-pub(crate) async fn revoke(by: By<Security>, app: App, path: Path<String>) -> Answer {
+pub(crate) async fn revoke(
+    by: By<Security>,
+    app: App,
+    path: Path<String>,
+    Query(Waits { wait }): Query<Waits>,
+) -> Answer {
+    let following = follow(&app, &by.operator().share(), wait).await?;
     let record = tenants::revoke(&app, &by.operator().actor(), &id(&path)?).await?;
-    Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
+    let is_it = |change: &Change| match change {
+        Change::Tenant(one) => one.tenant.as_str() == *path && one.suspended,
+        _ => false,
+    };
+    let taken = following.taken(&app, &path, is_it).await?;
+    Ok(revoked::answer(TenantView::new(&path, &record), taken))
 }
 
 pub(crate) async fn reinstate(by: By<Security>, app: App, path: Path<String>) -> Answer {

@@ -15,6 +15,7 @@ mod issue;
 mod leave;
 mod refused;
 mod revoke;
+mod revoke_feed;
 mod storm;
 mod wear;
 
@@ -53,6 +54,8 @@ pub enum Measure {
     Leave,
     /// Revocation acknowledged to socket closed.
     Revoke,
+    /// Revocation acknowledged to applied at readers of the trust feed.
+    RevokeFeed,
     /// Cost of one operation beside few sessions and beside many.
     Growth,
     /// Honest devices while others flood the broker with bad connects.
@@ -65,7 +68,7 @@ pub enum Measure {
 
 impl Measure {
     /// Those of a run that names none, in the order in which they run.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Connect,
         Self::Reconnect,
         Self::ConnectHmac,
@@ -82,6 +85,7 @@ impl Measure {
         Self::Refused,
         Self::Leave,
         Self::Revoke,
+        Self::RevokeFeed,
         Self::Growth,
         Self::Flood,
         Self::Issue,
@@ -106,6 +110,7 @@ impl Measure {
             Self::Refused => "refused",
             Self::Leave => "leave",
             Self::Revoke => "revoke",
+            Self::RevokeFeed => "revoke-feed",
             Self::Growth => "growth",
             Self::Flood => "flood",
             Self::Issue => "issue",
@@ -125,7 +130,7 @@ impl Measure {
             Self::FanOut0 | Self::FanOut1 => "deliveries",
             Self::Refused => "refusals",
             Self::Leave => "probes",
-            Self::Revoke => "revocations",
+            Self::Revoke | Self::RevokeFeed => "revocations",
             Self::Flood => "bad connects",
             Self::Issue => "tokens",
         }
@@ -137,9 +142,8 @@ impl Measure {
             Self::Connect | Self::Reconnect | Self::ConnectHmac | Self::Hold => {
                 &[Server::Tessera, Server::MosquittoPassword, Server::Mosquitto, Server::Flashmq]
             }
-            Self::Refused | Self::Revoke | Self::Flood | Self::Issue | Self::Wear => {
-                &[Server::Tessera]
-            }
+            Self::Refused | Self::Revoke | Self::RevokeFeed => &[Server::Tessera],
+            Self::Flood | Self::Issue | Self::Wear => &[Server::Tessera],
             _ => &[Server::Tessera, Server::Mosquitto, Server::Flashmq],
         }
     }
@@ -186,6 +190,7 @@ impl Measure {
             Self::Refused => refused::run(stage, &running).await,
             Self::Leave => leave::run(stage, &running).await,
             Self::Revoke => revoke::run(stage, &running, round).await,
+            Self::RevokeFeed => revoke_feed::run(stage, servers, round).await,
             Self::Growth => growth::run(stage, &running).await,
             Self::Flood => flood::run(stage, &running).await,
             Self::Issue => issue::run(stage, servers).await,
