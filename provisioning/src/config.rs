@@ -39,6 +39,8 @@ pub struct ProvisioningConfig {
     /// A file of derivation keys, which it shares with the broker of the audience: devices may ask for tokens that are
     /// bound to a symmetric key (RFC 9202 section 3.3.2). Without it no device gets one.
     pub derivation_key_file: Option<PathBuf>,
+    /// The address by which devices reach the service, such as `https://id.example.com`: the issuer in its metadata.
+    pub public_origin: Option<String>,
     /// How often peers may ask.
     pub admission: AdmissionLimits,
     /// Go on with what is left of a store that holds less than it should, or make everything but the root key anew when it
@@ -87,6 +89,7 @@ impl ProvisioningConfig {
             token_seconds: 3600,
             issue_algorithm: Algorithm::default(),
             derivation_key_file: None,
+            public_origin: None,
             admission: AdmissionLimits::default(),
             accept_loss: false,
             replace_keys: false,
@@ -119,6 +122,11 @@ impl ProvisioningConfig {
         if !(1..=64).contains(&self.workers) {
             return Err(StartError::Config("workers must be 1 to 64"));
         }
+        if self.public_origin.as_ref().is_some_and(|origin| !is_origin(origin)) {
+            return Err(StartError::Config(
+                "public_origin must be https:// and a host, with a port or without: https://id.example.com",
+            ));
+        }
         let here = self.http_addr.ip().to_canonical().is_loopback();
         if self.https.is_none() && !here && !self.http_in_clear {
             return Err(StartError::InClear(self.http_addr));
@@ -145,6 +153,52 @@ impl ProvisioningConfig {
         match rates.iter().any(|rate| rate.per_second == 0 || rate.burst == 0) {
             true => Err(StartError::Config("admission rates must be above 0")),
             false => Ok(()),
+        }
+    }
+}
+
+/// Scheme, host and perhaps a port, and nothing behind them. HTTP in clear is for this machine alone.
+fn is_origin(origin: &str) -> bool {
+    let Ok(uri) = origin.parse::<actix_web::http::Uri>() else { return false };
+    let host = uri.host().unwrap_or_default();
+    let is_here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    let scheme = match uri.scheme_str() {
+        Some("https") => "https",
+        Some("http") if is_here => "http",
+        _ => return false,
+    };
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let is_plain = !authority.contains('@') && !host.is_empty();
+    is_plain && origin == format!("{scheme}://{authority}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_origin;
+
+    #[test]
+    fn an_origin_is_scheme_and_host() {
+        for good in [
+            "https://id.example.com",
+            "https://id.example.com:8443",
+            "http://127.0.0.1:80",
+            "http://[::1]:80",
+        ] {
+            assert!(is_origin(good), "{good}");
+        }
+        for wrong in [
+            "",
+            "id.example.com",
+            "https://",
+            "https://a/",
+            "https://a/b",
+            "https://a?b",
+            "https://u@a",
+            "http://a",
+            "HTTPS://a",
+            "https://a#b",
+        ] {
+            assert!(!is_origin(wrong), "{wrong}");
         }
     }
 }

@@ -164,15 +164,18 @@ async fn bind(
     batch: &mut Batch,
 ) -> Result<DeviceRecord, Refused> {
     let now = service.now().get();
+    let epoch = departure::first_epoch(service, &request.tenant, &request.device, batch).await?;
     let record = DeviceRecord {
         role: claim.role.clone(),
         group: claim.group.clone(),
         key: key.as_bytes().to_vec(),
-        epoch: departure::first_epoch(service, &request.tenant, &request.device, batch).await?,
+        epoch,
         revoked: false,
         enrolled: now,
         claim: claims::id_of(row)?,
         attributes: claim.attributes.clone(),
+        // Refresh tokens of a former device of this id have ended.
+        refresh_from: Some(epoch),
     };
     let of = (&request.tenant, &request.device);
     attributes::index(&service.tables, batch, of, &Attributes::default(), &record.attributes);

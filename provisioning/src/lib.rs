@@ -22,7 +22,9 @@ mod heal;
 mod preview;
 mod recovery;
 mod refresh;
+mod refresh_grant;
 
+mod families;
 mod operators;
 mod revoke;
 mod rotation;

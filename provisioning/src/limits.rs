@@ -96,6 +96,14 @@ pub const FORMER_ROWS: usize = 1000;
 pub const ANSWERS_READ: usize = 2 * ANSWERS_PER_DEVICE;
 /// Refresh answers kept per device while their request is fresh: asking more often is refused.
 pub const ANSWERS_PER_DEVICE: usize = 64;
+/// Families of refresh tokens of one device at a time; past it the oldest ends.
+pub const FAMILIES_PER_DEVICE: usize = 4;
+/// Access tokens of one family that live at a time: each can be revoked. Past it the family rests until one has expired.
+pub const LIVE_TOKENS_PER_FAMILY: usize = 64;
+/// Seconds after which a family ends that is not used (30 days).
+pub const REFRESH_IDLE_SECONDS: u64 = 30 * 24 * 3600;
+/// Seconds after which a family ends in any case (a year): then the device key is proved again.
+pub const REFRESH_LIFE_SECONDS: u64 = 365 * 24 * 3600;
 /// Shortest token life in seconds that can be configured.
 pub const TOKEN_SECONDS_LEAST: u64 = 2;
 

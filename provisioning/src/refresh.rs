@@ -1,26 +1,38 @@
 //! Refresh, pull: a device shows its key and gets its next token. A device whose token expired long ago recovers the
 //! same way.
 
+use tessera_runtime::secret::Secret;
 use tessera_runtime::sql::Batch;
 use tessera_runtime::store::StoreError;
 use tessera_token::encoding::hex;
+use tessera_token::hash::TokenHash;
 use tessera_token::key::PublicKey;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
-use tessera_token::messages::{IssuedKey, TokenAnswer, TokenKind, TokenRequest};
+use tessera_token::messages::{
+    AskedToken, IssuedKey, NamedKey, TokenAnswer, TokenKind, TokenRequest, Wish,
+};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
 
 use crate::admission::Source;
 use crate::audit::Actor;
+use crate::families::{self, Beginning};
 use crate::limits::{ANSWERS_PER_DEVICE, ANSWERS_READ, NONCE_SECONDS};
+use crate::records::families::LiveToken;
 use crate::records::{AnsweredRequest, DeviceRecord, IssuedRecord, TenantRecord};
 use crate::refused::Refused;
-use crate::registry::{devices, tenants};
+use crate::registry::{devices, roles, tenants};
 use crate::service::Service;
-use crate::tables::pair;
+use crate::tables::{number, pair};
 use crate::token_for_device::{self, IssuedToken};
 use crate::write::{until_committed, Attempt};
+
+/// A token, and a refresh token when that was asked for.
+pub(crate) struct Given {
+    pub(crate) token: TokenAnswer,
+    pub(crate) refresh_token: Option<Secret<String>>,
+}
 
 /// The next token, or the stored answer when the same request comes again.
 pub(crate) async fn refresh(
@@ -28,6 +40,18 @@ pub(crate) async fn refresh(
     request: &TokenRequest,
     source: &Source,
 ) -> Result<TokenAnswer, Refused> {
+    let asked = AskedToken { request: request.clone(), wish: Wish::default() };
+    Ok(token(service, &asked, None, source).await?.token)
+}
+
+/// As [`refresh`], for a request that may wish more. `named` is the key to which it wants the token to be bound.
+pub(crate) async fn token(
+    service: &Service,
+    asked: &AskedToken,
+    named: Option<&NamedKey>,
+    source: &Source,
+) -> Result<Given, Refused> {
+    let request = &asked.request;
     match &request.cnonce {
         Some(cnonce) => service.nonces.is_ours(cnonce)?,
         None if request.time.get().abs_diff(service.now().get()) > PROOF_WINDOW_SECONDS => {
@@ -35,27 +59,48 @@ pub(crate) async fn refresh(
         }
         None => {}
     }
-    let (owner, record) = proved(service, request).await?;
+    let (owner, record) = proved(service, asked).await?;
     let key = record.key.clone();
     let mut known = Some(may_have_one(owner, record, &key)?);
     service.charge(source, &request.tenant, &request.device)?;
-    use_up_nonce(service, request).await?;
+    can_be_met(service, asked, named, &key)?;
+    use_up_nonce(service, asked).await?;
     until_committed(async || {
         let now = match known.take() {
             Some(known) => known,
             None => entitled(service, request, &key).await?,
         };
-        attempt(service, request, now).await
+        attempt(service, asked, now).await
     })
     .await
+}
+
+/// Whether audience and key are those that there are.
+fn can_be_met(
+    service: &Service,
+    asked: &AskedToken,
+    named: Option<&NamedKey>,
+    key: &[u8],
+) -> Result<(), RefusalCode> {
+    let audience = &service.config.audience;
+    if asked.wish.audience.as_ref().is_some_and(|wished| wished != audience) {
+        return Err(RefusalCode::AudienceMismatch);
+    }
+    let Some(named) = named else { return Ok(()) };
+    let key = PublicKey::from_known_good(key).map_err(|_| RefusalCode::ConfirmationKey)?;
+    match named.names(&key) {
+        true => Ok(()),
+        false => Err(RefusalCode::ConfirmationKey),
+    }
 }
 
 /// The device, when its key signed the request. Without that, tenants and devices that exist and those that do not get one
 /// answer.
 async fn proved(
     service: &Service,
-    request: &TokenRequest,
+    asked: &AskedToken,
 ) -> Result<(TenantRecord, DeviceRecord), Refused> {
+    let request = &asked.request;
     let known = async {
         let owner = tenants::known(service, &request.tenant).await?;
         let record = devices::known(service, &request.tenant, &request.device).await?;
@@ -65,7 +110,7 @@ async fn proved(
         Ok((owner, record)) => {
             // It passed the torsion test when it enrolled, and its row has the sum of these bytes.
             let key = PublicKey::from_known_good(&record.key);
-            if request.verifies(&key.map_err(|_| RefusalCode::ConfirmationKey)?) {
+            if asked.verifies(&key.map_err(|_| RefusalCode::ConfirmationKey)?) {
                 return Ok((owner, record));
             }
             RefusalCode::ProofInvalid
@@ -75,7 +120,7 @@ async fn proved(
                 return Err(refused);
             }
             // As much work as for a device that exists.
-            let _ = std::hint::black_box(request.verifies(&service.root.public()));
+            let _ = std::hint::black_box(asked.verifies(&service.root.public()));
             refused.code
         }
     };
@@ -83,10 +128,10 @@ async fn proved(
 }
 
 /// A nonce of ours is good for one request, which may come again until it is too old: its answer is stored then.
-async fn use_up_nonce(service: &Service, request: &TokenRequest) -> Result<(), Refused> {
-    let Some(cnonce) = &request.cnonce else { return Ok(()) };
-    let answers = Answers::read(service, request).await?;
-    if answers.known(request)?.is_some() {
+async fn use_up_nonce(service: &Service, asked: &AskedToken) -> Result<(), Refused> {
+    let Some(cnonce) = &asked.request.cnonce else { return Ok(()) };
+    let answers = Answers::read(service, &asked.request).await?;
+    if answers.known(asked)?.is_some() {
         return Ok(());
     }
     // The used nonces are shared by all devices: one that gets no answer uses up none.
@@ -98,7 +143,8 @@ async fn use_up_nonce(service: &Service, request: &TokenRequest) -> Result<(), R
 
 /// The answers of one device whose requests are still fresh.
 struct Answers {
-    rows: Vec<IssuedRecord>,
+    /// With their serials.
+    rows: Vec<(u64, IssuedRecord)>,
     now: UnixSeconds,
 }
 
@@ -114,29 +160,30 @@ impl Answers {
         let from = now.minus(NONCE_SECONDS.max(2 * PROOF_WINDOW_SECONDS)).get();
         let range = from..=now.plus(PROOF_WINDOW_SECONDS).get();
         let found = service.tables.issued.find_within(&device, ("asked_at", range), ANSWERS_READ);
-        let rows = found.await?.into_iter().map(|(_, row)| row);
         let is_fresh = |row: &IssuedRecord| {
             row.answer.as_ref().is_some_and(|answer| answer.until >= now.get())
         };
-        Ok(Self { rows: rows.filter(is_fresh).collect(), now })
+        let rows = found.await?.into_iter().filter(|(_, row)| is_fresh(row));
+        let rows = rows.map(|(key, row)| Ok((number(&key, 0)?, row)));
+        Ok(Self { rows: rows.collect::<Result<_, StoreError>>()?, now })
     }
 
     /// The answer of this very request. A nonce that comes back with another request is refused.
-    fn known(
-        &self,
-        request: &TokenRequest,
-    ) -> Result<Option<(&AnsweredRequest, u64)>, RefusalCode> {
-        let nonce = request_nonce(request);
-        let each = self.rows.iter().filter_map(|row| Some((row.answer.as_ref()?, row.expires)));
-        let Some((known, expires)) = each.into_iter().find(|(known, _)| known.nonce == nonce)
-        else {
+    fn known(&self, asked: &AskedToken) -> Result<Option<Known<'_>>, RefusalCode> {
+        let (request, nonce) = (&asked.request, request_nonce(asked));
+        let each = self.rows.iter().filter_map(|(serial, row)| {
+            let (answer, expires) = (row.answer.as_ref()?, row.expires);
+            Some(Known { answer, expires, serial: *serial })
+        });
+        let Some(found) = each.into_iter().find(|known| known.answer.nonce == nonce) else {
             return Ok(None);
         };
+        let known = found.answer;
         let bearer = request.kind == TokenKind::Bearer;
         let symmetric = request.kind == TokenKind::Symmetric;
         let same = (known.bearer, !known.kid.is_empty()) == (bearer, symmetric);
         match known.time == request.time.get() && same {
-            true => Ok(Some((known, expires))),
+            true => Ok(Some(found)),
             false => Err(RefusalCode::NonceInvalid),
         }
     }
@@ -146,34 +193,45 @@ impl Answers {
     }
 }
 
-/// The bytes by which a repeated request is recognised: its nonce, behind that of the service when it has one.
-fn request_nonce(request: &TokenRequest) -> Vec<u8> {
-    let cnonce = request.cnonce.as_deref().unwrap_or_default();
-    [cnonce, &request.nonce].concat()
+/// An answer that was given.
+struct Known<'a> {
+    answer: &'a AnsweredRequest,
+    expires: u64,
+    serial: u64,
+}
+
+/// The bytes by which a repeated request is recognised: its nonce, behind that of the service when it has one, and the name
+/// of what it wishes.
+fn request_nonce(asked: &AskedToken) -> Vec<u8> {
+    let cnonce = asked.request.cnonce.as_deref().unwrap_or_default();
+    [cnonce, &asked.request.nonce, &asked.wish_hash()].concat()
 }
 
 async fn attempt(
     service: &Service,
-    request: &TokenRequest,
+    asked: &AskedToken,
     (owner, record): (TenantRecord, DeviceRecord),
-) -> Result<Attempt<TokenAnswer>, Refused> {
+) -> Result<Attempt<Given>, Refused> {
+    let request = &asked.request;
     let answers = Answers::read(service, request).await?;
-    if let Some((known, expires)) = answers.known(request)? {
-        return Ok(Attempt::Committed(again(service, known, expires)?));
+    if let Some(Known { answer, expires, serial }) = answers.known(asked)? {
+        let token = again(service, answer, expires)?;
+        return given(service, asked, token, serial).await.map(Attempt::Committed);
     }
     if answers.are_too_many() {
         return Err(RefusalCode::RateLimited.into());
     }
-    let granted = token_for_device::issue(
-        service,
-        &request.tenant,
-        &owner,
-        &request.device,
-        &record,
-        request.kind,
-    )
-    .await?;
-    let answered = answered(request, &granted, answers.now);
+    let (of, wish) = ((&request.tenant, &owner, &request.device, &record), &asked.wish);
+    if wish.refresh_token && !roles::known(service, of.0, &record.role).await?.refresh_tokens {
+        return Err(RefusalCode::RefreshNotAllowed.into());
+    }
+    let narrow = |role: Scope| match &wish.scope {
+        None => Ok(role),
+        Some(wished) if wished.within(&role) => Ok(wished.clone()),
+        Some(_) => Err(RefusalCode::ScopeNotAllowed),
+    };
+    let granted = token_for_device::issue_within(service, of, request.kind, narrow).await?;
+    let answered = answered(asked, &granted, answers.now);
     let mut batch = Batch::new();
     let device = pair(&request.tenant, request.device.as_str());
     batch.expect(&service.tables.devices, device, &record);
@@ -181,22 +239,58 @@ async fn attempt(
     // Of two with one nonce the table takes one: the other finds its answer.
     let of = (&request.tenant, &request.device);
     granted.issued.record(&service.tables, &mut batch, of, Some(answered.clone()));
-    if commit(service, request, &granted, batch).await? == Attempt::Conflict {
+    if wish.refresh_token {
+        families::begin(service, &mut batch, beginning(asked, &record, &granted)).await?;
+    }
+    if commit(service, asked, &granted, batch).await? == Attempt::Conflict {
         return Ok(Attempt::Conflict);
     }
     let occasion = if answered.kid.is_empty() { "refresh" } else { "symmetric" };
     service.metrics.issued.inc(&[occasion]);
-    Ok(Attempt::Committed(again(service, &answered, granted.issued.expires.get())?))
+    let token = again(service, &answered, granted.issued.expires.get())?;
+    given(service, asked, token, granted.issued.serial).await.map(Attempt::Committed)
 }
 
-/// A token with a symmetric key is told to the audit log: a secret leaves the house. The others have their record alone.
+/// The token with the first refresh token of the family that began with it, when one was asked for.
+async fn given(
+    service: &Service,
+    asked: &AskedToken,
+    token: TokenAnswer,
+    serial: u64,
+) -> Result<Given, Refused> {
+    let refresh_token = match asked.wish.refresh_token {
+        true => Some(families::first_token(service, serial).await?),
+        false => None,
+    };
+    Ok(Given { token, refresh_token })
+}
+
+fn beginning<'a>(
+    asked: &'a AskedToken,
+    record: &'a DeviceRecord,
+    granted: &IssuedToken,
+) -> Beginning<'a> {
+    let (hash, expires) = (TokenHash::of(&granted.issued.token), granted.issued.expires.get());
+    Beginning {
+        tenant: &asked.request.tenant,
+        device: &asked.request.device,
+        record,
+        scope: asked.wish.scope.as_ref().map(Scope::to_aif),
+        serial: granted.issued.serial,
+        token: LiveToken { hash: *hash.as_bytes(), expires },
+    }
+}
+
+/// A token with a symmetric key or a refresh token is told to the audit log: a secret leaves the house. The others have their
+/// record alone.
 async fn commit(
     service: &Service,
-    request: &TokenRequest,
+    asked: &AskedToken,
     granted: &IssuedToken,
     batch: Batch,
 ) -> Result<Attempt<()>, Refused> {
-    if granted.issued.kid.is_empty() {
+    let request = &asked.request;
+    if granted.issued.kid.is_empty() && !asked.wish.refresh_token {
         return match service.database.commit(batch).await {
             Ok(()) => Ok(Attempt::Committed(())),
             Err(StoreError::Conflict { .. }) => Ok(Attempt::Conflict),
@@ -204,8 +298,13 @@ async fn commit(
         };
     }
     let (by, device) = (Actor(format!("device {}", request.device)), request.device.as_str());
+    let serial = granted.issued.serial;
+    if asked.wish.refresh_token {
+        let entry = service.entry(&by, "family.begin", request.tenant.as_str(), device);
+        return service.write(batch, entry.detail(format!("serial {serial}"))).await;
+    }
     let entry = service.entry(&by, "token.symmetric", request.tenant.as_str(), device);
-    let (serial, kid) = (granted.issued.serial, hex::encode(&granted.issued.kid));
+    let kid = hex::encode(&granted.issued.kid);
     service.write(batch, entry.detail(format!("serial {serial} kid {kid}"))).await
 }
 
@@ -235,13 +334,14 @@ fn may_have_one(
     }
 }
 
-fn answered(request: &TokenRequest, granted: &IssuedToken, now: UnixSeconds) -> AnsweredRequest {
+fn answered(asked: &AskedToken, granted: &IssuedToken, now: UnixSeconds) -> AnsweredRequest {
+    let request = &asked.request;
     let (asked_at, until) = match request.cnonce {
         Some(_) => (now, now.plus(NONCE_SECONDS)),
         None => (request.time, now.max(request.time).plus(PROOF_WINDOW_SECONDS)),
     };
     AnsweredRequest {
-        nonce: request_nonce(request),
+        nonce: request_nonce(asked),
         asked_at: asked_at.get(),
         time: request.time.get(),
         bearer: request.kind == TokenKind::Bearer,

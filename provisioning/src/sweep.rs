@@ -88,6 +88,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("retire", retire_expired(service).await);
     round.took("issued", all_issued(service).await);
     round.took("revoked", revoked(service).await);
+    round.took("families", families(service).await);
     round.took("moved", moved(service).await);
     round.took("trl", trl(service).await);
     round.took("events", events(service).await);
@@ -141,6 +142,12 @@ async fn revoked(service: &Service) -> Result<(), Refused> {
     let now = service.time.removal().get();
     let ended = service.tables.revoked_tokens.up_to("expires", now, SWEEP_ROWS).await?;
     delete_all(service, "revoked_tokens", &service.tables.revoked_tokens, ended).await
+}
+
+async fn families(service: &Service) -> Result<(), Refused> {
+    let now = service.time.removal().get();
+    let ended = service.tables.families.up_to("ends", now, SWEEP_ROWS).await?;
+    delete_all(service, "refresh_families", &service.tables.families, ended).await
 }
 
 async fn moved(service: &Service) -> Result<(), Refused> {

@@ -5,6 +5,7 @@ use tessera_runtime::store::StoreError;
 
 use crate::records::attributes::AttributeRow;
 use crate::records::audit::{Chained, Entry};
+use crate::records::families::FamilyRecord;
 use crate::records::findings::FindingRow;
 use crate::records::keys::KeyRecord;
 use crate::records::marks::Marks;
@@ -24,6 +25,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/2.sql"),
         include_str!("schema/3.sql"),
         include_str!("schema/4.sql"),
+        include_str!("schema/5.sql"),
     ],
     kept: &["tenants", "roles", "device_groups", "issuer_keys", "operators"],
 };
@@ -55,6 +57,8 @@ pub(crate) struct Tables {
     pub(crate) operators: Table<OperatorRecord>,
     /// tenant, device: epochs that moved within the longest token life
     pub(crate) moved_devices: Table<MovedDevice>,
+    /// family of refresh tokens
+    pub(crate) families: Table<FamilyRecord>,
     /// expiry, token hash
     pub(crate) revoked_tokens: Table<RevokedRow>,
     /// number
@@ -90,6 +94,7 @@ impl Tables {
             keys: database.table(),
             operators: database.table(),
             moved_devices: database.table(),
+            families: database.table(),
             revoked_tokens: database.table(),
             trust_events: database.table(),
             trl_tokens: database.table(),

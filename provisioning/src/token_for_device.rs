@@ -75,10 +75,21 @@ pub(crate) async fn issue(
     record: &DeviceRecord,
     kind: TokenKind,
 ) -> Result<IssuedToken, Refused> {
+    issue_within(service, (tenant, owner, device, record), kind, Ok).await
+}
+
+/// As [`issue`], with the part of the role's scope that `narrow` gives.
+pub(crate) async fn issue_within(
+    service: &Service,
+    (tenant, owner, device, record): (&TenantId, &TenantRecord, &DeviceId, &DeviceRecord),
+    kind: TokenKind,
+    narrow: impl FnOnce(Scope) -> Result<Scope, RefusalCode>,
+) -> Result<IssuedToken, Refused> {
     let binding = binding(service, owner, record, kind)?;
     let role = roles::known(service, tenant, &record.role).await?;
     let Rights { role, scope, life, epochs } =
         rights(service, (tenant, owner), (device, record), role).await?;
+    let scope = narrow(scope)?;
     let order = Order {
         tenant: tenant.clone(),
         device: device.clone(),

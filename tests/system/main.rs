@@ -37,6 +37,7 @@ mod pauses;
 mod proxies;
 mod readme;
 mod revocations;
+mod refresh_tokens;
 mod rumqttc;
 mod schemathesis;
 mod scripts;

@@ -44,6 +44,8 @@ pub const KEYS_PER_KID: usize = 4;
 pub const NONCE_BYTES: core::ops::RangeInclusive<usize> = 8..=32;
 /// Bytes of a claim code.
 pub const CLAIM_CODE_BYTES: usize = 128;
+/// Bytes of a refresh token: prefix and base64url of 64 bytes, with room.
+pub const REFRESH_TOKEN_BYTES: usize = 128;
 /// Bytes of a device message (enrol, token request, answer).
 pub const MESSAGE_BYTES: usize = 8192;
 /// Bytes of a trust snapshot: about a million changed devices.

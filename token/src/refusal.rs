@@ -164,6 +164,18 @@ codes! {
     DeviceKeyMismatch = "device_key_mismatch": "the device is enrolled with another key",
     /// No such device.
     DeviceUnknown = "device_unknown": "no such device is enrolled",
+    /// A grant type that the token endpoint does not have.
+    GrantTypeUnsupported = "grant_type_unsupported": "the grant type is neither client_credentials nor refresh_token",
+    /// A profile of ACE that no verifier has.
+    ProfileIncompatible = "profile_incompatible": "the verifiers here speak the ACE profile mqtt_tls alone",
+    /// A request for rights beyond the role.
+    ScopeNotAllowed = "scope_not_allowed": "the role of the device does not give the scope that was asked for",
+    /// The refresh token is unknown, ended or expired.
+    RefreshTokenInvalid = "refresh_token_invalid": "the refresh token is unknown, ended or expired: prove the device key for a new one",
+    /// The refresh token was used before, by another request.
+    RefreshTokenReused = "refresh_token_reused": "the refresh token was used before by another request, so it was ended: prove the device key for a new one",
+    /// A role that gives no refresh tokens.
+    RefreshNotAllowed = "refresh_not_allowed": "the role of the device gives no refresh tokens",
     /// The device is revoked.
     DeviceRevoked = "device_revoked": "the device is revoked: an operator must reinstate it",
     /// The tenant does not exist.

@@ -15,6 +15,8 @@ pub(crate) enum DeviceCommand {
     Enrol(EnrolArgs),
     /// Show what the token says; with --refresh, get a new one first.
     Token(TokenArgs),
+    /// Print a refresh token, for a device that cannot sign.
+    RefreshToken(RefreshTokenArgs),
     /// Print a password for one CONNECT.
     Password(PasswordArgs),
     /// Connect over MQTT, subscribe, and publish the lines of the standard input.
@@ -102,6 +104,22 @@ pub(crate) struct TokenArgs {
     #[arg(long, requires = "refresh", conflicts_with = "pop")]
     pub(crate) bearer: bool,
     /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Example (the operator allows it by `tessera role set … --refresh-tokens` and `tessera tenant bearer`):
+  tessera device refresh-token --dir d-17
+
+The refresh token is a secret: each use gives a bearer token and the next refresh token, until it rests for 30 days. It is
+shown once and not kept in the folder. docs/refresh.md shows its use with curl."
+)]
+pub(crate) struct RefreshTokenArgs {
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+    /// As JSON, with the access token.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -31,8 +31,8 @@ pub(crate) use backup::{
 pub(crate) use bench::{BenchArgs, Peer, Which};
 pub(crate) use config::{ConfigCommand, ConfiguredServer};
 pub(crate) use device::{
-    ConnectArgs, DeviceCommand, DoctorArgs, EnrolArgs, FolderArgs, PasswordArgs, PopArg, TlsArgs,
-    TokenArgs,
+    ConnectArgs, DeviceCommand, DoctorArgs, EnrolArgs, FolderArgs, PasswordArgs, PopArg,
+    RefreshTokenArgs, TlsArgs, TokenArgs,
 };
 pub(crate) use device_proxy::{DeviceProxyArgs, Listen};
 pub(crate) use list::{Act, ListArgs};

@@ -29,6 +29,10 @@ A change of its topics ends the tokens of its devices, which may ask for their n
         /// Life of its tokens in seconds.
         #[arg(long, value_name = "SECONDS")]
         token_seconds: Option<u64>,
+        /// Its devices may have refresh tokens, by which a device that cannot sign gets bearer tokens. The tenant must allow
+        /// bearer tokens too.
+        #[arg(long)]
+        refresh_tokens: bool,
         /// End no tokens: devices get the new rights with their next ones. Refused when a right is taken away.
         #[arg(long)]
         keep_tokens: bool,

@@ -41,6 +41,8 @@ fn every_line_that_the_documents_show() {
         "tessera device proxy --dir d-17 --broker mqtts://broker.example:8883",
         "tessera device proxy --mqtt x:1 --listen unix:/run/d-17/mqtt.sock --clients 3 --log debug",
         "tessera device token --dir d --refresh --pop hmac",
+        "tessera device refresh-token --dir d --json",
+        "tessera role set meter --publish d/{device}/telemetry --refresh-tokens",
         "tessera sim run --devices 5 --pop hmac --operator-token T",
         "tessera up --derivation-keys derivation.keys",
         "tessera tenant create acme --bearer",

@@ -111,6 +111,8 @@ pub(crate) struct RawBroker {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawProvisioning {
     database: RawDatabase,
+    /// The address by which devices reach provisioning.
+    public_origin: Option<String>,
     limits: RawProvisioningLimits,
 }
 
@@ -346,6 +348,7 @@ impl Config {
         config.derivation_key_file = self.derivation_key_file.clone();
         config.accept_loss = self.accept_loss;
         config.replace_keys = self.replace_keys;
+        config.public_origin = self.provisioning.public_origin.clone();
         self.provisioning.limits.apply(&mut config)?;
         Ok(config)
     }

@@ -11,6 +11,7 @@ mod folder;
 mod holding;
 mod password;
 mod proxy;
+mod refresh_token;
 #[cfg(test)]
 mod testing;
 mod token;
@@ -23,6 +24,7 @@ pub(crate) async fn run(command: DeviceCommand) -> Outcome {
     match command {
         DeviceCommand::Enrol(args) => enrol::run(args).await,
         DeviceCommand::Token(args) => token::run(args).await,
+        DeviceCommand::RefreshToken(args) => refresh_token::run(args).await,
         DeviceCommand::Password(args) => password::run(args).await,
         DeviceCommand::Connect(args) => connect::run(args).await,
         DeviceCommand::Doctor(args) => doctor::run(args).await,

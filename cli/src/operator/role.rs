@@ -17,6 +17,7 @@ pub(super) async fn run(command: RoleCommand) -> Outcome {
             publish,
             subscribe,
             token_seconds,
+            refresh_tokens,
             keep_tokens,
             dry_run,
             tenant,
@@ -24,6 +25,7 @@ pub(super) async fn run(command: RoleCommand) -> Outcome {
             let call = Call::of(&tenant.operator)?;
             let body = json!({
                 "class": class, "publish": publish, "subscribe": subscribe, "token_seconds": token_seconds,
+                "refresh_tokens": refresh_tokens,
             });
             let path = path(&tenant, &name);
             let path = format!("{path}?dry_run={dry_run}&keep_tokens={keep_tokens}");

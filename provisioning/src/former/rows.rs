@@ -109,6 +109,7 @@ fn registry(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
                 subscribe,
                 token_seconds,
                 progress: RoleProgress::default(),
+                refresh_tokens: false,
             },
         ))
     })?;
@@ -139,6 +140,7 @@ fn registry(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
             enrolled,
             claim,
             attributes: Attributes::default(),
+            refresh_from: None,
         };
         Some((names(key)?, record))
     })

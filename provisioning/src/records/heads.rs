@@ -46,6 +46,8 @@ pub(crate) enum NoticedBy {
     Reader,
     /// A reader only said so.
     Claim,
+    /// A refresh token is newer than the rows of its family.
+    Token,
 }
 
 impl NoticedBy {
@@ -55,6 +57,7 @@ impl NoticedBy {
             Self::Copy => "copy",
             Self::Reader => "reader",
             Self::Claim => "claim",
+            Self::Token => "token",
         }
     }
 }

@@ -8,6 +8,7 @@ use tessera_token::trust::{Change, RegisteredKey};
 
 pub(crate) mod attributes;
 pub(crate) mod audit;
+pub(crate) mod families;
 pub(crate) mod findings;
 pub(crate) mod heads;
 pub(crate) mod keys;
@@ -137,6 +138,8 @@ pub(crate) struct RoleRecord {
     pub(crate) subscribe: Vec<String>,
     /// Seconds of a token's life; `None`: as configured.
     pub(crate) token_seconds: Option<u64>,
+    /// Whether devices that cannot sign may have refresh tokens.
+    pub(crate) refresh_tokens: bool,
     pub(crate) progress: RoleProgress,
 }
 
@@ -191,6 +194,8 @@ pub(crate) struct DeviceRecord {
     /// Id of the claim that entitled it.
     pub(crate) claim: String,
     pub(crate) attributes: Attributes,
+    /// Families of refresh tokens that began at a lower epoch have ended; `None`: none have.
+    pub(crate) refresh_from: Option<u64>,
 }
 
 impl DeviceRecord {

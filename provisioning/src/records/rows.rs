@@ -70,7 +70,16 @@ impl Record for RoleRecord {
     const TABLE: &'static str = "roles";
     const KEY: &'static [&'static str] = &["tenant", "role"];
     const COLUMNS: &'static [&'static str] =
-        &["class", "publish", "subscribe", "token_seconds", "revision", "ending", "leaving"];
+        &[
+            "class",
+            "publish",
+            "subscribe",
+            "token_seconds",
+            "revision",
+            "ending",
+            "leaving",
+            "refresh_tokens",
+        ];
 
     fn values(&self) -> Vec<Value> {
         vec![
@@ -82,6 +91,8 @@ impl Record for RoleRecord {
             Some(self.progress.revision).filter(|revision| *revision > 0).into(),
             self.progress.ending.into(),
             Some(1u64).filter(|_| self.progress.leaving).into(),
+            // As in rows from before there was the column.
+            self.refresh_tokens.then_some(1_u64).into(),
         ]
     }
 
@@ -96,6 +107,7 @@ impl Record for RoleRecord {
                 ending: row.maybe_number()?,
                 leaving: row.maybe_number()?.is_some(),
             },
+            refresh_tokens: row.maybe_number()?.is_some_and(|flag| flag == 1),
         })
     }
 }
@@ -179,6 +191,7 @@ impl Record for DeviceRecord {
         "enrolled",
         "claim",
         "attributes",
+        "refresh_from",
     ];
     const INDEXES: &'static [(&'static str, &'static [&'static str])] = &[
         ("devices_by_group", &["tenant", "device_group", "device"]),
@@ -195,6 +208,7 @@ impl Record for DeviceRecord {
             self.enrolled.into(),
             self.claim.as_str().into(),
             self.attributes.column(),
+            self.refresh_from.into(),
         ]
     }
 
@@ -208,6 +222,7 @@ impl Record for DeviceRecord {
             enrolled: row.number()?,
             claim: row.text()?,
             attributes: Attributes::read(row)?,
+            refresh_from: row.maybe_number()?,
         })
     }
 }

@@ -182,7 +182,7 @@ async fn adopt_device(
     }
     // Above the floor, so that a token which the lost part gave out after a reinstatement ends too.
     let epoch = next_epoch(&service.tables, shown.epoch.max(old.epoch)).await?;
-    let new = DeviceRecord { epoch, revoked: true, ..old.clone() };
+    let new = DeviceRecord { epoch, revoked: true, refresh_from: Some(epoch), ..old.clone() };
     let found = finding(service, "device", &shown.tenant, name, epoch, "revoked");
     let moved = Moved { tenant: &shown.tenant, device: &shown.device, old: &old, new: &new };
     wide::publish(service, by, &moved, &found).await

@@ -77,6 +77,10 @@ pub(crate) async fn end(
         let mut new = old.clone();
         with(&mut new);
         new.epoch = next_epoch(&service.tables, old.epoch).await?;
+        if new.revoked {
+            // Its refresh tokens end for good: reinstated, it has new ones by its key.
+            new.refresh_from = Some(new.epoch);
+        }
         let moved = Moved { tenant, device, old: &old, new: &new };
         let tried = moved.publish(service, entry.clone(), |_| Ok(())).await?;
         Ok(tried.map(|ended| (new, ended)))

@@ -52,6 +52,7 @@ pub(crate) struct Definition {
     pub(crate) publish: Vec<String>,
     pub(crate) subscribe: Vec<String>,
     pub(crate) token_seconds: Option<u64>,
+    pub(crate) refresh_tokens: bool,
 }
 
 /// Single lines that a role gets and loses.
@@ -120,6 +121,7 @@ pub(crate) async fn change_lines(
             publish: with(&old.publish, &lines.add_publish, &lines.remove_publish)?,
             subscribe: with(&old.subscribe, &lines.add_subscribe, &lines.remove_subscribe)?,
             token_seconds: old.token_seconds,
+            refresh_tokens: old.refresh_tokens,
         })
     })
     .await
@@ -183,7 +185,7 @@ fn next(
     wanted: Definition,
     keep_tokens: bool,
 ) -> Result<RoleRecord, Refused> {
-    let Definition { class, publish, subscribe, token_seconds } = wanted;
+    let Definition { class, publish, subscribe, token_seconds, refresh_tokens } = wanted;
     let mut progress = old.map_or_else(RoleProgress::default, |old| old.progress);
     progress.leaving = false;
     let same =
@@ -203,7 +205,7 @@ fn next(
             }
         }
     }
-    Ok(RoleRecord { class, publish, subscribe, token_seconds, progress })
+    Ok(RoleRecord { class, publish, subscribe, token_seconds, progress, refresh_tokens })
 }
 
 /// Whether two lists have the same lines, in any order.

@@ -16,6 +16,7 @@ fn role(class: RoleClass, publish: &[&str], subscribe: &[&str]) -> RoleRecord {
         subscribe: texts(subscribe),
         token_seconds: None,
         progress: RoleProgress::default(),
+        refresh_tokens: false,
     }
 }
 
@@ -240,6 +241,7 @@ fn the_tokens_of_few_devices_end_singly_and_of_many_by_their_groups_or_their_ten
         enrolled: 0,
         claim: String::new(),
         attributes: Attributes::default(),
+        refresh_from: None,
     };
     let reach = |devices: usize, groups: usize| {
         let mut reach = Reach::default();

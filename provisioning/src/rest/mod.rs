@@ -7,7 +7,7 @@ pub(crate) use tessera_runtime::http::server::nothing_here;
 use tessera_runtime::http::server::resource;
 
 use crate::records::Page;
-use device::endpoints;
+use device::{ace, endpoints};
 use operator::{
     audit, claims, devices, groups, keys, operators, roles, status, tenants, tokens, verifiers,
 };
@@ -28,6 +28,7 @@ mod revoke;
 mod trl;
 mod trust;
 
+mod metadata;
 mod server;
 mod told;
 
@@ -57,12 +58,14 @@ routes! {
     "/v1/token" => post endpoints::token;
     "/revoke" => post revoke::revoke;
     "/revoke/trl" => get trl::list;
+    "/token" => post ace::token;
     "/v1/trust/snapshot" => get trust::snapshot;
     "/v1/trust/events" => get trust::events;
     "/v1/trust/known" => post trust::known;
     "/v1/trust/verifiers" => get verifiers::list;
     "/v1/trust/restored" => get trust::restored, delete trust::looked_at;
     "/.well-known/cose-key-set" => get keys::well_known;
+    "/.well-known/oauth-authorization-server" => get metadata::authorization_server;
     "/v1/whoami" => get server::whoami;
     "/v1/operators" => get operators::list, post operators::create;
     "/v1/operators/{operator}" => delete operators::delete;

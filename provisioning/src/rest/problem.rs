@@ -151,6 +151,30 @@ impl Problem {
         }
     }
 
+    /// As the error answer of RFC 6749 section 5.2, with the members `code`, `server_time` and `cnonce` beside.
+    pub(crate) fn to_token_error(
+        &self,
+        content_type: &'static str,
+        now: UnixSeconds,
+        cnonce: Option<&[u8]>,
+    ) -> HttpResponse {
+        let code = self.refused.code;
+        let words = match &self.refused.detail {
+            Some(detail) => format!("{}: {detail}", code.words()),
+            None => code.words().to_owned(),
+        };
+        let mut body = json!({
+            "error": ace_error(code).name(),
+            "error_description": words,
+            "code": code.as_str(),
+            "server_time": now.get(),
+        });
+        if let Some((body, cnonce)) = body.as_object_mut().zip(cnonce) {
+            body.insert("cnonce".to_owned(), json!(base64url(cnonce)));
+        }
+        self.finish(content_type, body.to_string().into_bytes())
+    }
+
     fn finish(&self, content_type: &'static str, body: Vec<u8>) -> HttpResponse {
         let mut builder = HttpResponse::build(self.status);
         builder.insert_header((header::CONTENT_TYPE, content_type));
@@ -188,9 +212,10 @@ fn status(code: Code) -> StatusCode {
         | Code::DeviceRevoked
         | Code::TenantSuspended
         | Code::DeviceKeyMismatch => StatusCode::FORBIDDEN,
-        Code::BearerNotAllowed | Code::SymmetricNotOffered | Code::ChannelInClear => {
-            StatusCode::FORBIDDEN
-        }
+        Code::BearerNotAllowed
+        | Code::RefreshNotAllowed
+        | Code::SymmetricNotOffered
+        | Code::ChannelInClear => StatusCode::FORBIDDEN,
         Code::NotFound | Code::TenantUnknown | Code::RoleUnknown | Code::GroupUnknown => {
             StatusCode::NOT_FOUND
         }
@@ -221,13 +246,20 @@ fn ace_error(code: Code) -> AceError {
         | Code::ClaimMismatch
         | Code::NonceInvalid
         | Code::ProofNotFresh
+        | Code::RefreshTokenInvalid
+        | Code::RefreshTokenReused
         | Code::AlreadyExists => AceError::InvalidGrant,
-        Code::DeviceRevoked | Code::TenantSuspended | Code::BearerNotAllowed => {
-            AceError::UnauthorizedClient
-        }
-        Code::RoleUnknown | Code::RoleInvalid | Code::GroupUnknown | Code::AttributeMissing => {
-            AceError::InvalidScope
-        }
+        Code::DeviceRevoked
+        | Code::TenantSuspended
+        | Code::BearerNotAllowed
+        | Code::RefreshNotAllowed => AceError::UnauthorizedClient,
+        Code::GrantTypeUnsupported => AceError::UnsupportedGrantType,
+        Code::ProfileIncompatible => AceError::IncompatibleAceProfiles,
+        Code::RoleUnknown
+        | Code::RoleInvalid
+        | Code::GroupUnknown
+        | Code::AttributeMissing
+        | Code::ScopeNotAllowed => AceError::InvalidScope,
         Code::ConfirmationKey | Code::SymmetricNotOffered => AceError::UnsupportedPopKey,
         _ => AceError::InvalidRequest,
     }

@@ -161,6 +161,7 @@ fn roles(tables: &Tables, batch: &mut Batch, tenant: &TenantId) -> Result<(), St
         subscribe: texts(&["d/{device}/cmd"]),
         token_seconds: None,
         progress: RoleProgress::default(),
+        refresh_tokens: false,
     };
     let backend = RoleRecord {
         class: RoleClass::Service,
@@ -168,6 +169,7 @@ fn roles(tables: &Tables, batch: &mut Batch, tenant: &TenantId) -> Result<(), St
         subscribe: texts(&["d/+/telemetry", "$tessera/alerts"]),
         token_seconds: None,
         progress: RoleProgress::default(),
+        refresh_tokens: false,
     };
     for (name, role) in [("sensor", sensor), ("backend", backend)] {
         templates::check(&role).map_err(|_| StartError::Internal)?;

@@ -129,6 +129,7 @@ impl Move<'_> {
         self.table(|tables| tables.moved_devices.clone()).await?;
         self.table(|tables| tables.revoked_tokens.clone()).await?;
         self.table(|tables| tables.trust_events.clone()).await?;
+        self.table(|tables| tables.families.clone()).await?;
         self.table(|tables| tables.verifiers.clone()).await?;
         self.table(|tables| tables.trl_tokens.clone()).await?;
         self.table(|tables| tables.trl_updates.clone()).await?;

@@ -12,8 +12,10 @@ use tessera_token::time::UnixSeconds;
 use super::*;
 use crate::rest;
 
+mod families;
 mod life;
 mod roles;
+mod schema;
 
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
@@ -269,6 +271,7 @@ fn a_start_lifts_a_device_without_room_with_its_group() {
             enrolled: NOW.get(),
             claim: String::new(),
             attributes: crate::records::Attributes::default(),
+            refresh_from: None,
         };
         let mut batch = tessera_runtime::sql::Batch::new();
         batch.put(&tables.devices, row.clone(), &record);

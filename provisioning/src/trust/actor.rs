@@ -149,30 +149,44 @@ impl Line {
     ) -> Result<(Batch, Written), Refused> {
         let now = self.time.now();
         if claimed.is_some_and(|claimed| is_beyond(claimed, before)) {
-            return self.jump_for_claim(before, now).await;
+            let why = format!("a reader says it is beyond event {}", before.seq);
+            return self.jump_unknown(before, now, NoticedBy::Claim, why).await;
         }
         let head = ledger::append(&self.tables, &mut batch, *before, changes, &self.root, now)?;
         Ok((batch, Written { head, jumped: None }))
     }
 
-    async fn jump_for_claim(
+    async fn jump_unknown(
         &self,
         before: &Head,
         now: UnixSeconds,
+        noticed: NoticedBy,
+        why: String,
     ) -> Result<(Batch, Written), Refused> {
         let mut batch = Batch::new();
         before.expect(&self.tables, &mut batch);
-        let jump = Jump::unknown(before, NoticedBy::Claim);
+        let jump = Jump::unknown(before, noticed);
         let (head, jumped) = jump.write(&self.tables, &mut batch, before, now).await?;
         head.write(&self.tables, &mut batch);
-        self.note_claim(&mut batch, &jumped);
+        self.note_jump(&mut batch, &jumped, why);
         Ok((batch, Written { head, jumped: Some(jumped) }))
     }
 
-    fn note_claim(&self, batch: &mut Batch, jumped: &Restoration) {
+    /// The jump that is due after a refresh token from the lost part; `None` when the line has jumped since.
+    async fn jump_for_loss(&self, line: u64) -> Result<Option<(Batch, Written)>, Refused> {
+        if restored::epoch_floor(&self.tables).await? > line {
+            return Ok(None);
+        }
+        let before = Head::read(&self.tables).await?;
+        let why = "a refresh token is newer than the rows of its family".to_owned();
+        let jump = self.jump_unknown(&before, self.time.now(), NoticedBy::Token, why);
+        jump.await.map(Some)
+    }
+
+    fn note_jump(&self, batch: &mut Batch, jumped: &Restoration, why: String) {
         let by = crate::audit::Actor("service".to_owned());
         let entry = Entry::new(jumped.at, &by, "trust.restored", "", "service");
-        let entry = entry.detail(format!("a reader says it is beyond event {}", jumped.from));
+        let entry = entry.detail(why);
         self.pending.add(&self.tables, batch, self.time.shared().unix_millis(), &entry);
     }
 
@@ -340,6 +354,42 @@ impl Handler<Shown> for TrustActor {
                     actor.written(written);
                 }
                 Ok(outcome?.map(|written| written.and_then(|written| written.jumped)))
+            },
+        )))
+    }
+}
+
+/// A refresh token that this service made is beyond the row of its family, which is of this line: jump, unless that was done
+/// since.
+pub(crate) struct Lost {
+    pub(crate) line: u64,
+}
+
+impl Message for Lost {
+    type Result = Result<Attempt<bool>, Refused>;
+}
+
+impl Handler<Lost> for TrustActor {
+    type Result = AtomicResponse<Self, Result<Attempt<bool>, Refused>>;
+
+    fn handle(&mut self, message: Lost, _context: &mut Self::Context) -> Self::Result {
+        let (line, database) = (self.line(), self.database.clone());
+        let work = async move {
+            let Some((batch, written)) = line.jump_for_loss(message.line).await? else {
+                return Ok(Attempt::Committed(None));
+            };
+            match database.commit(batch).await {
+                Ok(()) => Ok(Attempt::Committed(Some(written))),
+                Err(StoreError::Conflict { .. }) => Ok(Attempt::Conflict),
+                Err(error) => Err(Refused::from(error)),
+            }
+        };
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(
+            |outcome: Result<Attempt<Option<Written>>, Refused>, actor, _| {
+                if let Ok(Attempt::Committed(Some(written))) = &outcome {
+                    actor.written(written);
+                }
+                Ok(outcome?.map(|written| written.is_some()))
             },
         )))
     }

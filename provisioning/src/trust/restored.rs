@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn the_word_of_a_restoration_is_the_same_in_rows_and_answers() {
-        for why in [NoticedBy::Copy, NoticedBy::Reader, NoticedBy::Claim] {
+        for why in [NoticedBy::Copy, NoticedBy::Reader, NoticedBy::Claim, NoticedBy::Token] {
             let now = Restoration { at: 1, from: 2, to: 3, why };
             let text = serde_json::to_string(&now).unwrap();
             assert_eq!(text, format!(r#"{{"at":1,"from":2,"to":3,"why":"{}"}}"#, why.as_str()));

@@ -8,6 +8,7 @@ const PUBLIC: &[&str] = &[
     "/v1/enrol",
     "/v1/token",
     "/.well-known/cose-key-set",
+    "/.well-known/oauth-authorization-server",
     "/healthz",
     "/readyz",
     "/metrics",

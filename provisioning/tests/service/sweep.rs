@@ -27,7 +27,7 @@ async fn counted(world: &World, wanted: &str) {
     tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
 }
 
-async fn quick() -> World {
+pub async fn quick() -> World {
     World::with(|config| {
         config.sweep_every = Duration::from_millis(5);
         config.admission.anonymous.burst = 1_000_000;

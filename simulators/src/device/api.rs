@@ -8,7 +8,8 @@ use tessera_runtime::random::{self, Random};
 use tessera_runtime::secret::Secret;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
 use tessera_token::messages::{
-    EnrolRequest, NonceAnswer, RefusalAnswer, TokenAnswer, TokenKind, TokenRequest,
+    AceAnswer, AceGrant, AceRequest, AskedToken, EnrolRequest, NonceAnswer, RefusalAnswer,
+    TokenAnswer, TokenKind, TokenRequest, Wish,
 };
 use tessera_token::refusal::RefusalCode;
 use tessera_token::seal::OpeningKey;
@@ -156,6 +157,29 @@ impl DeviceApi {
         token_answer(&body, clock, asked.opens.as_ref())
     }
 
+    /// Asks with a proof of the device key for a bearer token and a refresh token, for a device that cannot sign.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn refresh_token(
+        &self,
+        identity: &Identity,
+        clock: &DeviceClock,
+        random: &dyn Random,
+    ) -> Result<AceAnswer, ApiError> {
+        let body = match self.call("/token", family_request(identity, clock, random)?, clock).await
+        {
+            Err(ApiError::Refused(RefusalCode::ProofNotFresh | RefusalCode::NonceInvalid))
+                if clock.has_nonce() =>
+            {
+                self.call("/token", family_request(identity, clock, random)?, clock).await?
+            }
+            other => other?,
+        };
+        token_answer(&body, clock, None)?;
+        AceAnswer::from_cbor(&body, None).map_err(bad_answer)
+    }
+
     /// As [`DeviceApi::enrol`], again after temporary faults.
     ///
     /// # Errors
@@ -214,6 +238,24 @@ pub fn token_request(
         request = request.answered_to(key.public());
     }
     Ok(Asked { bytes: request.signed_by(key).to_cbor(), opens })
+}
+
+/// The bytes of a request with which a family of refresh tokens begins.
+fn family_request(
+    identity: &Identity,
+    clock: &DeviceClock,
+    random: &dyn Random,
+) -> Result<Vec<u8>, ApiError> {
+    let nonce: [u8; 16] = random::bytes(random).map_err(|_| ApiError::Random)?;
+    let Identity { tenant, device, key } = identity;
+    let draft = TokenRequest::draft(tenant, device, clock.own(), &nonce, TokenKind::Bearer);
+    let draft = match clock.take_nonce() {
+        Some(given) => draft.by_nonce(&given),
+        None => draft,
+    };
+    let wish = Wish { refresh_token: true, ..Wish::default() };
+    let grant = AceGrant::Credentials(AskedToken::sign(draft, wish, key));
+    Ok(AceRequest { grant, key: None, profile_asked: false }.to_cbor())
 }
 
 /// A request that was made, and the key that opens a symmetric key in its answer.

@@ -13,6 +13,8 @@ pub(super) const ERROR: i64 = 30;
 pub(super) const ERROR_DESCRIPTION: i64 = 31;
 pub(super) const GRANT_TYPE: i64 = 33;
 pub(super) const TOKEN_TYPE: i64 = 34;
+pub(super) const REFRESH_TOKEN: i64 = 37;
+pub(super) const ACE_PROFILE: i64 = 38;
 pub(super) const CNONCE: i64 = 39;
 pub(super) const TENANT: i64 = -65540;
 pub(super) const IAT: i64 = -65541;
@@ -24,6 +26,7 @@ pub(super) const CLAIM: i64 = -65547;
 pub(super) const POP_KEY: i64 = -65548;
 pub(super) const ANSWER_KEY: i64 = -65549;
 pub(super) const SEALED_CNF: i64 = -65550;
+pub(super) const WANT_REFRESH_TOKEN: i64 = -65560;
 
 /// `grant_type` client_credentials.
 pub(super) const CLIENT_CREDENTIALS: u64 = 2;

@@ -8,6 +8,11 @@ use alloc::borrow::Cow;
 use crate::cbor::{loose, Reader};
 use crate::limits;
 
+mod ace_answer;
+mod ace_cbor;
+mod ace_request;
+#[cfg(test)]
+mod ace_tests;
 mod enrol;
 mod error;
 mod labels;
@@ -15,10 +20,16 @@ mod pop_key;
 mod refused;
 mod request;
 mod revoke;
+pub mod scope_text;
 #[cfg(test)]
 mod tests;
 mod token;
 
+pub use ace_answer::AceAnswer;
+pub use ace_request::{
+    AceFault, AceGrant, AceMembers, AceRequest, AskedToken, GrantType, NamedKey, Profile,
+    RefreshProof, RefreshRequest, Wish,
+};
 pub use enrol::{EnrolRequest, NonceAnswer};
 pub use error::MessageError;
 pub use pop_key::{IssuedKey, TokenKind};

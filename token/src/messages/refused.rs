@@ -29,6 +29,24 @@ pub enum AceError {
     InvalidScope = 6,
     /// A key that is not accepted.
     UnsupportedPopKey = 7,
+    /// No profile that client and verifiers share.
+    IncompatibleAceProfiles = 8,
+}
+
+impl AceError {
+    /// Its name where text is spoken (RFC 6749 section 5.2, RFC 9200 section 8.3).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::UnsupportedPopKey => "unsupported_pop_key",
+            Self::IncompatibleAceProfiles => "incompatible_ace_profiles",
+        }
+    }
 }
 
 /// The answer that carries a refusal.

@@ -101,14 +101,18 @@ async fn outcome_of<T>(
 }
 
 /// Notes the names in the request for the line about its refusal.
-fn shown(request: &HttpRequest, tenant: &TenantId, device: &DeviceId) {
+pub(super) fn shown(request: &HttpRequest, tenant: &TenantId, device: &DeviceId) {
     let shown = Shown { tenant: tenant.clone(), device: device.clone() };
     request.extensions_mut().insert(shown);
 }
 
 /// Charges a wrong request to its source, apart from right ones: past its rate a source is told only that it asks too
 /// often.
-fn charged<T>(app: &App, source: Source, outcome: Result<T, Problem>) -> Result<T, Problem> {
+pub(super) fn charged<T>(
+    app: &App,
+    source: Source,
+    outcome: Result<T, Problem>,
+) -> Result<T, Problem> {
     let Err(problem) = outcome else { return outcome };
     let now = app.clock.monotonic();
     let within = match problem.code() {
@@ -127,7 +131,7 @@ fn charged<T>(app: &App, source: Source, outcome: Result<T, Problem>) -> Result<
 /// A refusal waits for the end of its time bucket, before it is charged: past its rate it took the same work. One for the
 /// rate of proved requests says nothing of what exists. The line about a stranger is written before the wait: whether the
 /// log has room for its true code says nothing either.
-async fn in_its_time<T>(
+pub(super) async fn in_its_time<T>(
     request: &HttpRequest,
     app: &App,
     began: Duration,
@@ -146,7 +150,7 @@ async fn in_its_time<T>(
 
 /// A symmetric key is told to the signer of the request alone. Whichever channel a request comes on, others may have
 /// seen it on another, and the same bytes get the same answer.
-fn told_to_the_signer(message: &TokenRequest) -> Result<(), RefusalCode> {
+pub(super) fn told_to_the_signer(message: &TokenRequest) -> Result<(), RefusalCode> {
     match message.kind == TokenKind::Symmetric && message.answer_key.is_none() {
         true => Err(RefusalCode::ChannelInClear),
         false => Ok(()),
@@ -154,13 +158,17 @@ fn told_to_the_signer(message: &TokenRequest) -> Result<(), RefusalCode> {
 }
 
 /// An answer as it leaves: no key in it can be read by others.
-struct Told {
+pub(super) struct Told {
     answer: TokenAnswer,
     sealed: Option<Vec<u8>>,
 }
 
 impl Told {
-    fn new(app: &App, request: &TokenRequest, answer: TokenAnswer) -> Result<Self, Refused> {
+    pub(super) fn new(
+        app: &App,
+        request: &TokenRequest,
+        answer: TokenAnswer,
+    ) -> Result<Self, Refused> {
         if answer.key.is_none() {
             return Ok(Self { answer, sealed: None });
         }
@@ -168,6 +176,16 @@ impl Told {
         let sealed = answer.seal_key(&to, random::bytes(&*app.random)?);
         let sealed = sealed.ok_or_else(|| Refused::malformed("answer_key is no X25519 key"))?;
         Ok(Self { answer: TokenAnswer { key: None, ..answer }, sealed: Some(sealed) })
+    }
+
+    /// An answer without a symmetric key.
+    pub(super) fn unsealed(answer: TokenAnswer) -> Self {
+        Self { answer: TokenAnswer { key: None, ..answer }, sealed: None }
+    }
+
+    /// The answer, and its sealed key.
+    pub(super) fn parts(&self) -> (&TokenAnswer, Option<&[u8]>) {
+        (&self.answer, self.sealed.as_deref())
     }
 
     fn to_cbor(&self) -> Vec<u8> {
@@ -205,7 +223,7 @@ fn token_answer(request: &HttpRequest, app: &App, outcome: Result<Told, Problem>
 
 /// The nonce that a device signs next when its time or nonce was refused. It must not sign for the time that a refusal
 /// tells, which is not signed.
-fn nonce_for(app: &App, problem: &Problem) -> Option<[u8; 32]> {
+pub(super) fn nonce_for(app: &App, problem: &Problem) -> Option<[u8; 32]> {
     let asks = matches!(problem.code(), RefusalCode::ProofNotFresh | RefusalCode::NonceInvalid);
     let made = asks.then(|| app.nonces.make(&*app.random));
     made.and_then(Result::ok)

@@ -23,6 +23,7 @@ struct RoleView {
     publish: Vec<String>,
     subscribe: Vec<String>,
     token_seconds: Option<u64>,
+    refresh_tokens: bool,
 }
 
 impl RoleView {
@@ -33,6 +34,7 @@ impl RoleView {
             publish: record.publish,
             subscribe: record.subscribe,
             token_seconds: record.token_seconds,
+            refresh_tokens: record.refresh_tokens,
         }
     }
 }
@@ -47,6 +49,8 @@ pub(crate) struct RoleBody {
     subscribe: Vec<String>,
     #[serde(default)]
     token_seconds: Option<u64>,
+    #[serde(default)]
+    refresh_tokens: bool,
 }
 
 /// Single lines that a role gets and loses.
@@ -111,8 +115,8 @@ pub(crate) async fn put(
     Query(How { dry_run, keep_tokens }): Query<How>,
     Json(body): Json<RoleBody>,
 ) -> Answer {
-    let RoleBody { class, publish, subscribe, token_seconds } = body;
-    let wanted = Definition { class, publish, subscribe, token_seconds };
+    let RoleBody { class, publish, subscribe, token_seconds, refresh_tokens } = body;
+    let wanted = Definition { class, publish, subscribe, token_seconds, refresh_tokens };
     let (tenant, named) = path.into_inner();
     let (by, tenant, role) = (by.operator().actor(), id(&tenant)?, id(&named)?);
     let way = Way { dry_run, keep_tokens };

@@ -114,6 +114,7 @@ fn a_check_tells_broken_chains_and_rows_that_name_nothing() {
             enrolled: 1,
             claim: String::new(),
             attributes: crate::records::Attributes::default(),
+            refresh_from: None,
         };
         let mut batch = tessera_runtime::sql::Batch::new();
         batch.put(&tables.devices, pair("other", "d-1"), &device);

@@ -25,6 +25,7 @@ fn device(role: &str) -> DeviceRecord {
         enrolled: NOW.get(),
         claim: String::new(),
         attributes: Attributes::default(),
+        refresh_from: None,
     }
 }
 
@@ -123,6 +124,7 @@ fn a_token_rests_on_the_role_that_it_was_made_from() {
             publish: vec!["x/{device}".to_owned()],
             subscribe: Vec::new(),
             token_seconds: None,
+            refresh_tokens: false,
         };
         let role = RoleId::parse("sensor").unwrap();
         let of = Of { tenant: &tenant, role: &role, way: Way::default() };
