@@ -4,7 +4,7 @@ use tessera_token::encoding::hex;
 use tessera_token::ids::{DeviceId, GroupId, RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
-use super::{code, groups, roles, templates, tenants};
+use super::{attributes, code, groups, roles, templates, tenants};
 use crate::audit::Actor;
 use crate::limits::{CLAIMS_PER_CALL, CLAIM_SECONDS_MOST};
 use crate::records::attributes::missing;
@@ -62,9 +62,10 @@ pub(crate) async fn create(
         made.push(NewClaim { id: code::id(&hash), code: drawn });
     }
     let first = made.first().map_or("", |claim| &claim.id).to_owned();
-    let entry = service
-        .entry(by, "claim.create", tenant.as_str(), &first)
-        .detail(format!("{} for role {}", wanted.count, wanted.role));
+    let set = attributes::told(&Attributes::default(), &record.attributes);
+    let detail = std::iter::once(format!("{} for role {}", wanted.count, wanted.role)).chain(set);
+    let detail = detail.collect::<Vec<_>>().join(", ");
+    let entry = service.entry(by, "claim.create", tenant.as_str(), &first).detail(detail);
     match service.write(batch, entry).await? {
         Attempt::Committed(()) => Ok((made, record.expires)),
         Attempt::Conflict => Err(RefusalCode::LimitReached.into()),

@@ -115,7 +115,7 @@ pub(crate) async fn change_lines(
     lines: &Lines,
 ) -> Result<Changed, Refused> {
     change(service, by, of, "role.change", |old| {
-        let old = old.ok_or(RefusalCode::RoleUnknown)?;
+        let old = old.filter(|old| !old.progress.leaving).ok_or(RefusalCode::RoleUnknown)?;
         Ok(Definition {
             class: old.class,
             publish: with(&old.publish, &lines.add_publish, &lines.remove_publish)?,
@@ -153,8 +153,7 @@ async fn change(
     let (old, new) = until_committed(async || {
         tenants::known(service, tenant).await?;
         let old = table.get(key.clone()).await?;
-        let shown = old.as_ref().filter(|old| !old.progress.leaving);
-        let new = next(old.as_ref(), wanted(shown)?, keep_tokens)?;
+        let new = next(old.as_ref(), wanted(old.as_ref())?, keep_tokens)?;
         templates::check(&new)?;
         if dry_run || old.as_ref() == Some(&new) {
             return Ok(Attempt::Committed((old, new)));

@@ -34,9 +34,11 @@ fn parse<T: DeserializeOwned>(query: &str) -> Result<Filtered<T>, Refused> {
     // No character of the names is written in another way: a name in percent signs is an unknown parameter.
     let (attributes, others): (Vec<&str>, Vec<&str>) =
         query.split('&').partition(|part| part.starts_with(PREFIX));
-    let query = web::Query::<T>::from_query(&others.join("&")).map_err(malformed)?.into_inner();
+    let query = web::Query::<T>::from_query(&others.join("&"))
+        .map_err(|error| malformed(&error))?
+        .into_inner();
     let pairs = web::Query::<Vec<(String, String)>>::from_query(&attributes.join("&"));
-    let pairs = pairs.map_err(malformed)?.into_inner();
+    let pairs = pairs.map_err(|error| malformed(&error))?.into_inner();
     if pairs.len() > ATTRIBUTES_ASKED {
         return Err(Refused::malformed(format!("at most {ATTRIBUTES_ASKED} attributes in a list")));
     }
@@ -50,7 +52,6 @@ fn parse<T: DeserializeOwned>(query: &str) -> Result<Filtered<T>, Refused> {
     Ok(Filtered { query, attributes })
 }
 
-#[allow(clippy::needless_pass_by_value)]
-fn malformed(error: actix_web::error::QueryPayloadError) -> Refused {
+fn malformed(error: &actix_web::error::QueryPayloadError) -> Refused {
     Refused::malformed(error.to_string())
 }
