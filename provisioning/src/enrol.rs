@@ -8,10 +8,11 @@ use tessera_token::refusal::RefusalCode;
 use crate::admission::Source;
 use crate::audit::Actor;
 use crate::limits::NONCE_SECONDS;
-use crate::records::{Attributes, ClaimUse, DeviceRecord, TenantRecord};
+use crate::records::{Attributes, ClaimRecord, ClaimUse, DeviceRecord, TenantRecord};
+use crate::reenrol::{self, Renewal};
 use crate::refused::Refused;
 use crate::registry::claims::Stored;
-use crate::registry::{attributes, claims, departure, devices, tenants};
+use crate::registry::{attributes, claims, departure, device_keys, devices, groups, tenants};
 use crate::service::Service;
 use crate::tables::{one, pair};
 use crate::token_for_device::{self, IssuedToken};
@@ -39,11 +40,12 @@ pub(crate) async fn enrol(
     service.charge(source, &request.tenant, &request.device)?;
     // The used nonces are shared by all: a stranger without a claim uses up none.
     service.nonces.take(&request.nonce).await?;
+    until_committed(async || renewed(service, request, &key).await).await?;
     until_committed(async || {
         let tried = attempt(service, request, &key).await?;
         Ok(tried.map(|granted| {
             service.metrics.issued.inc(&["enrol"]);
-            answer(service, granted)
+            granted.answer(service)
         }))
     })
     .await
@@ -55,6 +57,10 @@ async fn attempt(
     key: &PublicKey,
 ) -> Result<Attempt<IssuedToken>, Refused> {
     let (owner, known, claim) = found(service, request, key).await?;
+    if known.as_ref().is_some_and(|record| record.key != key.as_bytes()) {
+        // It got this key a moment ago, and another one since.
+        return Err(RefusalCode::DeviceKeyMismatch.into());
+    }
     let mut batch = Batch::new();
     batch.expect(&service.tables.claims, claim.0.clone(), &claim.1);
     let record = match known {
@@ -93,6 +99,22 @@ async fn attempt(
     Ok(tried.map(|()| granted))
 }
 
+/// A device that is known with another key, and whose claim lets it have this one, gets it. Its token is issued as to any
+/// device that has enrolled by this claim and asks once more.
+async fn renewed(
+    service: &Service,
+    request: &EnrolRequest,
+    key: &PublicKey,
+) -> Result<Attempt<()>, Refused> {
+    let (owner, known, claim) = found(service, request, key).await?;
+    let Some(old) = known.filter(|record| record.key != key.as_bytes()) else {
+        return Ok(Attempt::Committed(()));
+    };
+    let (tenant, device) = (&request.tenant, &request.device);
+    let renewal = Renewal { tenant, device, owner: &owner, old: &old, key, claim: &claim };
+    reenrol::renew(service, &renewal).await
+}
+
 /// The claim of this code. Without one, tenants and devices get one answer, whether they exist or not.
 async fn shown_claim(service: &Service, request: &EnrolRequest) -> Result<Stored, Refused> {
     let found = match tenants::known(service, &request.tenant).await {
@@ -116,34 +138,46 @@ async fn found(
     let claim = shown_claim(service, request).await?;
     let owner = tenants::serving(service, &request.tenant).await?;
     let known = devices::find(service, &request.tenant, &request.device).await?;
-    let claim = entitled(service, request, key, known.as_ref(), claim)?;
+    good_for(service, request, &claim.1)?;
+    if let Some(record) = known.as_ref().filter(|record| record.key != key.as_bytes()) {
+        let group = groups::known(service, &request.tenant, &record.group).await?;
+        reenrol::may_renew(&owner, &group, record, &claim.1)?;
+        return Ok((owner, known, claim));
+    }
+    let claim = entitled(request, key, known.as_ref(), claim)?;
     Ok((owner, known, claim))
+}
+
+/// Whether the claim is good for this id.
+fn good_for(
+    service: &Service,
+    request: &EnrolRequest,
+    claim: &ClaimRecord,
+) -> Result<(), RefusalCode> {
+    // A code that another device used up, or that is over, tells nothing of other devices.
+    if claim.used.as_ref().is_some_and(|used| used.device != request.device.as_str()) {
+        return Err(RefusalCode::ClaimUsed);
+    }
+    if claim.used.is_none() && claim.expires <= service.now().get() {
+        return Err(RefusalCode::ClaimUnknown);
+    }
+    match claim.device.as_deref().is_some_and(|bound| bound != request.device.as_str()) {
+        true => Err(RefusalCode::ClaimMismatch),
+        false => Ok(()),
+    }
 }
 
 /// The claim, when it entitles this device and key: unused for a new device, used by them for a known one.
 fn entitled(
-    service: &Service,
     request: &EnrolRequest,
     key: &PublicKey,
     known: Option<&DeviceRecord>,
     (row, claim): Stored,
 ) -> Result<Stored, Refused> {
-    // A code that another device used up, or that is over, tells nothing of other devices.
-    if claim.used.as_ref().is_some_and(|used| used.device != request.device.as_str()) {
-        return Err(RefusalCode::ClaimUsed.into());
-    }
-    if claim.used.is_none() && claim.expires <= service.now().get() {
-        return Err(RefusalCode::ClaimUnknown.into());
-    }
-    if claim.device.as_deref().is_some_and(|bound| bound != request.device.as_str()) {
-        return Err(RefusalCode::ClaimMismatch.into());
-    }
-    if known.is_some_and(|record| record.key != key.as_bytes()) {
-        return Err(RefusalCode::DeviceKeyMismatch.into());
-    }
     match (&claim.used, known) {
         (Some(used), Some(record)) if is_same(used, request, key) => match record.revoked {
             true => Err(RefusalCode::DeviceRevoked.into()),
+            // Its suspension, and that of its group, are found when its token is issued.
             false => Ok((row, claim)),
         },
         (Some(_), _) => Err(RefusalCode::ClaimUsed.into()),
@@ -163,6 +197,7 @@ async fn bind(
     (row, claim): &Stored,
     batch: &mut Batch,
 ) -> Result<DeviceRecord, Refused> {
+    device_keys::check(service, &request.tenant, &request.device, key).await?;
     let now = service.now().get();
     let epoch = departure::first_epoch(service, &request.tenant, &request.device, batch).await?;
     let record = DeviceRecord {
@@ -176,6 +211,8 @@ async fn bind(
         attributes: claim.attributes.clone(),
         // Refresh tokens of a former device of this id have ended.
         refresh_from: Some(epoch),
+        suspended: None,
+        thumbprint: Some(*key.thumbprint().as_bytes()),
     };
     let of = (&request.tenant, &request.device);
     attributes::index(&service.tables, batch, of, &Attributes::default(), &record.attributes);
@@ -192,17 +229,4 @@ async fn bind(
 
 fn device_key(request: &EnrolRequest) -> Key {
     pair(&request.tenant, request.device.as_str())
-}
-
-fn answer(service: &Service, granted: IssuedToken) -> TokenAnswer {
-    let now = service.now();
-    TokenAnswer {
-        access_token: granted.issued.token,
-        expires_in: granted.issued.expires.since(now),
-        bearer: false,
-        key: None,
-        audience: service.config.audience.clone(),
-        scope: granted.scope,
-        server_time: now,
-    }
 }

@@ -23,9 +23,11 @@ mod preview;
 mod recovery;
 mod refresh;
 mod refresh_grant;
+mod rekey;
 
 mod families;
 mod operators;
+mod reenrol;
 mod revoke;
 mod rotation;
 mod token_for_device;

@@ -235,6 +235,8 @@ pub const OPERATOR_TENANTS: usize = shared::FEED_TENANTS;
 
 /// Audit entries chained by one write.
 pub const AUDIT_GROUP: usize = 500;
+/// Characters of the reason that an operator gives for a suspension: it is whole in the audit entry.
+pub const REASON_CHARS: usize = 200;
 /// Characters of a text in an audit entry.
 pub const AUDIT_TEXT: usize = 256;
 /// Entries that one page of the audit log looks at for those of an account's tenants: a few milliseconds.
@@ -242,6 +244,14 @@ pub const AUDIT_LOOK: usize = 2_000;
 
 /// Devices that one page of a list looks at for those that were asked for: some milliseconds.
 pub const DEVICES_LOOK: usize = 2_000;
+/// Devices of a former version whose keys are named in one write of a start.
+pub const KEYS_NAMED: usize = 500;
+/// Requests for a new key of one device that wait for an operator.
+pub const REKEYS_PER_DEVICE: usize = 4;
+/// The same of all devices of a tenant: a person reads the list.
+pub const REKEYS_PER_TENANT: usize = 128;
+/// Seconds for which such a request waits (7 days): a weekend, and an operator who is away.
+pub const REKEY_SECONDS: u64 = 7 * 24 * 3600;
 /// Rows removed by one sweep step: keeps each write short.
 pub const SWEEP_ROWS: usize = 1000;
 /// Time between sweeps.

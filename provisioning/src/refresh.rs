@@ -22,7 +22,7 @@ use crate::limits::{ANSWERS_PER_DEVICE, ANSWERS_READ, NONCE_SECONDS};
 use crate::records::families::LiveToken;
 use crate::records::{AnsweredRequest, DeviceRecord, IssuedRecord, TenantRecord};
 use crate::refused::Refused;
-use crate::registry::{devices, roles, tenants};
+use crate::registry::{devices, roles, standing, tenants};
 use crate::service::Service;
 use crate::tables::{number, pair};
 use crate::token_for_device::{self, IssuedToken};
@@ -61,7 +61,7 @@ pub(crate) async fn token(
     }
     let (owner, record) = proved(service, asked).await?;
     let key = record.key.clone();
-    let mut known = Some(may_have_one(owner, record, &key)?);
+    let mut known = Some(may_have_one(service, request, (owner, record), &key).await?);
     service.charge(source, &request.tenant, &request.device)?;
     can_be_met(service, asked, named, &key)?;
     use_up_nonce(service, asked).await?;
@@ -315,23 +315,21 @@ async fn entitled(
 ) -> Result<(TenantRecord, DeviceRecord), Refused> {
     let owner = tenants::known(service, &request.tenant).await?;
     let record = devices::known(service, &request.tenant, &request.device).await?;
-    may_have_one(owner, record, key)
+    may_have_one(service, request, (owner, record), key).await
 }
 
 /// The tenant and the device that has this key, when they may have a token.
-fn may_have_one(
-    owner: TenantRecord,
-    record: DeviceRecord,
+async fn may_have_one(
+    service: &Service,
+    request: &TokenRequest,
+    (owner, record): (TenantRecord, DeviceRecord),
     key: &[u8],
 ) -> Result<(TenantRecord, DeviceRecord), Refused> {
-    if owner.suspended {
-        return Err(RefusalCode::TenantSuspended.into());
+    if record.key != key {
+        return Err(RefusalCode::ProofInvalid.into());
     }
-    match record {
-        record if record.key != key => Err(RefusalCode::ProofInvalid.into()),
-        record if record.revoked => Err(RefusalCode::DeviceRevoked.into()),
-        record => Ok((owner, record)),
-    }
+    standing::check(service, &request.tenant, &owner, &record).await?;
+    Ok((owner, record))
 }
 
 fn answered(asked: &AskedToken, granted: &IssuedToken, now: UnixSeconds) -> AnsweredRequest {

@@ -95,6 +95,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("roles", rights::resume(service).await);
     round.took("verifiers", verifiers(service, cursors).await);
     round.took("claims", claims(service, &mut cursors.claims).await);
+    round.took("rekeys", rekeys(service).await);
     round.first
 }
 
@@ -208,6 +209,12 @@ async fn claims(service: &Service, from: &mut Option<Key>) -> Result<(), Refused
         claim.used.is_none() && claim.expires.saturating_add(CLAIM_KEPT_SECONDS) < now
     });
     delete_all(service, "claims", table, ended.collect()).await
+}
+
+async fn rekeys(service: &Service) -> Result<(), Refused> {
+    let now = service.time.removal().get();
+    let ended = service.tables.rekeys.up_to("expires", now, SWEEP_ROWS).await?;
+    delete_all(service, "rekey_requests", &service.tables.rekeys, ended).await
 }
 
 /// Removes rows, as they were read, and counts them under `label`. When one has changed meanwhile, the next sweep looks

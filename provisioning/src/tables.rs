@@ -10,6 +10,7 @@ use crate::records::findings::FindingRow;
 use crate::records::keys::KeyRecord;
 use crate::records::marks::Marks;
 use crate::records::operators::OperatorRecord;
+use crate::records::rekey::RekeyRecord;
 use crate::records::trl::{ListState, ListUpdate, ListedToken};
 use crate::records::verifiers::VerifierRow;
 use crate::records::{
@@ -26,6 +27,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/3.sql"),
         include_str!("schema/4.sql"),
         include_str!("schema/5.sql"),
+        include_str!("schema/6.sql"),
     ],
     kept: &["tenants", "roles", "device_groups", "issuer_keys", "operators"],
 };
@@ -47,6 +49,8 @@ pub(crate) struct Tables {
     pub(crate) devices: Table<DeviceRecord>,
     /// tenant, name, value, device
     pub(crate) device_attributes: Table<AttributeRow>,
+    /// tenant, device, thumbprint of the new key: requests that wait for an operator
+    pub(crate) rekeys: Table<RekeyRecord>,
     /// tenant, device: those whose ids are not free yet, and the epochs of the others
     pub(crate) deleted_devices: Table<DeletedDevice>,
     /// serial
@@ -89,6 +93,7 @@ impl Tables {
             claims: database.table(),
             devices: database.table(),
             device_attributes: database.table(),
+            rekeys: database.table(),
             deleted_devices: database.table(),
             issued: database.table(),
             keys: database.table(),

@@ -4,7 +4,7 @@ use tessera_runtime::sql::Batch;
 use tessera_token::claims::Epochs;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::key::PublicKey;
-use tessera_token::messages::TokenKind;
+use tessera_token::messages::{TokenAnswer, TokenKind};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
 
@@ -13,7 +13,7 @@ use crate::issue::{Binding, Issued, Order};
 use crate::records::{DeviceRecord, RoleRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::templates::Placeholders;
-use crate::registry::{groups, roles, templates};
+use crate::registry::{groups, roles, standing, templates};
 use crate::service::Service;
 
 /// A token and what it allows. It must not leave before its record is committed.
@@ -41,6 +41,8 @@ pub(crate) struct Rights {
     /// Seconds.
     pub(crate) life: u64,
     pub(crate) epochs: Epochs,
+    /// Whether it may have a token, by the very records whose epochs go into it: a suspension in between ends it too.
+    pub(crate) standing: Result<(), RefusalCode>,
 }
 
 /// The rights that `role` gives to the device.
@@ -62,7 +64,24 @@ pub(crate) async fn rights(
         group: group.epoch,
         device: record.epoch,
     };
-    Ok(Rights { role, scope, life, epochs })
+    let standing = standing::may_have_token(owner, record, &group);
+    Ok(Rights { role, scope, life, epochs, standing })
+}
+
+impl IssuedToken {
+    /// The answer that brings it, bound to the key of the device.
+    pub(crate) fn answer(self, service: &Service) -> TokenAnswer {
+        let now = service.now();
+        TokenAnswer {
+            access_token: self.issued.token,
+            expires_in: self.issued.expires.since(now),
+            bearer: false,
+            key: None,
+            audience: service.config.audience.clone(),
+            scope: self.scope,
+            server_time: now,
+        }
+    }
 }
 
 /// Issues a token for what the device is at this moment. Epochs are read before the token is signed: a
@@ -87,8 +106,9 @@ pub(crate) async fn issue_within(
 ) -> Result<IssuedToken, Refused> {
     let binding = binding(service, owner, record, kind)?;
     let role = roles::known(service, tenant, &record.role).await?;
-    let Rights { role, scope, life, epochs } =
+    let Rights { role, scope, life, epochs, standing } =
         rights(service, (tenant, owner), (device, record), role).await?;
+    standing?;
     let scope = narrow(scope)?;
     let order = Order {
         tenant: tenant.clone(),

@@ -27,6 +27,7 @@ mod https;
 mod independent;
 mod judges;
 mod kills;
+mod life;
 mod logs;
 mod mosquitto;
 mod mqttjs;

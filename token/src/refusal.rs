@@ -178,6 +178,12 @@ codes! {
     RefreshNotAllowed = "refresh_not_allowed": "the role of the device gives no refresh tokens",
     /// The device is revoked.
     DeviceRevoked = "device_revoked": "the device is revoked: an operator must reinstate it",
+    /// The device is suspended.
+    DeviceSuspended = "device_suspended": "the device is suspended: an operator must reinstate it",
+    /// The group of the device is suspended.
+    GroupSuspended = "group_suspended": "the group of the device is suspended: an operator must reinstate it",
+    /// An operator must approve the new key of a device that has lost its own.
+    ApprovalPending = "approval_pending": "an operator must approve the new key: ask again later with the same key",
     /// The tenant does not exist.
     TenantUnknown = "tenant_unknown": "no such tenant",
     /// The tenant has no active issuer key.

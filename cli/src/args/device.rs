@@ -17,6 +17,8 @@ pub(crate) enum DeviceCommand {
     Token(TokenArgs),
     /// Print a refresh token, for a device that cannot sign.
     RefreshToken(RefreshTokenArgs),
+    /// Give the device another key; the former one is good for nothing then.
+    Rekey(RekeyArgs),
     /// Print a password for one CONNECT.
     Password(PasswordArgs),
     /// Connect over MQTT, subscribe, and publish the lines of the standard input.
@@ -120,6 +122,35 @@ pub(crate) struct RefreshTokenArgs {
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
     /// As JSON, with the access token.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tessera device rekey --dir d-17
+  tessera device rekey --dir d-17 --lost
+  tessera device rekey --lost --http https://provisioning.example --device d-17 --dir d-17-new
+
+The present key and the new one sign the request. With --lost the new one signs alone, and an operator must approve it
+(`tessera rekey approve`): give the same command again then. The new key is kept in device.key.next before it is shown to
+the service, so a lost answer can be asked for again. Stop `tessera device connect` and `tessera device proxy` of the
+device before: they go by the former key.")]
+pub(crate) struct RekeyArgs {
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+    /// The present key is lost: ask an operator to approve the new one.
+    #[arg(long)]
+    pub(crate) lost: bool,
+    /// The device id, when its folder is lost too.
+    #[arg(long, value_name = "ID", requires = "lost")]
+    pub(crate) device: Option<String>,
+    /// The tenant, with --device.
+    #[arg(long, value_name = "ID", default_value = "default")]
+    pub(crate) tenant: String,
+    #[command(flatten)]
+    pub(crate) http: HttpArg,
+    /// The result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }

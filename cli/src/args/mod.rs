@@ -32,13 +32,13 @@ pub(crate) use bench::{BenchArgs, Peer, Which};
 pub(crate) use config::{ConfigCommand, ConfiguredServer};
 pub(crate) use device::{
     ConnectArgs, DeviceCommand, DoctorArgs, EnrolArgs, FolderArgs, PasswordArgs, PopArg,
-    RefreshTokenArgs, TlsArgs, TokenArgs,
+    RefreshTokenArgs, RekeyArgs, TlsArgs, TokenArgs,
 };
 pub(crate) use device_proxy::{DeviceProxyArgs, Listen};
 pub(crate) use list::{Act, ListArgs};
 pub(crate) use operator::{
     AccountCommand, Again, AuditCommand, Changed, ClaimCommand, Deleted, GroupCommand, KeysCommand,
-    OperatorCommand, TenantCommand,
+    OperatorCommand, RekeyCommand, Suspended, TenantCommand,
 };
 pub(crate) use pages::{CompletionsArgs, ManArgs};
 pub(crate) use place::Place;

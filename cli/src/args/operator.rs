@@ -39,6 +39,21 @@ pub(crate) enum OperatorCommand {
         #[command(flatten)]
         tenant: TenantArgs,
     },
+    /// Show the history of a device: enrolment, keys, roles, suspensions, revocations, each with time and account.
+    #[command(
+        after_help = "Example:\n  tessera history d-17\nThe entries are those of the audit log. device_number tells devices apart that had the id one after the other."
+    )]
+    History {
+        /// The device.
+        device: String,
+        #[command(flatten)]
+        rows: ListArgs,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// Requests for new keys of devices that have lost theirs: list, approve, refuse.
+    #[command(subcommand)]
+    Rekey(RekeyCommand),
     /// Tell whether a token that the device got now would allow an act. The answer comes from the registry.
     #[command(
         after_help = "Examples:\n  tessera can d-17 publish d/d-17/telemetry\n  tessera can d-17 subscribe 'd/+/telemetry' --json\nThe exit code is 0 when the act is allowed, and 1 when it is not."
@@ -73,7 +88,15 @@ pub(crate) enum OperatorCommand {
         #[command(subcommand)]
         what: What,
     },
-    /// Serve a revoked device or a suspended tenant again; its old tokens stay revoked.
+    /// Suspend a device or a group: a pause until it is reinstated.
+    #[command(
+        after_help = "Examples:\n  tessera suspend device d-17 --reason 'sold, waits for its new owner'\n  tessera suspend group floor-2\nIts tokens end at once, as at a revocation, and no new one is issued. After `tessera reinstate` a device refreshes with its\nkey and goes on. A group that is reinstated leaves devices suspended that were suspended themselves."
+    )]
+    Suspend {
+        #[command(subcommand)]
+        what: Suspended,
+    },
+    /// Serve a revoked or suspended device, a suspended group or a suspended tenant again; old tokens stay ended.
     Reinstate {
         #[command(subcommand)]
         what: Again,
@@ -175,11 +198,42 @@ pub(crate) enum Deleted {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum Suspended {
+    /// One device.
+    Device {
+        /// Its id.
+        device: String,
+        /// The reason, for other operators: 1 to 200 characters.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// All devices of a group, also those that come into it later.
+    Group {
+        /// Its name.
+        group: String,
+        /// The reason, for other operators: 1 to 200 characters.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+}
+
+#[derive(Subcommand)]
 pub(crate) enum Again {
     /// One device.
     Device {
         /// Its id.
         device: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// A group; devices that are suspended or revoked themselves stay so.
+    Group {
+        /// Its name.
+        group: String,
         #[command(flatten)]
         tenant: TenantArgs,
     },
@@ -251,7 +305,57 @@ pub(crate) enum TenantCommand {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum RekeyCommand {
+    /// The requests that wait.
+    List {
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// Give the device the key with this thumbprint; all tokens of its former key end.
+    #[command(
+        after_help = "Example:\n  tessera rekey approve d-17 1oCn7uKzl6nJqXGQHlNdGv3bTt8xDhXEJ1nSAfz1pQk\nCompare the thumbprint with the one that `tessera device rekey --lost` shows on the device: any peer can make such a request."
+    )]
+    Approve {
+        /// The device.
+        device: String,
+        /// The thumbprint of the new key.
+        #[arg(allow_hyphen_values = true)]
+        thumbprint: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// Take the request off the list.
+    Refuse {
+        /// The device.
+        device: String,
+        /// The thumbprint of the new key.
+        #[arg(allow_hyphen_values = true)]
+        thumbprint: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+}
+
+#[derive(Subcommand)]
 pub(crate) enum GroupCommand {
+    /// One group.
+    Show {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// Set the fresh claims by which a device of the group may enrol with another key.
+    #[command(after_help = "Example:\n  tessera group set floor-2 --reenrol device")]
+    Set {
+        /// Its name.
+        name: String,
+        /// `off`; `device`: a claim that names the device; `group`: any claim of the group.
+        #[arg(long, value_name = "WHICH", value_parser = ["off", "device", "group"])]
+        reenrol: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
     /// Make a group.
     Create {
         /// Its name.

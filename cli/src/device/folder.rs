@@ -24,6 +24,11 @@ use tessera_token::time::UnixSeconds;
 use crate::args::{folder_or_env, FolderArgs};
 use crate::error::Fault;
 
+/// The key that the service is asked to take.
+const NEXT_KEY: &str = "device.key.next";
+/// The key that the device had before.
+const FORMER_KEY: &str = "device.key.former";
+
 /// One device's folder.
 pub(crate) struct Folder {
     path: PathBuf,
@@ -82,7 +87,7 @@ impl Folder {
 
     /// The folder at `path`, made when it is not there (mode 0700).
     pub(crate) fn create(path: &Path) -> Result<Self, Fault> {
-        own_folder_of(path, &["device.key", "token.json", "counter"])?;
+        own_folder_of(path, &["device.key", NEXT_KEY, FORMER_KEY, "token.json", "counter"])?;
         Ok(Self { path: path.to_owned() })
     }
 
@@ -128,6 +133,37 @@ impl Folder {
             write_secret_file(&path, hex::encode(seed).as_bytes())?;
         }
         self.key()
+    }
+
+    /// The key that is to be the next one of the device, made and kept when there is none: the service may know it already.
+    pub(crate) fn next_key_or_new(&self, random: &dyn Random) -> Result<SecretKey, Fault> {
+        let found = fs::metadata(&self.path).map_err(|error| fault(&self.path, &error))?;
+        owner_alone(&self.path, &found)?;
+        let path = self.file(NEXT_KEY);
+        if !path.exists() {
+            let seed: [u8; 32] = random::bytes(random)?;
+            write_secret_file(&path, hex::encode(seed).as_bytes())?;
+        }
+        let text = read_secret_text(&path)?;
+        let seed = hex::decode_key(text.expose()).ok_or_else(|| {
+            Fault::new(format!("{}: not 32 bytes as hexadecimal", path.display()))
+        })?;
+        Ok(SecretKey::from_seed(&seed))
+    }
+
+    /// Puts the next key in the place of the key of the device, which stays beside it. Each step is durable, and after a cut
+    /// the same call does the rest.
+    pub(crate) fn take_next_key(&self) -> Result<(), Fault> {
+        let [next, key, former] = [NEXT_KEY, "device.key", FORMER_KEY].map(|name| self.file(name));
+        let taken = read_secret_text(&next)?;
+        if key.exists() {
+            let present = read_secret_text(&key)?;
+            if present.expose() != taken.expose() {
+                write_secret_file(&former, present.expose().as_bytes())?;
+            }
+        }
+        write_secret_file(&key, taken.expose().as_bytes())?;
+        fs::remove_file(&next).map_err(|error| fault(&next, &error))
     }
 
     /// Card and key together.
@@ -198,7 +234,8 @@ impl Folder {
 
     /// The first of the folder and its secret files that others than the owner can get at, and its mode.
     pub(crate) fn open_to_others(&self) -> Option<(PathBuf, u32)> {
-        let names = ["device.key", "token.json", "counter"].map(|name| self.file(name));
+        let names = ["device.key", NEXT_KEY, FORMER_KEY, "token.json", "counter"];
+        let names = names.map(|name| self.file(name));
         [self.path.clone()].into_iter().chain(names).find_map(|path| {
             let mode = fs::metadata(&path).ok()?.permissions().mode() & 0o7777;
             (mode & 0o077 != 0).then_some((path, mode))
@@ -262,6 +299,35 @@ mod tests {
         assert_eq!(folder.open_to_others(), Some((folder.file("device.key"), 0o640)));
         let told = folder.key().err().unwrap().to_string();
         assert!(told.contains("0640") && told.contains("chmod 600"), "{told}");
+    }
+
+    #[test]
+    fn a_next_key_takes_the_place_of_the_key_also_after_a_cut() {
+        let (_dir, folder) = folder();
+        let first = folder.key_or_new(&SystemRandom).unwrap().public();
+        let next = folder.next_key_or_new(&SystemRandom).unwrap().public();
+        assert_eq!(folder.next_key_or_new(&SystemRandom).unwrap().public(), next, "asked again");
+        assert_eq!(folder.key().unwrap().public(), first, "until the answer is there");
+        assert_eq!(folder.open_to_others(), None);
+        // A cut behind the second of three steps: the next key is in both places.
+        let text = fs::read(folder.file(NEXT_KEY)).unwrap();
+        let former = fs::read(folder.file("device.key")).unwrap();
+        write_secret_file(&folder.file(FORMER_KEY), &former).unwrap();
+        write_secret_file(&folder.file("device.key"), &text).unwrap();
+        folder.take_next_key().unwrap();
+        assert_eq!(folder.key().unwrap().public(), next);
+        assert_eq!(
+            fs::read(folder.file(FORMER_KEY)).unwrap(),
+            former,
+            "not lost by the second call"
+        );
+        assert!(!folder.file(NEXT_KEY).exists());
+        assert!(folder.take_next_key().is_err());
+        // Without any key, as in a folder that was lost.
+        fs::remove_file(folder.file("device.key")).unwrap();
+        let other = folder.next_key_or_new(&SystemRandom).unwrap().public();
+        folder.take_next_key().unwrap();
+        assert_eq!(folder.key().unwrap().public(), other);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod holding;
 mod password;
 mod proxy;
 mod refresh_token;
+mod rekey;
 #[cfg(test)]
 mod testing;
 mod token;
@@ -25,6 +26,7 @@ pub(crate) async fn run(command: DeviceCommand) -> Outcome {
         DeviceCommand::Enrol(args) => enrol::run(args).await,
         DeviceCommand::Token(args) => token::run(args).await,
         DeviceCommand::RefreshToken(args) => refresh_token::run(args).await,
+        DeviceCommand::Rekey(args) => rekey::run(args).await,
         DeviceCommand::Password(args) => password::run(args).await,
         DeviceCommand::Connect(args) => connect::run(args).await,
         DeviceCommand::Doctor(args) => doctor::run(args).await,

@@ -91,6 +91,10 @@ impl Registered {
         let refusal = match (text(&owner, "state")?.as_str(), text(&found, "state")?.as_str()) {
             ("suspended", _) => Some(RefusalCode::TenantSuspended),
             (_, "revoked") => Some(RefusalCode::DeviceRevoked),
+            (_, "suspended") => match found.get("suspended_with").and_then(Value::as_str) {
+                Some("group") => Some(RefusalCode::GroupSuspended),
+                _ => Some(RefusalCode::DeviceSuspended),
+            },
             _ => None,
         };
         Ok(Self { role, group, scope, refusal })

@@ -17,6 +17,7 @@ use pages::Rows;
 
 mod audit;
 mod can;
+mod life;
 mod pages;
 mod role;
 mod revoke;
@@ -40,6 +41,11 @@ pub(crate) async fn run(command: OperatorCommand) -> Outcome {
         OperatorCommand::Delete { what } => delete(what).await,
         OperatorCommand::Can { device, act } => can::run(&device, &act).await,
         OperatorCommand::Revoke { what } => revoke::run(what).await,
+        OperatorCommand::History { device, rows, tenant } => {
+            life::history(&device, &rows, &tenant).await
+        }
+        OperatorCommand::Rekey(command) => life::rekey(command).await,
+        OperatorCommand::Suspend { what } => life::suspend(what).await,
         OperatorCommand::Reinstate { what } => reinstate(what).await,
         OperatorCommand::Keys(command) => keys(command).await,
         OperatorCommand::Audit(command) => audit(command).await,
@@ -156,8 +162,18 @@ async fn group(command: GroupCommand) -> Outcome {
             let path = tenant_path(&tenant.tenant, "groups");
             call.show(call.client.post(&path, &json!({ "group": name })).await)
         }
+        GroupCommand::Show { name, tenant } => {
+            let call = Call::of(&tenant.operator)?;
+            let path = tenant_path(&tenant.tenant, &format!("groups/{}", segment(&name)));
+            call.show(call.client.get(&path).await)
+        }
+        GroupCommand::Set { name, reenrol, tenant } => {
+            let call = Call::of(&tenant.operator)?;
+            let path = tenant_path(&tenant.tenant, &format!("groups/{}", segment(&name)));
+            call.show(call.client.patch(&path, &json!({ "reenrol": reenrol })).await)
+        }
         GroupCommand::List { rows, tenant } => {
-            list(&tenant, "groups", &["group", "number", "epoch", "created"], &rows).await
+            list(&tenant, "groups", &["group", "state", "number", "epoch", "created"], &rows).await
         }
     }
 }
@@ -232,7 +248,7 @@ async fn show_device(device: &str, tenant: &TenantArgs) -> Outcome {
 
 /// The service finds devices by these members, and by the beginning of the id; other conditions are checked here.
 async fn devices(prefix: Option<&str>, rows: &ListArgs, tenant: &TenantArgs) -> Outcome {
-    const FOUND_BY: [&str; 3] = ["state", "role", "group"];
+    const FOUND_BY: [&str; 4] = ["state", "role", "group", "key"];
     let is_found_by = |name: &str| FOUND_BY.contains(&name) || name.starts_with("attr.");
     let (found_by, conditions) =
         rows.conditions.iter().cloned().partition(|(name, _)| is_found_by(name));
@@ -274,6 +290,10 @@ async fn delete(what: Deleted) -> Outcome {
 
 async fn reinstate(what: Again) -> Outcome {
     match what {
+        Again::Group { group, tenant } => {
+            let verb = format!("groups/{}/reinstate", segment(&group));
+            Call::of(&tenant.operator)?.verb(&tenant_path(&tenant.tenant, &verb)).await
+        }
         Again::Device { device, tenant } => {
             let path = device_path(&tenant.tenant, &device, "reinstate");
             Call::of(&tenant.operator)?.verb(&path).await

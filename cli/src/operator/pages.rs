@@ -102,9 +102,9 @@ fn meets(row: &Value, conditions: &[(String, String)]) -> Result<bool, Fault> {
     Ok(true)
 }
 
-/// The list of keys has no pages and takes no query.
+/// The lists of issuer keys and of requests for new keys have no pages and take no query.
 fn is_whole(path: &str) -> bool {
-    path.ends_with("/keys")
+    path.ends_with("/keys") || path.ends_with("/rekeys")
 }
 
 async fn page(

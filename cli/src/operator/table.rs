@@ -39,8 +39,20 @@ pub(super) fn many(rows: &[Value], columns: &[&str]) -> String {
     })
 }
 
-const TIMES: [&str; 9] =
-    ["created", "expires", "enrolled", "free", "at", "since", "not_before", "not_after", "issued"];
+const TIMES: [&str; 12] = [
+    "asked",
+    "last_refresh",
+    "created",
+    "expires",
+    "enrolled",
+    "free",
+    "at",
+    "since",
+    "not_before",
+    "not_after",
+    "issued",
+    "suspended_at",
+];
 
 fn cell(name: &str, value: &Value) -> String {
     let text = match value {

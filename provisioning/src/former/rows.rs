@@ -115,7 +115,7 @@ fn registry(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
     })?;
     mover.each("groups", &tables.groups, |key, row: shapes::Group| {
         let shapes::Group { number, epoch, created } = row;
-        Some((names(key)?, GroupRecord { number, epoch, created }))
+        Some((names(key)?, GroupRecord { number, epoch, created, suspended: None, reenrol: None }))
     })?;
     mover.each("claims", &tables.claims, |key, row: shapes::Claim| {
         let shapes::Claim { role, group, device, created, expires, by, used } = row;
@@ -141,6 +141,8 @@ fn registry(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
             claim,
             attributes: Attributes::default(),
             refresh_from: None,
+            suspended: None,
+            thumbprint: None,
         };
         Some((names(key)?, record))
     })

@@ -53,6 +53,8 @@ impl Record for Chained {
     const KEY: &'static [&'static str] = &["number"];
     const COLUMNS: &'static [&'static str] =
         &["at", "actor", "action", "tenant", "subject", "detail", "previous", "hash"];
+    const INDEXES: &'static [(&'static str, &'static [&'static str])] =
+        &[("audit_entries_by_subject", &["tenant", "subject", "number"])];
 
     fn values(&self) -> Vec<Value> {
         let mut values = self.entry.values();

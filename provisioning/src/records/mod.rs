@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tessera_token::chain::{StalenessBudget, TenantTrust};
 use tessera_token::claims::{ConfirmationForm, Epochs};
 use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::key::PublicKey;
 use tessera_token::trust::{Change, RegisteredKey};
 
 pub(crate) mod attributes;
@@ -16,13 +17,16 @@ pub(crate) mod marks;
 pub(crate) mod octets;
 pub(crate) mod operators;
 mod page;
+pub(crate) mod rekey;
 mod rows;
+mod suspension;
 pub(crate) mod trl;
 pub(crate) mod verifiers;
 mod words;
 
 pub use attributes::Attributes;
 pub(crate) use page::Page;
+pub(crate) use suspension::Suspension;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TenantRecord {
@@ -159,6 +163,31 @@ pub(crate) struct GroupRecord {
     pub(crate) number: u64,
     pub(crate) epoch: u64,
     pub(crate) created: u64,
+    /// None of its devices gets a token while it is there.
+    pub(crate) suspended: Option<Suspension>,
+    /// The claims by which a device of it may enrol with another key; `None` is none.
+    pub(crate) reenrol: Option<Reenrol>,
+}
+
+/// Fresh claims that give a device another key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Reenrol {
+    /// A claim that names the device.
+    Device,
+    /// Any claim of the group of the device.
+    Group,
+}
+
+impl Reenrol {
+    /// The word of the setting.
+    pub(crate) fn word(setting: Option<Self>) -> &'static str {
+        match setting {
+            None => "off",
+            Some(Self::Device) => "device",
+            Some(Self::Group) => "group",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,9 +225,22 @@ pub(crate) struct DeviceRecord {
     pub(crate) attributes: Attributes,
     /// Families of refresh tokens that began at a lower epoch have ended; `None`: none have.
     pub(crate) refresh_from: Option<u64>,
+    /// Its own suspension; its group may have another.
+    pub(crate) suspended: Option<Suspension>,
+    /// The name of its key, by which it is found. A row of a former version has none until a start names it.
+    pub(crate) thumbprint: Option<[u8; 32]>,
 }
 
 impl DeviceRecord {
+    /// The thumbprint of its key.
+    pub(crate) fn name_of_key(&self) -> Option<[u8; 32]> {
+        let computed = || {
+            let key = PublicKey::from_known_good(&self.key).ok()?;
+            Some(*key.thumbprint().as_bytes())
+        };
+        self.thumbprint.or_else(computed)
+    }
+
     /// The change that verifiers of a tenant with published keys must know.
     pub(crate) fn key_change(&self, tenant: &TenantId, device: &DeviceId) -> Change {
         Change::DeviceKey(RegisteredKey {

@@ -5,11 +5,11 @@ use tessera_runtime::store::StoreError;
 use tessera_token::claims::Epochs;
 
 use super::keys::KeyRecord;
-use super::words::{json, read_json, read_word, word};
+use super::words::{json, maybe_word, read_json, read_word, word};
 use super::{
     AnsweredRequest, Attributes, ClaimRecord, ClaimUse, DeletedDevice, DeviceRecord, GroupRecord,
     IssuedRecord, MovedDevice, RevokedRow, RoleProgress, RoleRecord, SignedEvent, Staleness,
-    TenantRecord,
+    Suspension, TenantRecord,
 };
 
 impl Record for TenantRecord {
@@ -115,14 +115,31 @@ impl Record for RoleRecord {
 impl Record for GroupRecord {
     const TABLE: &'static str = "device_groups";
     const KEY: &'static [&'static str] = &["tenant", "device_group"];
-    const COLUMNS: &'static [&'static str] = &["number", "epoch", "created"];
+    const COLUMNS: &'static [&'static str] = &[
+        "number",
+        "epoch",
+        "created",
+        "suspended_at",
+        "suspended_by",
+        "suspended_reason",
+        "reenrol",
+    ];
 
     fn values(&self) -> Vec<Value> {
-        vec![self.number.into(), self.epoch.into(), self.created.into()]
+        let mut values = vec![self.number.into(), self.epoch.into(), self.created.into()];
+        values.extend(Suspension::values(self.suspended.as_ref()));
+        values.push(self.reenrol.as_ref().map_or(Value::Null, word));
+        values
     }
 
     fn read(row: &mut Row) -> Result<Self, StoreError> {
-        Ok(Self { number: row.number()?, epoch: row.number()?, created: row.number()? })
+        Ok(Self {
+            number: row.number()?,
+            epoch: row.number()?,
+            created: row.number()?,
+            suspended: Suspension::read(row)?,
+            reenrol: maybe_word(row)?,
+        })
     }
 }
 
@@ -192,14 +209,19 @@ impl Record for DeviceRecord {
         "claim",
         "attributes",
         "refresh_from",
+        "suspended_at",
+        "suspended_by",
+        "suspended_reason",
+        "thumbprint",
     ];
     const INDEXES: &'static [(&'static str, &'static [&'static str])] = &[
         ("devices_by_group", &["tenant", "device_group", "device"]),
         ("devices_by_role", &["tenant", "role", "device"]),
+        ("devices_by_key", &["tenant", "thumbprint"]),
     ];
 
     fn values(&self) -> Vec<Value> {
-        vec![
+        let mut values = vec![
             self.role.as_str().into(),
             self.group.as_str().into(),
             self.key.as_slice().into(),
@@ -209,7 +231,10 @@ impl Record for DeviceRecord {
             self.claim.as_str().into(),
             self.attributes.column(),
             self.refresh_from.into(),
-        ]
+        ];
+        values.extend(Suspension::values(self.suspended.as_ref()));
+        values.push(self.thumbprint.into());
+        values
     }
 
     fn read(row: &mut Row) -> Result<Self, StoreError> {
@@ -223,6 +248,13 @@ impl Record for DeviceRecord {
             claim: row.text()?,
             attributes: Attributes::read(row)?,
             refresh_from: row.maybe_number()?,
+            suspended: Suspension::read(row)?,
+            thumbprint: match row.maybe_blob()? {
+                None => None,
+                Some(bytes) => Some(
+                    bytes.try_into().map_err(|_| row.damaged("a thumbprint of another length"))?,
+                ),
+            },
         })
     }
 }
@@ -332,7 +364,7 @@ impl Record for KeyRecord {
     const COLUMNS: &'static [&'static str] =
         &["public_key", "state", "created", "not_before", "not_after", "since"];
     const INDEXES: &'static [(&'static str, &'static [&'static str])] =
-        &[("issuer_keys_by_state", &["tenant", "state"])];
+        &[("issuer_keys_by_state", &["tenant", "state"]), ("issuer_keys_by_id", &["key_id"])];
 
     fn values(&self) -> Vec<Value> {
         vec![

@@ -19,6 +19,13 @@ pub(super) fn read_word<T: DeserializeOwned>(row: &mut Row) -> Result<T, StoreEr
     serde_json::from_value(word.into()).map_err(|error| row.damaged(error.to_string()))
 }
 
+/// As [`read_word`]; `None` for NULL.
+pub(super) fn maybe_word<T: DeserializeOwned>(row: &mut Row) -> Result<Option<T>, StoreError> {
+    let Some(word) = row.maybe_text()? else { return Ok(None) };
+    let read = serde_json::from_value(word.into());
+    read.map(Some).map_err(|error| row.damaged(error.to_string()))
+}
+
 /// A value as JSON.
 pub(super) fn json<T: Serialize>(value: &T) -> Value {
     serde_json::to_string(value).map_or(Value::Null, Value::Text)

@@ -56,7 +56,7 @@ async fn step(service: &Service, due: &Lifting) -> Result<Attempt<()>, Refused> 
     service.write(batch, entry).await
 }
 
-/// A subject that is revoked now has no token that must live on.
+/// A subject that is revoked or suspended now has no token that must live on.
 async fn revoked(service: &Service, due: &Lifting) -> Result<BTreeSet<Subject>, Refused> {
     let mut subjects = BTreeSet::new();
     let mut moved = service.tables.moved_devices.walk(&[]);
@@ -65,7 +65,8 @@ async fn revoked(service: &Service, due: &Lifting) -> Result<BTreeSet<Subject>, 
             let (tenant, device) = (text(&key, 0)?.to_owned(), text(&key, 1)?.to_owned());
             let is_deleted = service.tables.deleted_devices.contains(key.clone()).await?;
             let record = service.tables.devices.get(key).await?;
-            let is_revoked = is_deleted || record.is_some_and(|record| record.revoked);
+            let has_none = |record: DeviceRecord| record.revoked || record.suspended.is_some();
+            let is_revoked = is_deleted || record.is_some_and(has_none);
             if is_revoked && due.after(&tenant).is_some() {
                 subjects.insert(Subject::Device(tenant, device));
             }
@@ -77,6 +78,15 @@ async fn revoked(service: &Service, due: &Lifting) -> Result<BTreeSet<Subject>, 
             let name = text(&key, 0)?;
             if tenant.suspended && due.after(name).is_some() {
                 subjects.insert(Subject::Tenant(name.to_owned()));
+            }
+        }
+    }
+    let mut groups = service.tables.groups.walk(&[]);
+    while let Some(page) = groups.next().await? {
+        for (key, group) in page {
+            let (tenant, name) = (text(&key, 0)?, text(&key, 1)?);
+            if group.suspended.is_some() && due.after(tenant).is_some() {
+                subjects.insert(Subject::Group(tenant.to_owned(), name.to_owned()));
             }
         }
     }

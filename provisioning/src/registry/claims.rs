@@ -62,7 +62,8 @@ pub(crate) async fn create(
         made.push(NewClaim { id: code::id(&hash), code: drawn });
     }
     let first = made.first().map_or("", |claim| &claim.id).to_owned();
-    let set = attributes::told(&Attributes::default(), &record.attributes);
+    let none = Attributes::default();
+    let set = attributes::told(&none, &record.attributes);
     let detail = std::iter::once(format!("{} for role {}", wanted.count, wanted.role)).chain(set);
     let detail = detail.collect::<Vec<_>>().join(", ");
     let entry = service.entry(by, "claim.create", tenant.as_str(), &first).detail(detail);

@@ -5,6 +5,7 @@ use tessera_token::ids::{DeviceId, GroupId, RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change as Told, DeviceEpoch};
 
+use super::standing::{OfGroups, State};
 use super::{attributes, groups, roles, tenants};
 use crate::audit::{Actor, Entry};
 use crate::limits::DEVICES_LOOK;
@@ -77,8 +78,8 @@ pub(crate) async fn end(
         let mut new = old.clone();
         with(&mut new);
         new.epoch = next_epoch(&service.tables, old.epoch).await?;
-        if new.revoked {
-            // Its refresh tokens end for good: reinstated, it has new ones by its key.
+        if new.revoked || new.key != old.key {
+            // Its refresh tokens end for good: it has new ones by its key, once it is reinstated.
             new.refresh_from = Some(new.epoch);
         }
         let moved = Moved { tenant, device, old: &old, new: &new };
@@ -105,6 +106,17 @@ impl Moved<'_> {
         entry: Entry,
         also: impl Fn(&mut Batch) -> Result<(), Refused>,
     ) -> Result<Attempt<Ended>, Refused> {
+        self.publish_with(service, entry, None, also).await
+    }
+
+    /// As [`Moved::publish`], with `more` that verifiers must hear.
+    pub(crate) async fn publish_with(
+        &self,
+        service: &Service,
+        entry: Entry,
+        more: Option<Told>,
+        also: impl Fn(&mut Batch) -> Result<(), Refused>,
+    ) -> Result<Attempt<Ended>, Refused> {
         let Self { tenant, device, old, new } = *self;
         let change = Told::Device(DeviceEpoch {
             tenant: tenant.clone(),
@@ -114,7 +126,8 @@ impl Moved<'_> {
         });
         let mut batch = replacing(service, tenant, device, old, new);
         also(&mut batch)?;
-        match service.publish(vec![change], batch, entry.clone()).await {
+        let changes = std::iter::once(change).chain(more.clone()).collect();
+        match service.publish(changes, batch, entry.clone()).await {
             Err(refused) if refused.code == RefusalCode::CapacityReached => {}
             tried => return Ok(tried?.map(|()| Ended::Device)),
         }
@@ -125,7 +138,8 @@ impl Moved<'_> {
         let (_, change) =
             groups::moved(&service.tables, &mut batch, tenant, &group, &record).await?;
         let detail = format!("no room for it alone: group {group} moved; {}", entry.detail);
-        let tried = service.publish(vec![change], batch, entry.detail(detail)).await?;
+        let changes = std::iter::once(change).chain(more).collect();
+        let tried = service.publish(changes, batch, entry.detail(detail)).await?;
         if tried == Attempt::Committed(()) {
             tracing::warn!(%tenant, %device, %group, "no room for the device alone: its group moved");
         }
@@ -133,7 +147,7 @@ impl Moved<'_> {
     }
 }
 
-/// Serves the device again. Its epoch stays where it is: tokens from before the revocation stay revoked.
+/// Serves the device again, whether it was revoked or suspended. Its epoch stays where it is: tokens from before stay ended.
 pub(crate) async fn reinstate(
     service: &Service,
     by: &Actor,
@@ -144,7 +158,7 @@ pub(crate) async fn reinstate(
     until_committed(async || {
         let old = known(service, tenant, device).await?;
         let mut new = old.clone();
-        new.revoked = false;
+        (new.revoked, new.suspended) = (false, None);
         let batch = replacing(service, tenant, device, &old, &new);
         let entry = service.entry(by, "device.reinstate", tenant.as_str(), device.as_str());
         let tried = service.write(batch, entry).await?;
@@ -243,7 +257,9 @@ pub(crate) struct Wanted {
     pub(crate) prefix: Option<String>,
     pub(crate) group: Option<GroupId>,
     pub(crate) role: Option<RoleId>,
-    pub(crate) revoked: Option<bool>,
+    pub(crate) state: Option<State>,
+    /// The thumbprint of the key.
+    pub(crate) key: Option<[u8; 32]>,
     /// Names and values of attributes.
     pub(crate) attributes: Vec<(String, String)>,
 }
@@ -255,7 +271,16 @@ impl Wanted {
         self.attributes.iter().all(has)
             && self.group.as_ref().is_none_or(|group| group.as_str() == record.group)
             && self.role.as_ref().is_none_or(|role| role.as_str() == record.role)
-            && self.revoked.is_none_or(|revoked| revoked == record.revoked)
+    }
+
+    async fn has_state(
+        &self,
+        record: &DeviceRecord,
+        groups: &mut OfGroups<'_>,
+    ) -> Result<bool, Refused> {
+        let Some(wanted) = self.state else { return Ok(true) };
+        let group = groups.get(&record.group).await?;
+        Ok(State::of(record, group.as_ref()) == wanted)
     }
 
     pub(super) fn begins(&self, name: &str) -> bool {
@@ -270,12 +295,24 @@ impl Wanted {
     /// The columns by which rows are found: an index for each begins with them.
     fn columns(&self, tenant: &TenantId) -> Vec<(&'static str, Value)> {
         let by = match (&self.group, &self.role) {
+            _ if self.key.is_some() => Some(("thumbprint", self.key.into())),
             (Some(group), _) => Some(("device_group", group.as_str().into())),
             (None, Some(role)) => Some(("role", role.as_str().into())),
             (None, None) => None,
         };
         std::iter::once(("tenant", tenant.as_str().into())).chain(by).collect()
     }
+}
+
+/// When the device refreshed last. The service knows it as long as it has the row of that token: until the token expires.
+pub(crate) async fn last_refresh(
+    service: &Service,
+    tenant: &TenantId,
+    device: &str,
+) -> Result<Option<u64>, Refused> {
+    let columns = [("tenant", tenant.as_str().into()), ("device", device.into())];
+    let row = service.tables.issued.highest(&columns, "asked_at").await?;
+    Ok(row.map(|(_, record)| record.issued))
 }
 
 pub(crate) async fn list(
@@ -300,6 +337,7 @@ pub(crate) async fn find_all(
         return attributes::find_all(service, tenant, wanted, after, limit).await;
     }
     let (columns, mut items, mut seen) = (wanted.columns(tenant), Vec::new(), 0);
+    let mut groups = OfGroups::new(service, tenant);
     let mut from = wanted.from(after);
     loop {
         let behind = from.as_deref().map(|name| pair(tenant, name));
@@ -314,7 +352,7 @@ pub(crate) async fn find_all(
                 if is_behind {
                     return Ok(Page { items, next: None });
                 }
-            } else if wanted.is_met_by(&record) {
+            } else if wanted.is_met_by(&record) && wanted.has_state(&record, &mut groups).await? {
                 if items.len() == limit {
                     return Ok(Page { items, next: from });
                 }

@@ -6,7 +6,7 @@ use tessera_token::trust::{Change, GroupEpoch};
 
 use super::tenants;
 use crate::audit::Actor;
-use crate::records::{GroupRecord, Page, TenantRecord};
+use crate::records::{GroupRecord, Page, Reenrol, TenantRecord};
 use crate::refused::Refused;
 use crate::room::{Load, Purpose};
 use crate::service::Service;
@@ -34,7 +34,13 @@ pub(crate) async fn found(
 ) -> Result<GroupRecord, StoreError> {
     // A number that a lost part of the store may have given out is not given out again.
     let number = owner.next_group.max(group_floor(tables).await?);
-    let record = GroupRecord { number, epoch: epoch_floor(tables).await?, created: now };
+    let record = GroupRecord {
+        number,
+        epoch: epoch_floor(tables).await?,
+        created: now,
+        suspended: None,
+        reenrol: None,
+    };
     owner.next_group = number + 1;
     batch.insert(&tables.groups, pair(tenant, group.as_str()), &record);
     Ok(record)
@@ -106,13 +112,42 @@ pub(crate) async fn moved(
     let key = pair(tenant, group.as_str());
     batch.expect(&tables.groups, key.clone(), old);
     batch.put(&tables.groups, key, &new);
-    let change = Change::Group(GroupEpoch {
+    let change = told(tenant, group, &new);
+    Ok((new, change))
+}
+
+/// The change that verifiers must know of: the epoch of the group.
+pub(crate) fn told(tenant: &TenantId, group: &GroupId, record: &GroupRecord) -> Change {
+    Change::Group(GroupEpoch {
         tenant: tenant.clone(),
         group: group.clone(),
-        number: new.number,
-        epoch: new.epoch,
-    });
-    Ok((new, change))
+        number: record.number,
+        epoch: record.epoch,
+    })
+}
+
+/// The claims by which devices of the group may enrol with another key.
+pub(crate) async fn set_reenrol(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    group: &GroupId,
+    reenrol: Option<Reenrol>,
+) -> Result<GroupRecord, Refused> {
+    until_committed(async || {
+        tenants::known(service, tenant).await?;
+        let old = known(service, tenant, group.as_str()).await?;
+        let new = GroupRecord { reenrol, ..old.clone() };
+        let (table, key) = (&service.tables.groups, pair(tenant, group.as_str()));
+        let mut batch = Batch::new();
+        batch.expect(table, key.clone(), &old);
+        batch.put(table, key, &new);
+        let entry = service.entry(by, "group.change", tenant.as_str(), group.as_str());
+        let entry = entry.detail(format!("reenrol {}", Reenrol::word(reenrol)));
+        let tried = service.write(batch, entry).await?;
+        Ok(tried.map(|()| new))
+    })
+    .await
 }
 
 pub(crate) async fn list(

@@ -4,11 +4,16 @@ pub(crate) mod attributes;
 pub(crate) mod claims;
 pub(crate) mod code;
 pub(crate) mod departure;
+pub(crate) mod device_keys;
 pub(crate) mod devices;
 pub(crate) mod groups;
+pub(crate) mod history;
+pub(crate) mod rekeys;
 pub(crate) mod reach;
 pub(crate) mod rights;
 pub(crate) mod roles;
+pub(crate) mod standing;
+pub(crate) mod suspension;
 pub(crate) mod templates;
 pub(crate) mod tenants;
 #[cfg(test)]

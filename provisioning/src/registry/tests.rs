@@ -242,6 +242,8 @@ fn the_tokens_of_few_devices_end_singly_and_of_many_by_their_groups_or_their_ten
         claim: String::new(),
         attributes: Attributes::default(),
         refresh_from: None,
+        suspended: None,
+        thumbprint: None,
     };
     let reach = |devices: usize, groups: usize| {
         let mut reach = Reach::default();

@@ -9,7 +9,8 @@ use tessera_runtime::http::server::resource;
 use crate::records::Page;
 use device::{ace, endpoints};
 use operator::{
-    audit, claims, devices, groups, keys, operators, roles, status, tenants, tokens, verifiers,
+    audit, claims, devices, groups, history, keys, operators, rekeys, roles, status, suspension,
+    tenants, tokens, verifiers,
 };
 use problem::Problem;
 
@@ -59,6 +60,7 @@ routes! {
     "/revoke" => post revoke::revoke;
     "/revoke/trl" => get trl::list;
     "/token" => post ace::token;
+    "/v1/rekey" => post endpoints::rekey;
     "/v1/trust/snapshot" => get trust::snapshot;
     "/v1/trust/events" => get trust::events;
     "/v1/trust/known" => post trust::known;
@@ -78,14 +80,22 @@ routes! {
         get roles::show, put roles::put, patch roles::change, delete roles::delete;
     "/v1/tenants/{tenant}/roles/{role}/preview" => get roles::preview;
     "/v1/tenants/{tenant}/groups" => get groups::list, post groups::create;
+    "/v1/tenants/{tenant}/groups/{group}" => get groups::show, patch groups::change;
     "/v1/tenants/{tenant}/groups/{group}/revoke" => post groups::revoke;
+    "/v1/tenants/{tenant}/groups/{group}/suspend" => post suspension::group;
+    "/v1/tenants/{tenant}/groups/{group}/reinstate" => post suspension::reinstate_group;
     "/v1/tenants/{tenant}/claims" => get claims::list, post claims::create;
     "/v1/tenants/{tenant}/claims/{claim}" => delete claims::delete;
     "/v1/tenants/{tenant}/devices" => get devices::list;
     "/v1/tenants/{tenant}/devices/{device}" =>
         get devices::show, patch devices::change, delete devices::delete;
     "/v1/tenants/{tenant}/devices/{device}/revoke" => post devices::revoke;
+    "/v1/tenants/{tenant}/devices/{device}/suspend" => post suspension::device;
     "/v1/tenants/{tenant}/devices/{device}/reinstate" => post devices::reinstate;
+    "/v1/tenants/{tenant}/devices/{device}/history" => get history::list;
+    "/v1/tenants/{tenant}/devices/{device}/rekey/approve" => post rekeys::approve;
+    "/v1/tenants/{tenant}/devices/{device}/rekey/refuse" => post rekeys::refuse;
+    "/v1/tenants/{tenant}/rekeys" => get rekeys::list;
     "/v1/tenants/{tenant}/keys" => get keys::list;
     "/v1/tenants/{tenant}/keys/rotate" => post keys::rotate;
     "/v1/tenants/{tenant}/keys/{key}/compromise" => post keys::compromise;

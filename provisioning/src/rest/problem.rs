@@ -210,6 +210,9 @@ fn status(code: Code) -> StatusCode {
         }
         Code::OperatorNotAllowed
         | Code::DeviceRevoked
+        | Code::DeviceSuspended
+        | Code::GroupSuspended
+        | Code::ApprovalPending
         | Code::TenantSuspended
         | Code::DeviceKeyMismatch => StatusCode::FORBIDDEN,
         Code::BearerNotAllowed
@@ -250,6 +253,9 @@ fn ace_error(code: Code) -> AceError {
         | Code::RefreshTokenReused
         | Code::AlreadyExists => AceError::InvalidGrant,
         Code::DeviceRevoked
+        | Code::DeviceSuspended
+        | Code::GroupSuspended
+        | Code::ApprovalPending
         | Code::TenantSuspended
         | Code::BearerNotAllowed
         | Code::RefreshNotAllowed => AceError::UnauthorizedClient,

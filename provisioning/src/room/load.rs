@@ -130,7 +130,11 @@ impl Load {
                 tables.revoked_tokens.contains(row).await?
             }
             Change::DeviceKey(k) => {
-                tables.devices.contains(pair(&k.tenant, k.device.as_str())).await?
+                let known = tables.devices.get(pair(&k.tenant, k.device.as_str())).await?;
+                let Some(known) = known else { return Ok(Self::weight(change)) };
+                // A longer key in the place of another one.
+                let bytes = k.key.len().saturating_sub(known.key.len());
+                return Ok(Self { bytes, ..Self::default() });
             }
         };
         Ok(if known { Self::default() } else { Self::weight(change) })

@@ -141,7 +141,7 @@ fn open() -> (tempfile::TempDir, Database, Tables) {
 
 async fn group(database: &Database, tables: &Tables, name: &str) {
     let mut batch = Batch::new();
-    let record = GroupRecord { number: 0, epoch: 0, created: 0 };
+    let record = GroupRecord { number: 0, epoch: 0, created: 0, suspended: None, reenrol: None };
     batch.put(&tables.groups, pair("t", name), &record);
     database.commit(batch).await.unwrap();
 }

@@ -122,6 +122,7 @@ impl Move<'_> {
         self.table(|tables| tables.claims.clone()).await?;
         self.table(|tables| tables.devices.clone()).await?;
         self.table(|tables| tables.device_attributes.clone()).await?;
+        self.table(|tables| tables.rekeys.clone()).await?;
         self.table(|tables| tables.deleted_devices.clone()).await?;
         self.table(|tables| tables.issued.clone()).await?;
         self.table(|tables| tables.keys.clone()).await?;

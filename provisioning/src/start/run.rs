@@ -37,6 +37,7 @@ use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
 use crate::records::keys::State;
 use crate::recovery::lift;
+use crate::registry::device_keys;
 use crate::room::Room;
 use crate::rotation::replace_lost;
 use crate::service::Service;
@@ -363,6 +364,8 @@ pub(super) async fn build(
     if shared {
         actix_rt::spawn(seen::follow(Arc::clone(&service)));
     }
+    // Devices of a former version are found by their keys before any other may take one of these.
+    device_keys::name_all(&service).await.map_err(|_| StartError::Internal)?;
     let handle = ProvisioningHandle {
         addr: service.config.http_addr,
         inner: None,

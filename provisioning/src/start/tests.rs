@@ -16,6 +16,7 @@ mod families;
 mod life;
 mod roles;
 mod schema;
+mod upgrade;
 
 const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
@@ -272,6 +273,8 @@ fn a_start_lifts_a_device_without_room_with_its_group() {
             claim: String::new(),
             attributes: crate::records::Attributes::default(),
             refresh_from: None,
+            suspended: None,
+            thumbprint: None,
         };
         let mut batch = tessera_runtime::sql::Batch::new();
         batch.put(&tables.devices, row.clone(), &record);

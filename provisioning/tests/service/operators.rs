@@ -6,6 +6,7 @@ use crate::world::{problem, World};
 const PUBLIC: &[&str] = &[
     "/v1/enrol/nonce",
     "/v1/enrol",
+    "/v1/rekey",
     "/v1/token",
     "/.well-known/cose-key-set",
     "/.well-known/oauth-authorization-server",

@@ -202,6 +202,25 @@ impl<R: Record> Table<R> {
         self.read(self.statement(&sql.into(), values), limit).await
     }
 
+    /// Of the rows of which these columns have these values the one with the highest `column`; rows where it is NULL do not
+    /// count. An index should begin with them, in this order.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub async fn highest(
+        &self,
+        columns: &[(&'static str, Value)],
+        column: &'static str,
+    ) -> Result<Option<(Key, R)>, StoreError> {
+        let (names, values): (Vec<&str>, Vec<Value>) = columns.iter().cloned().unzip();
+        let (all, table, wanted) = (Self::all().join(", "), R::TABLE, equal(&names, 1));
+        let sql = format!(
+            "SELECT {all} FROM {table} WHERE {wanted} AND {column} IS NOT NULL
+             ORDER BY {column} DESC LIMIT 1"
+        );
+        Ok(self.read(self.statement(&sql.into(), values), 1).await?.into_iter().next())
+    }
+
     async fn rows(
         &self,
         columns: &[(&'static str, Value)],

@@ -6,10 +6,12 @@ use std::time::Duration;
 use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Server, ACE_CBOR};
 use tessera_runtime::random::{self, Random};
 use tessera_runtime::secret::Secret;
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::key::SecretKey;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
 use tessera_token::messages::{
     AceAnswer, AceGrant, AceRequest, AskedToken, EnrolRequest, NonceAnswer, RefusalAnswer,
-    TokenAnswer, TokenKind, TokenRequest, Wish,
+    RekeyRequest, TokenAnswer, TokenKind, TokenRequest, Wish,
 };
 use tessera_token::refusal::RefusalCode;
 use tessera_token::seal::OpeningKey;
@@ -178,6 +180,27 @@ impl DeviceApi {
         };
         token_answer(&body, clock, None)?;
         AceAnswer::from_cbor(&body, None).map_err(bad_answer)
+    }
+
+    /// Gives the device the key `new`, proved by its former key too; without one, an operator must approve it
+    /// (`approval_pending` until then). The same call once more has the same outcome.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn rekey(
+        &self,
+        (tenant, device): (&TenantId, &DeviceId),
+        former: Option<&SecretKey>,
+        new: &SecretKey,
+        clock: &DeviceClock,
+    ) -> Result<TokenAnswer, ApiError> {
+        let nonce = self.nonce(clock).await?.nonce;
+        let request = match former {
+            Some(former) => RekeyRequest::sign(former, new, tenant, device, &nonce),
+            None => RekeyRequest::sign_lost(new, tenant, device, &nonce),
+        };
+        let body = self.call("/v1/rekey", request.to_cbor(), clock).await?;
+        token_answer(&body, clock, None)
     }
 
     /// As [`DeviceApi::enrol`], again after temporary faults.

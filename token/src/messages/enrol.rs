@@ -193,7 +193,7 @@ impl EnrolRequest {
     }
 }
 
-fn confirmed(r: &mut Reader<'_>) -> Result<Vec<u8>, Bad> {
+pub(super) fn confirmed(r: &mut Reader<'_>) -> Result<Vec<u8>, Bad> {
     let mut key = None;
     for _ in 0..r.map()? {
         match r.label()? {

@@ -101,6 +101,8 @@ impl fmt::Display for Name {
             ANSWER_KEY => "answer_key",
             SEALED_CNF => "sealed_cnf",
             WANT_REFRESH_TOKEN => "want_refresh_token",
+            FORMER_THUMBPRINT => "former_thumbprint",
+            FORMER_SIGNATURE => "former_signature",
             _ => "?",
         };
         write!(f, "{name} ({})", self.0)
@@ -123,7 +125,8 @@ fn must_be(label: i64) -> &'static str {
         ACE_PROFILE => "null or an integer",
         WANT_REFRESH_TOKEN => "a boolean, true with token_type 1 alone",
         CNONCE | NONCE => "a byte string of 8 to 32 bytes",
-        SIGNATURE => "a byte string of 64 bytes",
+        SIGNATURE | FORMER_SIGNATURE => "a byte string of 64 bytes",
+        FORMER_THUMBPRINT => "a byte string of 32 bytes",
         CLAIM => "a text of at most 128 bytes",
         POP_KEY => "the text `symmetric`, and not with token_type 1",
         ANSWER_KEY => "an X25519 public key as a byte string of 32, with pop_key `symmetric`",

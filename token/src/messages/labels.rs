@@ -27,6 +27,8 @@ pub(super) const POP_KEY: i64 = -65548;
 pub(super) const ANSWER_KEY: i64 = -65549;
 pub(super) const SEALED_CNF: i64 = -65550;
 pub(super) const WANT_REFRESH_TOKEN: i64 = -65560;
+pub(super) const FORMER_THUMBPRINT: i64 = -65562;
+pub(super) const FORMER_SIGNATURE: i64 = -65561;
 
 /// `grant_type` client_credentials.
 pub(super) const CLIENT_CREDENTIALS: u64 = 2;

@@ -111,12 +111,25 @@ pub(super) fn refresh(ward: &Ward) -> String {
 
 fn standing(code: RefusalCode, ward: &Ward) -> Cure {
     let Ward { device, tenant, http, .. } = ward;
-    let again = "enrol again into a new folder: tessera device enrol --help";
+    let again = "ask for a new key: tessera device rekey --help";
     let (cause, remedy) = match code {
         RefusalCode::DeviceRevoked => (
             format!("an operator revoked device {device} of tenant {tenant}"),
             format!(
                 "an operator reinstates it: tessera reinstate device {device} --tenant {tenant}"
+            ),
+        ),
+        RefusalCode::DeviceSuspended => (
+            format!("an operator suspended device {device} of tenant {tenant}"),
+            format!(
+                "an operator reinstates it: tessera reinstate device {device} --tenant {tenant}"
+            ),
+        ),
+        RefusalCode::GroupSuspended => (
+            format!("an operator suspended the group of device {device} of tenant {tenant}"),
+            format!(
+                "an operator reinstates it: tessera reinstate group GROUP --tenant {tenant} \
+                (`tessera devices {device}` names the group)"
             ),
         ),
         RefusalCode::TenantSuspended => (

@@ -10,7 +10,7 @@ use tessera_runtime::http::server::media_type;
 use tessera_runtime::random;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::messages::{
-    EnrolRequest, MessageError, TokenAnswer, TokenKind, TokenRequest, ACE_CBOR,
+    EnrolRequest, MessageError, RekeyRequest, TokenAnswer, TokenKind, TokenRequest, ACE_CBOR,
 };
 use tessera_token::refusal::RefusalCode;
 
@@ -23,7 +23,7 @@ use crate::rest::input::{Admitted, App, Body};
 use crate::rest::problem::{speaks_cbor, Problem};
 use crate::rest::told::{self, Shown};
 use crate::strangers::hold_back;
-use crate::{enrol, refresh};
+use crate::{enrol, refresh, rekey};
 
 pub(crate) async fn nonce(
     request: HttpRequest,
@@ -61,6 +61,21 @@ pub(crate) async fn token(
         told_to_the_signer(&message)?;
         let answer = refresh::refresh(&app, &message, &way.source).await?;
         Told::new(&app, &message, answer).map_err(Problem::from)
+    };
+    proved(&request, &app, act).await
+}
+
+pub(crate) async fn rekey(
+    request: HttpRequest,
+    app: App,
+    body: Result<Body, Problem>,
+) -> HttpResponse {
+    let act = async |way: &Way| {
+        let message = parse(&request, &body?, RekeyRequest::from_cbor, json::rekey_request)?;
+        shown(&request, &message.tenant, &message.device);
+        way.leads_to(message.tenant.as_str())?;
+        let answer = rekey::rekey(&app, &message, &way.source).await?;
+        Ok(Told { answer, sealed: None })
     };
     proved(&request, &app, act).await
 }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use tessera_token::encoding::{base64url, from_base64url};
-use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer, TokenKind, TokenRequest};
+use tessera_token::key::Thumbprint;
+use tessera_token::messages::{
+    EnrolRequest, FormerKey, NonceAnswer, RekeyRequest, TokenAnswer, TokenKind, TokenRequest,
+};
 use tessera_token::time::UnixSeconds;
 
 use crate::refused::Refused;
@@ -52,18 +55,62 @@ struct Jwk {
     x: String,
 }
 
+impl Cnf {
+    fn key(&self) -> Result<Vec<u8>, Refused> {
+        if self.jwk.kty != "OKP" || self.jwk.crv != "Ed25519" {
+            return Err(Refused::malformed("req_cnf.jwk is an OKP key on Ed25519"));
+        }
+        binary("req_cnf.jwk.x", &self.jwk.x)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RekeyJson {
+    client_id: String,
+    req_cnf: Cnf,
+    tenant: String,
+    nonce: String,
+    signature: String,
+    #[serde(default)]
+    former_thumbprint: Option<String>,
+    #[serde(default)]
+    former_signature: Option<String>,
+}
+
+pub(super) fn rekey_request(bytes: &[u8]) -> Result<RekeyRequest, Refused> {
+    let wire: RekeyJson = json(bytes)?;
+    let former = match (&wire.former_thumbprint, &wire.former_signature) {
+        (None, None) => None,
+        (Some(name), Some(proof)) => {
+            let name = binary("former_thumbprint", name)?;
+            let name =
+                name.try_into().map_err(|_| Refused::malformed("former_thumbprint is 32 bytes"))?;
+            let thumbprint = Thumbprint::from_bytes(name);
+            Some(FormerKey { thumbprint, signature: signature(proof)? })
+        }
+        _ => return Err(Refused::malformed("former_thumbprint goes with former_signature")),
+    };
+    Ok(RekeyRequest {
+        tenant: id(&wire.tenant)?,
+        device: id(&wire.client_id)?,
+        key: wire.req_cnf.key()?,
+        nonce: nonce("nonce", &wire.nonce)?,
+        signature: signature(&wire.signature)?,
+        former,
+    })
+}
+
 pub(super) fn enrol_request(bytes: &[u8]) -> Result<EnrolRequest, Refused> {
     let wire: EnrolJson = json(bytes)?;
-    if wire.req_cnf.jwk.kty != "OKP" || wire.req_cnf.jwk.crv != "Ed25519" {
-        return Err(Refused::malformed("req_cnf.jwk is an OKP key on Ed25519"));
-    }
+    let key = wire.req_cnf.key()?;
     if wire.claim.len() > tessera_token::limits::CLAIM_CODE_BYTES {
         return Err(Refused::malformed("claim is too long"));
     }
     Ok(EnrolRequest {
         tenant: id(&wire.tenant)?,
         device: id(&wire.client_id)?,
-        key: binary("req_cnf.jwk.x", &wire.req_cnf.jwk.x)?,
+        key,
         claim: wire.claim,
         nonce: nonce("nonce", &wire.nonce)?,
         signature: signature(&wire.signature)?,

@@ -5,15 +5,17 @@ use actix_web::HttpResponse;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use tessera_token::encoding::base64url;
-use tessera_token::ids::{GroupId, RoleId};
-use tessera_token::key::PublicKey;
+use tessera_token::ids::{GroupId, RoleId, TenantId};
 use tessera_token::limits::ID_CHARS;
 
+use super::rekeys::thumbprint;
+use super::suspension::SuspensionView;
 use crate::limits::ATTRIBUTES;
-use crate::records::DeviceRecord;
+use crate::records::{DeviceRecord, Page, Suspension};
 use crate::refused::Refused;
 use crate::registry::departure;
 use crate::registry::devices::{self, Change, Wanted};
+use crate::registry::standing::{OfGroups, State};
 use crate::rest::attributes::Filtered;
 use crate::rest::auth::{By, Ends, Fleet, Security, Viewer};
 use crate::rest::input::{id, App, Json, Limit, Query};
@@ -37,26 +39,41 @@ struct DeviceView {
     enrolled: u64,
     claim: String,
     attributes: BTreeMap<String, String>,
+    /// Its own suspension (`device`), or that of its group (`group`).
+    suspended_with: Option<&'static str>,
+    #[serde(flatten)]
+    suspension: SuspensionView,
 }
 
 impl DeviceView {
-    fn new(device: &str, record: DeviceRecord) -> Self {
-        let key = PublicKey::from_bytes(&record.key).ok();
+    fn new(device: &str, record: DeviceRecord, group: Option<&Suspension>) -> Self {
         Self {
             device: device.to_owned(),
-            state: match record.revoked {
-                true => "revoked",
-                false => "active",
+            state: State::of(&record, group).as_str(),
+            suspended_with: match (&record.suspended, group) {
+                (Some(_), _) => Some("device"),
+                (None, Some(_)) => Some("group"),
+                (None, None) => None,
             },
+            suspension: SuspensionView::new(record.suspended.as_ref().or(group)),
+            thumbprint: record.name_of_key().map(|name| base64url(&name)),
             role: record.role,
             group: record.group,
             epoch: record.epoch,
-            thumbprint: key.map(|key| base64url(key.thumbprint().as_bytes())),
             enrolled: record.enrolled,
             claim: record.claim,
             attributes: record.attributes.values().clone(),
         }
     }
+}
+
+/// One device, with what a list does not tell.
+#[derive(Serialize)]
+struct OneDevice {
+    #[serde(flatten)]
+    view: DeviceView,
+    /// The time of the newest token that it got by a refresh, while that is known.
+    last_refresh: Option<u64>,
 }
 
 /// The query of the list.
@@ -76,6 +93,9 @@ pub(crate) struct Asked {
     role: Option<String>,
     #[serde(default)]
     state: Option<Shown>,
+    /// The thumbprint of the key.
+    #[serde(default)]
+    key: Option<String>,
 }
 
 /// The state of a device in answers.
@@ -83,7 +103,18 @@ pub(crate) struct Asked {
 #[serde(rename_all = "lowercase")]
 enum Shown {
     Active,
+    Suspended,
     Revoked,
+}
+
+impl From<Shown> for State {
+    fn from(shown: Shown) -> Self {
+        match shown {
+            Shown::Active => Self::Active,
+            Shown::Suspended => Self::Suspended,
+            Shown::Revoked => Self::Revoked,
+        }
+    }
 }
 
 /// New properties of a device.
@@ -132,11 +163,12 @@ pub(crate) async fn change(
         group: wanted.group.as_deref().map(id).transpose().map_err(|refused: Refused| refused)?,
         attributes: wanted.attributes.unwrap_or_default(),
     };
-    let (by, named) = (by.operator().actor(), device.clone());
-    let (tenant, device) = (id(&tenant)?, id(&device)?);
-    let changed = async move { devices::change(&app, &by, &tenant, &device, &change).await };
+    let (by, named, service) = (by.operator().actor(), device.clone(), app.clone());
+    let (tenant, device): (TenantId, _) = (id(&tenant)?, id(&device)?);
+    let of = tenant.clone();
+    let changed = async move { devices::change(&service, &by, &of, &device, &change).await };
     let record = Service::to_its_end(changed).await.map_err(not_found)?;
-    Ok(HttpResponse::Ok().json(DeviceView::new(&named, record)))
+    shown(&app, &tenant, &named, record).await
 }
 
 pub(crate) async fn delete(
@@ -168,22 +200,41 @@ pub(crate) async fn list(
     path: Path<String>,
     Filtered { query, attributes }: Filtered<Asked>,
 ) -> Answer {
-    let Asked { cursor, limit, prefix, group, role, state } = query;
-    let revoked = state.map(|state| state == Shown::Revoked);
+    let Asked { cursor, limit, prefix, group, role, state, key } = query;
+    let key = key.as_deref().map(thumbprint).transpose()?;
+    let state = state.map(State::from);
     let group = group.as_deref().map(id::<GroupId>).transpose()?;
     let role = role.as_deref().map(id::<RoleId>).transpose()?;
     let prefix = prefix.map(beginning).transpose()?;
-    let wanted = Wanted { prefix, group, role, revoked, attributes };
+    let wanted = Wanted { prefix, group, role, state, key, attributes };
     let tenant = id(&path)?;
     let found = devices::find_all(&app, &tenant, &wanted, cursor.as_deref(), limit.rows()).await?;
-    Ok(page(found, |(device, record)| DeviceView::new(&device, record)))
+    let (mut groups, mut views) = (OfGroups::new(&app, &tenant), Vec::new());
+    for (device, record) in found.items {
+        let group = groups.get(&record.group).await?;
+        views.push(DeviceView::new(&device, record, group.as_ref()));
+    }
+    Ok(page(Page { items: views, next: found.next }, |view| view))
 }
 
 pub(crate) async fn show(_by: By<Viewer>, app: App, path: Path<(String, String)>) -> Answer {
     let (tenant, device) = path.into_inner();
     crate::registry::tenants::known(&app, &id(&tenant)?).await?;
     let record = devices::known(&app, &id(&tenant)?, &id(&device)?).await.map_err(not_found)?;
-    Ok(HttpResponse::Ok().json(DeviceView::new(&device, record)))
+    shown(&app, &id(&tenant)?, &device, record).await
+}
+
+/// A device as it is now, its group too.
+pub(super) async fn shown(
+    app: &App,
+    tenant: &TenantId,
+    device: &str,
+    record: DeviceRecord,
+) -> Answer {
+    let group = OfGroups::new(app, tenant).get(&record.group).await?;
+    let last_refresh = devices::last_refresh(app, tenant, device).await?;
+    let view = DeviceView::new(device, record, group.as_ref());
+    Ok(HttpResponse::Ok().json(OneDevice { view, last_refresh }))
 }
 
 pub(crate) async fn revoke(
@@ -203,13 +254,14 @@ pub(crate) async fn revoke(
         _ => false,
     };
     let taken = following.taken(&app, &tenant, is_it).await?;
-    Ok(revoked::answer(DeviceView::new(&device, record), taken))
+    let group = OfGroups::new(&app, &id(&tenant)?).get(&record.group).await?;
+    Ok(revoked::answer(DeviceView::new(&device, record, group.as_ref()), taken))
 }
 
 pub(crate) async fn reinstate(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {
     let (tenant, device) = path.into_inner();
     let back = devices::reinstate(&app, &by.operator().actor(), &id(&tenant)?, &id(&device)?).await;
-    Ok(HttpResponse::Ok().json(DeviceView::new(&device, back.map_err(not_found)?)))
+    shown(&app, &id(&tenant)?, &device, back.map_err(not_found)?).await
 }
 
 /// An unknown device is 401 for the device itself and 404 for an operator who names it.

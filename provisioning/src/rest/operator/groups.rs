@@ -1,9 +1,11 @@
 use actix_web::web::Path;
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
+use tessera_token::ids::GroupId;
 
-use crate::records::GroupRecord;
-use crate::registry::groups;
+use super::suspension::SuspensionView;
+use crate::records::{GroupRecord, Reenrol};
+use crate::registry::{groups, tenants};
 use crate::rest::auth::{By, Fleet, Security, Viewer};
 use crate::rest::input::{id, App, Json, PageQuery, Query};
 use crate::rest::operator::revoked::{self, Waits};
@@ -13,20 +15,27 @@ use crate::service::Service;
 use tessera_token::trust::Change;
 
 #[derive(Serialize)]
-struct GroupView {
+pub(super) struct GroupView {
     group: String,
+    state: &'static str,
     number: u64,
     epoch: u64,
     created: u64,
+    reenrol: &'static str,
+    #[serde(flatten)]
+    suspension: SuspensionView,
 }
 
 impl GroupView {
-    fn new(group: &str, record: &GroupRecord) -> Self {
+    pub(super) fn new(group: &str, record: &GroupRecord) -> Self {
         Self {
             group: group.to_owned(),
+            state: if record.suspended.is_some() { "suspended" } else { "active" },
             number: record.number,
             epoch: record.epoch,
             created: record.created,
+            reenrol: Reenrol::word(record.reenrol),
+            suspension: SuspensionView::new(record.suspended.as_ref()),
         }
     }
 }
@@ -35,6 +44,47 @@ impl GroupView {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewGroup {
     group: String,
+}
+
+/// New settings of a group.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    reenrol: Reenrols,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Reenrols {
+    Off,
+    Device,
+    Group,
+}
+
+pub(crate) async fn show(_by: By<Viewer>, app: App, path: Path<(String, String)>) -> Answer {
+    let (tenant, group) = path.into_inner();
+    let (tenant, id): (_, GroupId) = (id(&tenant)?, id(&group)?);
+    tenants::known(&app, &tenant).await?;
+    let record = groups::known(&app, &tenant, id.as_str()).await?;
+    Ok(HttpResponse::Ok().json(GroupView::new(&group, &record)))
+}
+
+pub(crate) async fn change(
+    by: By<Security>,
+    app: App,
+    path: Path<(String, String)>,
+    Json(wanted): Json<Settings>,
+) -> Answer {
+    let (tenant, group) = path.into_inner();
+    let reenrol = match wanted.reenrol {
+        Reenrols::Off => None,
+        Reenrols::Device => Some(Reenrol::Device),
+        Reenrols::Group => Some(Reenrol::Group),
+    };
+    let by = by.operator().actor();
+    let (tenant, id) = (id(&tenant)?, id(&group)?);
+    let record = groups::set_reenrol(&app, &by, &tenant, &id, reenrol).await?;
+    Ok(HttpResponse::Ok().json(GroupView::new(&group, &record)))
 }
 
 pub(crate) async fn list(

@@ -27,6 +27,8 @@ async fn revoke() {
         enrolled: NOW.get(),
         claim: String::new(),
         refresh_from: None,
+        suspended: None,
+        thumbprint: None,
         attributes: crate::records::Attributes::default(),
     };
     let mut batch = Batch::new();

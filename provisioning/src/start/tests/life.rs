@@ -115,6 +115,8 @@ fn a_check_tells_broken_chains_and_rows_that_name_nothing() {
             claim: String::new(),
             attributes: crate::records::Attributes::default(),
             refresh_from: None,
+            suspended: None,
+            thumbprint: None,
         };
         let mut batch = tessera_runtime::sql::Batch::new();
         batch.put(&tables.devices, pair("other", "d-1"), &device);

@@ -26,6 +26,8 @@ fn device(role: &str) -> DeviceRecord {
         claim: String::new(),
         attributes: Attributes::default(),
         refresh_from: None,
+        suspended: None,
+        thumbprint: None,
     }
 }
 

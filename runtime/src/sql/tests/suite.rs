@@ -36,6 +36,10 @@ pub(super) async fn rows_come_back_by_key_and_in_order(database: &Database) {
     assert_eq!(sizes(things.up_to("size", 3, 10).await.unwrap()), [0, 1, 3]);
     assert_eq!(sizes(things.find_within(&of_t, ("size", 1..=3), 10).await.unwrap()), [1, 3]);
     assert_eq!(sizes(things.find_within(&of_t, ("size", 0..=22), 2).await.unwrap()), [0, 1]);
+    let highest = async |columns: &[_], column| things.highest(columns, column).await.unwrap();
+    assert_eq!(highest(&of_t, "size").await, Some((key("t", "b"), thing(22))));
+    assert_eq!(highest(&[("tenant", "none".into())], "size").await, None);
+    assert_eq!(highest(&of_t, "note").await, None, "NULL does not count");
     assert_eq!(sizes(things.up_to("size", u64::MAX, 2).await.unwrap()), [0, 1]);
     let mut batch = Batch::new();
     batch.delete(&things, key("t", "b"));

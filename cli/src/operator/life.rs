@@ -1,0 +1,46 @@
+//! The life of a device after its enrolment: suspension, new keys, history.
+
+use serde_json::json;
+use tessera_simulators::operator::{device_path, segment, tenant_path};
+
+use super::{list, Call};
+use crate::args::{ListArgs, RekeyCommand, Suspended, TenantArgs};
+use crate::error::Outcome;
+
+pub(super) async fn suspend(what: Suspended) -> Outcome {
+    let (path, reason, tenant) = match what {
+        Suspended::Device { device, reason, tenant } => {
+            (device_path(&tenant.tenant, &device, "suspend"), reason, tenant)
+        }
+        Suspended::Group { group, reason, tenant } => {
+            let verb = format!("groups/{}/suspend", segment(&group));
+            (tenant_path(&tenant.tenant, &verb), reason, tenant)
+        }
+    };
+    let call = Call::of(&tenant.operator)?;
+    call.show(call.client.post(&path, &json!({ "reason": reason })).await)
+}
+
+pub(super) async fn history(device: &str, rows: &ListArgs, tenant: &TenantArgs) -> Outcome {
+    let columns = ["at", "device_number", "action", "by", "detail"];
+    let path = format!("devices/{}/history", segment(device));
+    list(tenant, &path, &columns, rows).await
+}
+
+pub(super) async fn rekey(command: RekeyCommand) -> Outcome {
+    let (device, thumbprint, tenant, verb) = match command {
+        RekeyCommand::List { tenant } => {
+            let columns = ["device", "thumbprint", "asked", "expires"];
+            return list(&tenant, "rekeys", &columns, &ListArgs::default()).await;
+        }
+        RekeyCommand::Approve { device, thumbprint, tenant } => {
+            (device, thumbprint, tenant, "rekey/approve")
+        }
+        RekeyCommand::Refuse { device, thumbprint, tenant } => {
+            (device, thumbprint, tenant, "rekey/refuse")
+        }
+    };
+    let call = Call::of(&tenant.operator)?;
+    let path = device_path(&tenant.tenant, &device, verb);
+    call.show(call.client.post(&path, &json!({ "thumbprint": thumbprint })).await)
+}
