@@ -82,7 +82,7 @@ async fn attempt(
         TokenKind::Key,
     )
     .await?;
-    granted.expect(service, &mut batch);
+    granted.expect_of_new(service, &mut batch);
     let of = (&request.tenant, &request.device);
     granted.issued.record(&service.tables, &mut batch, of, None);
     let by = Actor(format!("device {}", request.device));

@@ -222,6 +222,7 @@ async fn rotate(
     batch.expect(&service.tables.families, one(shown.family), row);
     batch.put(&service.tables.families, one(shown.family), &new);
     issued.record(&service.tables, &mut batch, (&tenant, &device), None);
+    made.expect(service, &mut batch);
     let tried = service.write_unnoted(batch).await?;
     Ok(tried.map(|()| {
         service.metrics.issued.inc(&["refresh_token"]);

@@ -145,6 +145,7 @@ async fn token(
     let mut batch = Batch::new();
     batch.expect(&service.tables.tenants, one(tenant.as_str()), &owner);
     batch.expect(&service.tables.devices, pair(tenant, device.as_str()), &record);
+    granted.expect(service, &mut batch);
     granted.issued.record(&service.tables, &mut batch, (tenant, device), None);
     let tried = service.write_unnoted(batch).await?;
     Ok(tried.map(|()| {

@@ -32,6 +32,12 @@ impl IssuedToken {
         let (name, record) = &self.role;
         roles::expect_for_token(service, batch, (&self.tenant, name), record);
     }
+
+    /// As [`IssuedToken::expect`], for a new device: a change of the role must find it, or be found by its batch.
+    pub(crate) fn expect_of_new(&self, service: &Service, batch: &mut Batch) {
+        let (name, record) = &self.role;
+        roles::expect(service, batch, (&self.tenant, name), record);
+    }
 }
 
 /// The rights of a device at this moment.

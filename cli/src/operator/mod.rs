@@ -19,8 +19,8 @@ mod audit;
 mod can;
 mod life;
 mod pages;
-mod role;
 mod revoke;
+mod role;
 mod table;
 #[cfg(test)]
 mod tests;

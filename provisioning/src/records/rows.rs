@@ -69,17 +69,16 @@ impl Record for TenantRecord {
 impl Record for RoleRecord {
     const TABLE: &'static str = "roles";
     const KEY: &'static [&'static str] = &["tenant", "role"];
-    const COLUMNS: &'static [&'static str] =
-        &[
-            "class",
-            "publish",
-            "subscribe",
-            "token_seconds",
-            "revision",
-            "ending",
-            "leaving",
-            "refresh_tokens",
-        ];
+    const COLUMNS: &'static [&'static str] = &[
+        "class",
+        "publish",
+        "subscribe",
+        "token_seconds",
+        "revision",
+        "ending",
+        "leaving",
+        "refresh_tokens",
+    ];
 
     fn values(&self) -> Vec<Value> {
         vec![

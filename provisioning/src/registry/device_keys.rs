@@ -72,6 +72,8 @@ pub(crate) async fn exchange(
     new.key = key.as_bytes().to_vec();
     new.thumbprint = Some(*named.as_bytes());
     new.epoch = next_epoch(&service.tables, old.epoch).await?;
+    // Refresh tokens that the former key was given end with it.
+    new.refresh_from = Some(new.epoch);
     new.claim = claim.unwrap_or(&old.claim).to_owned();
     let entry = service.entry(by, "device.rekey", tenant.as_str(), device.as_str());
     let former = old.name_of_key().map_or_else(|| "none".to_owned(), |name| base64url(&name));

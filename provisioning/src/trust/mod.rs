@@ -9,8 +9,8 @@
 pub(crate) mod actor;
 pub(crate) mod bells;
 pub(crate) mod bound;
-pub(crate) mod follow;
 pub(crate) mod confirmed;
+pub(crate) mod follow;
 pub(crate) mod held;
 pub(crate) mod ledger;
 pub(crate) mod readers;

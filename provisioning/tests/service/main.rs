@@ -47,6 +47,6 @@ mod suspend;
 mod sweep;
 mod symmetric;
 mod taken;
-mod trl;
 mod token;
+mod trl;
 mod wire;
