@@ -62,6 +62,7 @@ mod strangers;
 mod write;
 
 pub mod limits;
+mod mac;
 mod metrics;
 mod refused;
 

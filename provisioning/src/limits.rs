@@ -158,6 +158,8 @@ pub const TRL_ANSWER: usize = 50_000;
 pub const TRL_HISTORY: u64 = 128;
 /// Updates in one answer (MAX_DIFF_BATCH).
 pub const TRL_BATCH: usize = 32;
+/// Updates that a diff query may ask for.
+pub const TRL_DIFF_MOST: u64 = 1_000_000;
 /// Largest number of an update (MAX_INDEX): no column of the database holds a larger one.
 pub const TRL_MAX_INDEX: u64 = i64::MAX as u64;
 /// Events that one step of the list looks at.

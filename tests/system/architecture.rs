@@ -146,7 +146,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
     (
         "provisioning",
         &[
-            &["limits", "metrics", "refused"],
+            &["limits", "mac", "metrics", "refused"],
             &["admission", "records", "strangers", "write"],
             &["tables"],
             &["audit", "former", "room", "start_error"],
@@ -157,7 +157,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
             &["service"],
             &["registry"],
             &["families", "operators", "reenrol", "revoke", "rotation", "token_for_device"],
-            &["enrol", "feed", "heal", "recovery", "refresh", "refresh_grant", "rekey"],
+            &["enrol", "feed", "heal", "preview", "recovery", "refresh", "refresh_grant", "rekey"],
             &["rest", "sweep"],
             &["start"],
             &["driven"],

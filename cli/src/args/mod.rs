@@ -12,6 +12,7 @@ mod bench;
 mod config;
 mod device;
 mod device_proxy;
+mod life;
 mod list;
 mod operator;
 mod pages;
@@ -35,10 +36,11 @@ pub(crate) use device::{
     RefreshTokenArgs, RekeyArgs, TlsArgs, TokenArgs,
 };
 pub(crate) use device_proxy::{DeviceProxyArgs, Listen};
+pub(crate) use life::{Again, RekeyCommand, Suspended};
 pub(crate) use list::{Act, ListArgs};
 pub(crate) use operator::{
-    AccountCommand, Again, AuditCommand, Changed, ClaimCommand, Deleted, GroupCommand, KeysCommand,
-    OperatorCommand, RekeyCommand, Suspended, TenantCommand,
+    AccountCommand, AuditCommand, Changed, ClaimCommand, Deleted, GroupCommand, KeysCommand,
+    OperatorCommand, TenantCommand,
 };
 pub(crate) use pages::{CompletionsArgs, ManArgs};
 pub(crate) use place::Place;

@@ -114,7 +114,7 @@ fn keys_of(section: &str) -> Vec<String> {
     expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 11] = [
     "",
     "log",
     "tls",
@@ -123,6 +123,7 @@ const SECTIONS: [&str; 10] = [
     "broker",
     "broker.resumption",
     "broker.limits",
+    "provisioning",
     "provisioning.database",
     "provisioning.limits",
 ];

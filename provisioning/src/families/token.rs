@@ -3,14 +3,13 @@
 //! `tsr_rt_` and base64url of `family (16) | line (8) | number (8) | HMAC-SHA-256 of these (32)`. A service that has lost
 //! its newest rows still knows which tokens are its own.
 
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use tessera_runtime::secret::Secret;
 use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::key::SecretKey;
 use tessera_token::seal::OpeningKey;
 
+use crate::mac;
 use crate::records::families::Place;
 
 /// By it scanners of secrets know a refresh token.
@@ -89,14 +88,7 @@ fn body(family: &Family, place: Place) -> [u8; BODY] {
 }
 
 fn mac(key: &[u8], context: &[u8], bytes: &[u8]) -> [u8; TAG] {
-    let mut tag = [0; TAG];
-    // A key of any length is taken: the error cannot happen.
-    if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) {
-        mac.update(context);
-        mac.update(bytes);
-        tag = mac.finalize().into_bytes().into();
-    }
-    tag
+    *mac::of(key, &[context, bytes]).expose()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tessera_runtime::http::server::media_type;
 use tessera_token::encoding::from_base64url;
-use tessera_token::messages::RevokeRequest;
+use tessera_token::messages::{RevokeRequest, ACE_CBOR};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::Change;
@@ -22,7 +22,7 @@ use super::operator::revoked::{self, Waits};
 use super::operator::tokens::RevokedView;
 use super::problem::Problem;
 use super::Answer;
-use crate::limits::DEVICE_BODY_BYTES;
+use crate::limits::{DEVICE_BODY_BYTES, REVOCATION_WAIT_SECONDS};
 use crate::refused::Refused;
 use crate::revoke::shown;
 use crate::revoke::taken::follow;
@@ -78,11 +78,19 @@ async fn of_operator(
     let Form { token, token_type_hint } = match media_type(request).as_deref() {
         Some(FORM) => form(bytes)?,
         Some("application/json" | "") => json(bytes)?,
+        // A device signs such a message; with an account it says nothing more.
+        Some(ACE_CBOR) => {
+            return Err(Refused::malformed("an account shows the token as a form or JSON").into());
+        }
         _ => {
             let other = Refused::malformed("send a form or application/json");
             return Err(Problem::from(other).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
     };
+    if wait > REVOCATION_WAIT_SECONDS {
+        let most = REVOCATION_WAIT_SECONDS;
+        return Err(Refused::malformed(format!("wait must be 0 to {most} seconds")).into());
+    }
     let presented = match from_base64url(&token) {
         Some(bytes) => shown::ours(app, &bytes).await,
         None => Err(RefusalCode::TokenMalformed.into()),

@@ -12,7 +12,7 @@ use super::auth::{has_bearer, Among, Lists};
 use super::device::endpoints::with_proof;
 use super::input::App;
 use super::problem::Problem;
-use crate::limits::{DEVICE_BODY_BYTES, TRL_MAX_INDEX};
+use crate::limits::{DEVICE_BODY_BYTES, TRL_DIFF_MOST, TRL_MAX_INDEX};
 use crate::refused::Refused;
 use crate::revoke::shown;
 use crate::revoke::trl::answer::{answer, Listed, Query, Requester};
@@ -98,6 +98,7 @@ fn asked(query: &str) -> Result<Query, TrlError> {
     match (diff, cursor) {
         (None, None) => Ok(Query::Full),
         (None, Some(_)) => Err(TrlError::Set),
+        (Some(most), _) if most > TRL_DIFF_MOST => Err(TrlError::Value),
         (Some(most), None) => Ok(Query::Diff { most, cursor: None }),
         (Some(most), Some(text)) => match number(&text).filter(|cursor| *cursor <= TRL_MAX_INDEX) {
             Some(cursor) => Ok(Query::Diff { most, cursor: Some(cursor) }),

@@ -33,7 +33,7 @@ pub(crate) struct Confirmed {
 
 struct Polled {
     row: VerifierRow,
-    /// What stands in the database, as far as this process knows.
+    /// The rows in the database, as far as this process knows.
     written: Option<(u64, u64)>,
 }
 
@@ -190,7 +190,7 @@ fn has_room(polled: &mut Map, key: &VerifierKey, row: &VerifierRow, now: u64) ->
     !is_full(polled)
 }
 
-/// What is known of a process by its row and by a poll.
+/// A process as its row and its poll tell it.
 fn merged(known: Option<&VerifierRow>, polled: &VerifierRow) -> VerifierRow {
     let Some(known) = known else { return polled.clone() };
     VerifierRow {

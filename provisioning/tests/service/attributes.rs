@@ -115,7 +115,7 @@ async fn devices_are_found_by_their_attributes_beside_the_other_properties() {
     assert_eq!(found("&attr.none=x").await, "");
     let others = world.get("/v1/tenants/other/devices?attr.site=x").await;
     assert_eq!(others["items"], json!([]), "of its own tenant alone");
-    // What is changed is found anew, and no longer as it was.
+    // A changed value is found, and the former one is not.
     set(&world, "pump-0", json!({ "site": "x-2" })).await;
     set(&world, "pump-1", json!({ "site": null })).await;
     world.operator.delete(&format!("{DEVICES}/pump-3?force=true")).await.unwrap();

@@ -93,7 +93,7 @@ async fn a_refresh_token_is_given_where_tenant_and_role_allow_it_and_to_the_key_
     let renewed = renew(&world, &first).await.unwrap();
     assert!(renewed.token.bearer && next(&renewed) != first);
     assert_ne!(renewed.token.access_token, answer.token.access_token);
-    // What is turned off later ends it at once, and on again it goes on.
+    // A setting that is turned off later ends it at once; turned on again, it goes on.
     set_role(&world, false, &["d/{device}/telemetry"]).await;
     let refused = renew(&world, &next(&renewed)).await.err();
     assert_eq!(refused, Some((400, 4, RefusalCode::RefreshNotAllowed)));

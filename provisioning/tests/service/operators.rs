@@ -19,7 +19,7 @@ const PUBLIC: &[&str] = &[
 /// A device that shows no account asks there too, and proves its key.
 const ALSO_OF_DEVICES: &[&str] = &["/revoke", "/revoke/trl"];
 
-/// What else the account of a verifier reads.
+/// Further paths that the account of a verifier reads.
 const LISTS: &[&str] = &["/revoke/trl", "/v1/tenants/{tenant}/status-list"];
 
 /// Every operation of the served document: method and path with its parameters filled in.

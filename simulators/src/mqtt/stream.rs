@@ -51,7 +51,7 @@ impl ByteStream {
     /// Connects, and shakes hands as the scheme asks. The caller bounds the time.
     ///
     /// # Errors
-    /// What was in the way, and in words.
+    /// The fault that was in the way, and in words.
     pub async fn open(broker: &Broker) -> Result<Self, (Obstacle, String)> {
         let host = broker.host.trim_start_matches('[').trim_end_matches(']');
         let of_socket = |error: io::Error| (Obstacle::of_socket(&error), error.to_string());

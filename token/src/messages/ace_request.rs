@@ -114,7 +114,7 @@ impl From<MessageError> for AceFault {
     }
 }
 
-/// What a request wishes beyond a token of the device's role.
+/// The wishes of a request beyond a token of the device's role.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Wish {
     /// The audience that it names.

@@ -52,7 +52,7 @@ pub fn write(scope: &Scope) -> String {
             match byte {
                 b'"' | b'\\' | b'%' | 0..=b' ' | 0x7f.. => {
                     text.push('%');
-                    text.push_str(&hex::encode(&[byte]));
+                    text.push_str(&hex::encode([byte]));
                 }
                 plain => text.push(char::from(plain)),
             }

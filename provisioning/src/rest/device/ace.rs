@@ -123,7 +123,7 @@ pub(super) fn of_fault(fault: AceFault) -> Problem {
 }
 
 /// Every refusal of a client is 400 at this endpoint, or 401 when it is not the client that it names (RFC 9200 section
-/// 5.8.3, RFC 6749 section 5.2). What the server or HTTP itself has to say keeps its status.
+/// 5.8.3, RFC 6749 section 5.2). Refusals of the server and of HTTP itself keep their status.
 fn standard(problem: Problem) -> Problem {
     let status = actix_web::ResponseError::status_code(&problem);
     match status {

@@ -24,6 +24,8 @@ const NUMBER: &str = "trl_update";
 /// An update of the list of one tenant that is to be written.
 struct Update {
     batch: Batch,
+    /// The number before it.
+    before: Option<u64>,
     number: u64,
     known: Option<ListState>,
     state: ListState,
@@ -36,10 +38,8 @@ impl Update {
         // The first update of all has the number 0, as the RFC says.
         let number = before.map_or(0, |before| before + 1);
         let known = tables.trl_tenants.get(one(tenant)).await?;
-        let mut batch = Batch::new();
-        tables.marks.expect_same(&mut batch, NUMBER, before.as_ref());
         let state = known.clone().unwrap_or_default();
-        Ok(Self { batch, number, known, state })
+        Ok(Self { batch: Batch::new(), before, number, known, state })
     }
 
     fn put(&mut self, service: &Service, tenant: &str, hash: &[u8], row: &ListedToken) {
@@ -51,6 +51,7 @@ impl Update {
     fn end(mut self, service: &Service, tenant: &str, changes: bool) -> Batch {
         let tables = &service.tables;
         if changes {
+            tables.marks.expect_same(&mut self.batch, NUMBER, self.before.as_ref());
             tables.marks.put(&mut self.batch, NUMBER, &self.number);
             let key = vec![tenant.into(), self.number.into()];
             let at = service.now().get();

@@ -65,7 +65,7 @@ fn rows_of_the_first_step_are_read_and_written_as_before() {
         assert_eq!((device.epoch, &device.suspended, device.thumbprint), (3, &None, None));
         let group = tables.groups.get(pair("t", "g")).await.unwrap().unwrap();
         assert_eq!((group.number, &group.suspended, group.reenrol), (7, &None, None));
-        // What was read is what is expected, and a change of it has the new columns.
+        // The row that was read is the one that is expected, and a change of it has the new columns.
         let suspended = Some(Suspension { at: 4, by: "ann".to_owned(), reason: None });
         let changed = DeviceRecord { suspended: suspended.clone(), ..device.clone() };
         let of_group = GroupRecord { suspended, ..group.clone() };
