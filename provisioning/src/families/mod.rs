@@ -113,10 +113,6 @@ pub(crate) async fn of_device(
 ///
 /// # Errors
 /// Those of the database.
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "for the endpoint by which a holder revokes its token")
-)]
 pub(crate) async fn of_token(
     service: &Service,
     token: &[u8],
@@ -130,10 +126,6 @@ pub(crate) async fn of_token(
 ///
 /// # Errors
 /// Those of the database.
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "for the endpoint by which a holder revokes its token")
-)]
 pub(crate) async fn revoke(
     service: &Service,
     by: &Actor,

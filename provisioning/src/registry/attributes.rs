@@ -5,6 +5,7 @@ use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::scope::Scope;
 
 use super::devices::Wanted;
+use super::standing::OfGroups;
 use super::templates::{self, Placeholders};
 use crate::limits::ATTRIBUTES_LOOK;
 use crate::records::attributes::AttributeRow;
@@ -80,6 +81,7 @@ pub(super) async fn find_all(
         key
     });
     let table = &service.tables.device_attributes;
+    let mut groups = OfGroups::new(service, tenant);
     let rows = table.scan(&of, behind.as_deref(), ATTRIBUTES_LOOK).await?;
     let is_last = rows.len() < ATTRIBUTES_LOOK;
     for (key, AttributeRow) in rows {
@@ -90,7 +92,7 @@ pub(super) async fn find_all(
             }
         } else if let Some(record) = service.tables.devices.get(pair(tenant, device)).await? {
             // It may have lost the attribute since its row was read: `is_met_by` looks at all of them.
-            if wanted.is_met_by(&record) {
+            if wanted.is_met_by(&record) && wanted.has_state(&record, &mut groups).await? {
                 if items.len() == limit {
                     return Ok(Page { items, next: from });
                 }

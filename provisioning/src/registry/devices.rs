@@ -271,9 +271,10 @@ impl Wanted {
         self.attributes.iter().all(has)
             && self.group.as_ref().is_none_or(|group| group.as_str() == record.group)
             && self.role.as_ref().is_none_or(|role| role.as_str() == record.role)
+            && self.key.is_none_or(|key| record.name_of_key() == Some(key))
     }
 
-    async fn has_state(
+    pub(super) async fn has_state(
         &self,
         record: &DeviceRecord,
         groups: &mut OfGroups<'_>,

@@ -16,7 +16,7 @@ use crate::records::{DeviceRecord, Page};
 use crate::refused::Refused;
 use crate::service::Service;
 use crate::tables::{bytes, one, pair, text};
-use crate::write::until_committed;
+use crate::write::{until_committed, Attempt};
 
 /// A request that waits.
 pub(crate) struct Waiting {
@@ -30,14 +30,29 @@ fn waits(record: &RekeyRecord, now: u64) -> bool {
     (now + 1..=now.saturating_add(REKEY_SECONDS)).contains(&record.expires)
 }
 
-/// Puts the request on the list, when it is not there and the list has room. Requests of several processes at once may go a
-/// little beyond the bounds.
+/// Puts the request on the list, when it is not there and the list has room.
 pub(crate) async fn ask(
     service: &Service,
     tenant: &TenantId,
     device: &DeviceId,
     key: &PublicKey,
 ) -> Result<(), Refused> {
+    until_committed(async || put(service, tenant, device, key).await).await
+}
+
+/// The mark of the requests of a tenant, whose number each one moves: of several at once, all but one look again.
+fn turn_of(tenant: &TenantId) -> String {
+    format!("rekeys {tenant}")
+}
+
+async fn put(
+    service: &Service,
+    tenant: &TenantId,
+    device: &DeviceId,
+    key: &PublicKey,
+) -> Result<Attempt<()>, Refused> {
+    let marks = &service.tables.marks;
+    let turn: Option<u64> = marks.get(&turn_of(tenant)).await?;
     let now = service.now().get();
     let rows = all(service, tenant).await?;
     let named = *key.thumbprint().as_bytes();
@@ -45,13 +60,13 @@ pub(crate) async fn ask(
     let of_device: Vec<_> =
         rows.iter().filter(waiting).filter(|row| row.device == device.as_str()).collect();
     if of_device.iter().any(|row| row.thumbprint == named) {
-        return Ok(());
+        return Ok(Attempt::Committed(()));
     }
     if of_device.len() >= REKEYS_PER_DEVICE
         || rows.iter().filter(waiting).count() >= REKEYS_PER_TENANT
     {
         service.metrics.limits_hit.inc(&["rekeys"]);
-        return Ok(());
+        return Ok(Attempt::Committed(()));
     }
     let record = RekeyRecord {
         key: key.as_bytes().to_vec(),
@@ -62,7 +77,9 @@ pub(crate) async fn ask(
     let row = vec![tenant.as_str().into(), device.as_str().into(), named.into()];
     // One that has ended may still lie there; the same request once more writes the same.
     batch.put(&service.tables.rekeys, row, &record);
-    service.write_unnoted(batch).await.map(drop)
+    marks.expect_same(&mut batch, &turn_of(tenant), turn.as_ref());
+    marks.put(&mut batch, &turn_of(tenant), &turn.unwrap_or(0).wrapping_add(1));
+    service.write_unnoted(batch).await
 }
 
 async fn all(service: &Service, tenant: &TenantId) -> Result<Vec<Waiting>, Refused> {

@@ -79,10 +79,6 @@ impl Problem {
         self.status
     }
 
-    pub(crate) fn detail(&self) -> Option<&str> {
-        self.refused.detail.as_deref()
-    }
-
     /// As [`Problem::to_response`], under this status and with the member `error` of RFC 6749.
     pub(crate) fn to_oauth(&self, status: StatusCode, error: &str) -> HttpResponse {
         let code = self.refused.code;

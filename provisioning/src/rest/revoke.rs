@@ -6,6 +6,7 @@
 use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
+use serde::de::IgnoredAny;
 use serde::Deserialize;
 use serde_json::json;
 use tessera_runtime::http::server::media_type;
@@ -22,6 +23,7 @@ use super::operator::revoked::{self, Waits};
 use super::operator::tokens::RevokedView;
 use super::problem::Problem;
 use super::Answer;
+use crate::families;
 use crate::limits::{DEVICE_BODY_BYTES, REVOCATION_WAIT_SECONDS};
 use crate::refused::Refused;
 use crate::revoke::shown;
@@ -33,8 +35,9 @@ const FORM: &str = "application/x-www-form-urlencoded";
 #[derive(Deserialize)]
 struct Form {
     token: String,
+    /// A device signs, and shows no account.
     #[serde(default)]
-    token_type_hint: Option<String>,
+    signature: Option<IgnoredAny>,
 }
 
 /// The request of a device.
@@ -75,7 +78,7 @@ async fn of_operator(
     if bytes.len() > DEVICE_BODY_BYTES {
         return Err(Refused::malformed("the message is too large").into());
     }
-    let Form { token, token_type_hint } = match media_type(request).as_deref() {
+    let Form { token, signature } = match media_type(request).as_deref() {
         Some(FORM) => form(bytes)?,
         Some("application/json" | "") => json(bytes)?,
         // A device signs such a message; with an account it says nothing more.
@@ -91,6 +94,16 @@ async fn of_operator(
         let most = REVOCATION_WAIT_SECONDS;
         return Err(Refused::malformed(format!("wait must be 0 to {most} seconds")).into());
     }
+    if signature.is_some() {
+        return Err(Refused::malformed("a device signs, and an account does not").into());
+    }
+    if let Some((shown, row)) = families::of_token(app, token.as_bytes()).await? {
+        // Of a tenant of others nothing is known here.
+        if by.operator().tenants.cover(&row.tenant) {
+            families::revoke(app, &by.operator().actor(), &shown.family).await?;
+        }
+        return Ok(nothing());
+    }
     let presented = match from_base64url(&token) {
         Some(bytes) => shown::ours(app, &bytes).await,
         None => Err(RefusalCode::TokenMalformed.into()),
@@ -98,10 +111,6 @@ async fn of_operator(
     let presented = match presented {
         Ok(presented) => presented,
         Err(refused) if is_fault(refused.code) => return Err(refused.into()),
-        // It is no access token of ours, and the caller says that it is of a kind that does not exist here.
-        Err(_) if token_type_hint.is_some_and(|hint| hint == "refresh_token") => {
-            return Err(Refused::malformed(UNSUPPORTED).into())
-        }
         Err(_) => return Ok(nothing()),
     };
     let (actor, tenants) = (by.operator().actor(), &by.operator().tenants);
@@ -168,8 +177,6 @@ fn nothing() -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({}))
 }
 
-const UNSUPPORTED: &str = "refresh tokens do not exist here";
-
 /// Whether the service is the cause: then the caller tries again.
 fn is_fault(code: RefusalCode) -> bool {
     matches!(code, RefusalCode::NotReady | RefusalCode::Internal | RefusalCode::LimitReached)
@@ -182,10 +189,9 @@ fn refused(problem: &Problem) -> HttpResponse {
         RefusalCode::Internal | RefusalCode::LimitReached => StatusCode::SERVICE_UNAVAILABLE,
         _ => problem.status(),
     };
-    let error = match (problem.code(), problem.detail()) {
-        (_, Some(UNSUPPORTED)) => "unsupported_token_type",
-        (RefusalCode::OperatorUnknown, _) => "invalid_client",
-        (RefusalCode::OperatorNotAllowed, _) => "unauthorized_client",
+    let error = match problem.code() {
+        RefusalCode::OperatorUnknown => "invalid_client",
+        RefusalCode::OperatorNotAllowed => "unauthorized_client",
         _ if status.is_server_error() => "temporarily_unavailable",
         _ => "invalid_request",
     };

@@ -8,6 +8,7 @@ const PUBLIC: &[&str] = &[
     "/v1/enrol",
     "/v1/rekey",
     "/v1/token",
+    "/token",
     "/.well-known/cose-key-set",
     "/.well-known/oauth-authorization-server",
     "/healthz",

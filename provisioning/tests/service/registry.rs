@@ -15,9 +15,10 @@ async fn what_a_first_start_makes() {
         roles["items"],
         json!([
             { "role": "backend", "class": "service", "publish": ["d/+/cmd"],
-              "subscribe": ["d/+/telemetry", "$tessera/alerts"], "token_seconds": null },
+              "subscribe": ["d/+/telemetry", "$tessera/alerts"], "token_seconds": null,
+              "refresh_tokens": false },
             { "role": "sensor", "class": "device", "publish": ["d/{device}/telemetry"],
-              "subscribe": ["d/{device}/cmd"], "token_seconds": null },
+              "subscribe": ["d/{device}/cmd"], "token_seconds": null, "refresh_tokens": false },
         ])
     );
     let groups = world.get("/v1/tenants/default/groups").await;

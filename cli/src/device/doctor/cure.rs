@@ -111,7 +111,9 @@ pub(super) fn refresh(ward: &Ward) -> String {
 
 fn standing(code: RefusalCode, ward: &Ward) -> Cure {
     let Ward { device, tenant, http, .. } = ward;
-    let again = "ask for a new key: tessera device rekey --help";
+    let again =
+        "enrol again into a new folder, or ask for another key: tessera device enrol --help, \
+                 tessera device rekey --help";
     let (cause, remedy) = match code {
         RefusalCode::DeviceRevoked => (
             format!("an operator revoked device {device} of tenant {tenant}"),
@@ -140,7 +142,7 @@ fn standing(code: RefusalCode, ward: &Ward) -> Cure {
             format!(
                 "{http} knows no device {device} of tenant {tenant} with the key of this folder"
             ),
-            format!("take the folder that holds its key, or {again}"),
+            format!("take the folder that holds its key, {again}"),
         ),
         RefusalCode::DeviceKeyMismatch => {
             (format!("device {device} is enrolled with another key"), again.to_owned())
