@@ -136,7 +136,11 @@ async fn devices_are_found_by_their_attributes_beside_the_other_properties() {
     ] {
         let outcome = world.operator.get(&format!("{DEVICES}?{wrong}")).await;
         assert_eq!(problem(outcome), (400, "request_malformed".to_owned()), "{wrong}");
-    } // The rows by which devices are found are those of the attributes that they have.
+    }
+    if crate::postgres::has_no_files() {
+        return;
+    }
+    // The rows by which devices are found are those of the attributes that they have.
     assert_eq!(world.stop().await, Vec::<String>::new());
     let store = world.dir.path().join("provisioning/store");
     let checked = tessera_provisioning::check_stopped(&store, &|_| {}).await.unwrap();
