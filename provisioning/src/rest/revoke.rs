@@ -7,7 +7,7 @@ use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::de::IgnoredAny;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use tessera_runtime::http::server::media_type;
 use tessera_token::encoding::from_base64url;
@@ -35,9 +35,19 @@ const FORM: &str = "application/x-www-form-urlencoded";
 #[derive(Deserialize)]
 struct Form {
     token: String,
+    /// It helps nothing: a token tells its kind.
+    #[serde(default, rename = "token_type_hint")]
+    _hint: String,
     /// A device signs, and shows no account.
-    #[serde(default)]
-    signature: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "present")]
+    signature: bool,
+    #[serde(default, deserialize_with = "present")]
+    iat: bool,
+}
+
+/// Whether the member is there, also as null.
+fn present<'de, D: Deserializer<'de>>(member: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(member).map(|_| true)
 }
 
 /// The request of a device.
@@ -78,7 +88,7 @@ async fn of_operator(
     if bytes.len() > DEVICE_BODY_BYTES {
         return Err(Refused::malformed("the message is too large").into());
     }
-    let Form { token, signature } = match media_type(request).as_deref() {
+    let Form { token, signature, iat, .. } = match media_type(request).as_deref() {
         Some(FORM) => form(bytes)?,
         Some("application/json" | "") => json(bytes)?,
         // A device signs such a message; with an account it says nothing more.
@@ -94,7 +104,7 @@ async fn of_operator(
         let most = REVOCATION_WAIT_SECONDS;
         return Err(Refused::malformed(format!("wait must be 0 to {most} seconds")).into());
     }
-    if signature.is_some() {
+    if signature || iat {
         return Err(Refused::malformed("a device signs, and an account does not").into());
     }
     if let Some((shown, row)) = families::of_token(app, token.as_bytes()).await? {
