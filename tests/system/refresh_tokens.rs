@@ -31,13 +31,14 @@ fn the_commands_of_the_page_keep_a_device_alive_that_cannot_sign() {
     assert_eq!(sensor.folder.file_name().unwrap(), "d-17");
     let blocks = blocks();
     assert_eq!(blocks.len(), 2);
-    let unasked = Command::new(tessera())
-        .args(["device", "refresh-token", "--dir", "d-17"])
-        .current_dir(&folder)
-        .output()
-        .unwrap();
-    assert!(String::from_utf8_lossy(&unasked.stderr).contains("bearer_not_allowed"));
-    ok(&mut server.operator(&["tenant", "bearer", "default", "on"]));
+    let refused = || {
+        let mut asked = Command::new(tessera());
+        let (good, text) =
+            run(asked.args(["device", "refresh-token", "--dir", "d-17"]).current_dir(&folder));
+        assert!(!good, "{text}");
+        text
+    };
+    assert!(refused().contains("refresh_not_allowed"));
     ok(&mut server.operator(&[
         "role",
         "set",
@@ -48,6 +49,8 @@ fn the_commands_of_the_page_keep_a_device_alive_that_cannot_sign() {
         "d/{device}/cmd",
         "--refresh-tokens",
     ]));
+    assert!(refused().contains("bearer_not_allowed"));
+    ok(&mut server.operator(&["tenant", "bearer", "default", "on"]));
     pasted(&blocks[0], &folder, &server);
     let mut seen = Vec::new();
     for _ in 0..3 {

@@ -6,8 +6,11 @@ use serde_json::{json, Value};
 use tessera_tests::process::{ok, python, root};
 use tessera_tests::server::Server;
 
+/// The answer of a verb; progress is on the other pipe.
 fn said(server: &Server, words: &[&str]) -> Value {
-    serde_json::from_str(&ok(&mut server.operator(&[words, &["--json"]].concat()))).unwrap()
+    let output = server.operator(&[words, &["--json"]].concat()).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[test]

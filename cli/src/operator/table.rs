@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use crate::time;
 
-/// One object, a line each member.
+/// One object, a line each member that has a value.
 pub(super) fn one(object: &Value) -> String {
     let Some(members) = object.as_object() else { return format!("{object}\n") };
-    let width = members.keys().map(String::len).max().unwrap_or(0);
-    members.iter().fold(String::new(), |mut out, (name, value)| {
+    let members = || members.iter().filter(|(_, value)| !value.is_null());
+    let width = members().map(|(name, _)| name.len()).max().unwrap_or(0);
+    members().fold(String::new(), |mut out, (name, value)| {
         let _ = writeln!(out, "{name:<width$}  {}", cell(name, value));
         out
     })
