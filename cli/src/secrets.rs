@@ -5,6 +5,7 @@ use std::path::Path;
 use tessera_runtime::secret::{read_public_text, read_secret_text, Secret, SecretFileError};
 use tessera_token::encoding::{from_base64url, hex};
 use tessera_token::key::Thumbprint;
+use tessera_token::proof::SymmetricKey;
 
 use crate::error::Fault;
 
@@ -33,6 +34,13 @@ pub(crate) fn operator_token(given: Option<&str>) -> Result<Secret<String>, Faul
         )),
         error => error.into(),
     })
+}
+
+/// A symmetric key as base64url.
+pub(crate) fn symmetric(text: &Secret<String>) -> Result<SymmetricKey, Fault> {
+    let bytes = from_base64url(text.expose()).map(Secret::new);
+    let key = bytes.and_then(|bytes| SymmetricKey::from_bytes(bytes.expose()));
+    key.ok_or_else(|| Fault::new("a key is 32 to 64 bytes as base64url without padding"))
 }
 
 /// A thumbprint, or the one in a file of this name. It is no secret.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::limits::{AdmissionLimits, Rate, ADDRESSES};
+use crate::limits::{AdmissionLimits, Rate, ADDRESSES, APPROVAL_ASKS, APPROVAL_ASKS_TOTAL};
 
 /// An IPv4 address, or the /64 that one IPv6 host owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +51,7 @@ pub(crate) struct Admission {
     wrong: Mutex<Buckets<Source>>,
     relayed: Mutex<Buckets<String>>,
     devices: Mutex<Buckets<String>>,
+    approvals: Shared<Source>,
 }
 
 impl Admission {
@@ -61,7 +62,18 @@ impl Admission {
             wrong: Buckets::shared(limits.wrong),
             relayed: Buckets::shared(limits.relayed),
             devices: Buckets::shared(limits.device),
+            approvals: Shared::new(APPROVAL_ASKS, APPROVAL_ASKS_TOTAL),
         }
+    }
+
+    /// Charges a request for approval, which everyone may make.
+    pub(crate) fn approval(&self, source: &Source, now: Duration) -> bool {
+        self.approvals.take(source.clone(), now)
+    }
+
+    /// Whether a wrong credential of this source is still told what was wrong. A guess past it is not even looked at.
+    pub(crate) fn may_guess(&self, source: &Source, now: Duration) -> bool {
+        self.wrong.lock().bucket(source.clone(), now).holds_one()
     }
 
     /// Charges a request without a credential. `now` is monotonic, here and below.

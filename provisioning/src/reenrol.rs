@@ -6,8 +6,9 @@ use tessera_token::key::PublicKey;
 use tessera_token::refusal::RefusalCode;
 
 use crate::audit::Actor;
-use crate::records::{ClaimRecord, ClaimUse, DeviceRecord, GroupRecord, Reenrol, TenantRecord};
+use crate::records::{ClaimRecord, DeviceRecord, GroupRecord, Reenrol, TenantRecord};
 use crate::refused::Refused;
+use crate::registry::claim_uses::{self, Use};
 use crate::registry::claims::{self, Stored};
 use crate::registry::device_keys::{self, Exchange};
 use crate::registry::standing;
@@ -23,14 +24,14 @@ pub(crate) fn may_renew(
     owner: &TenantRecord,
     group: &GroupRecord,
     record: &DeviceRecord,
-    claim: &ClaimRecord,
+    (claim, used): (&ClaimRecord, &Use),
 ) -> Result<(), RefusalCode> {
     match group.reenrol {
         None => return Err(RefusalCode::DeviceKeyMismatch),
         Some(Reenrol::Device) if claim.device.is_none() => return Err(RefusalCode::ClaimMismatch),
         Some(Reenrol::Device | Reenrol::Group) => {}
     }
-    if claim.used.is_some() {
+    if used.mine.is_some() || used.is_used_up {
         return Err(RefusalCode::ClaimUsed);
     }
     if (&claim.role, &claim.group) != (&record.role, &record.group) {
@@ -51,20 +52,13 @@ pub(crate) struct Renewal<'a> {
 
 /// Gives it the key, and uses the claim up: from then on it is a device that has enrolled by this claim.
 pub(crate) async fn renew(service: &Service, of: &Renewal<'_>) -> Result<Attempt<()>, Refused> {
-    let Renewal { tenant, device, owner, old, key, claim: (row, claim) } = *of;
-    let id = claims::id_of(row)?;
-    let mut used = claim.clone();
-    used.used = Some(ClaimUse {
-        device: device.as_str().to_owned(),
-        thumbprint: *key.thumbprint().as_bytes(),
-        at: service.now().get(),
-    });
+    let Renewal { tenant, device, owner, old, key, claim } = *of;
+    let id = claims::id_of(&claim.0)?;
     let by = Actor(format!("device {device}"));
     let exchange = Exchange { tenant, device, owner, old, key, claim: Some(&id) };
     let way = format!("claim {id}");
     let tried = device_keys::exchange(service, &by, &exchange, &way, |batch: &mut Batch| {
-        batch.expect(&service.tables.claims, row.clone(), claim);
-        batch.put(&service.tables.claims, row.clone(), &used);
+        claim_uses::add(service, batch, claim, device, key);
     });
     Ok(tried.await?.map(drop))
 }

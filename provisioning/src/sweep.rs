@@ -96,6 +96,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("verifiers", verifiers(service, cursors).await);
     round.took("claims", claims(service, &mut cursors.claims).await);
     round.took("rekeys", rekeys(service).await);
+    round.took("approvals", crate::registry::ways::approvals::sweep(service).await);
     round.first
 }
 
@@ -206,7 +207,7 @@ async fn claims(service: &Service, from: &mut Option<Key>) -> Result<(), Refused
     // Behind these rows; the beginning again when they were the last.
     *from = rows.last().filter(|_| rows.len() == SWEEP_ROWS).map(|(key, _)| key.clone());
     let ended = rows.into_iter().filter(|(_, claim)| {
-        claim.used.is_none() && claim.expires.saturating_add(CLAIM_KEPT_SECONDS) < now
+        claim.is_unused() && claim.expires.saturating_add(CLAIM_KEPT_SECONDS) < now
     });
     delete_all(service, "claims", table, ended.collect()).await
 }

@@ -3,6 +3,7 @@
 use tessera_runtime::sql::{Database, Key, Schema, Table, Value};
 use tessera_runtime::store::StoreError;
 
+use crate::records::approvals::{ApprovalCount, ApprovalRecord};
 use crate::records::attributes::AttributeRow;
 use crate::records::audit::{Chained, Entry};
 use crate::records::families::FamilyRecord;
@@ -13,6 +14,9 @@ use crate::records::operators::OperatorRecord;
 use crate::records::rekey::RekeyRecord;
 use crate::records::trl::{ListState, ListUpdate, ListedToken};
 use crate::records::verifiers::VerifierRow;
+use crate::records::ways::{
+    AuthorityRecord, CountedUse, DeniedCertificate, GroupKeyRecord, GroupWays, ListedId, ListedKey,
+};
 use crate::records::{
     ClaimRecord, DeletedDevice, DeviceRecord, GroupRecord, IssuedRecord, MovedDevice, RevokedRow,
     RoleRecord, SignedEvent, TenantRecord,
@@ -28,8 +32,17 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/4.sql"),
         include_str!("schema/5.sql"),
         include_str!("schema/6.sql"),
+        include_str!("schema/7.sql"),
     ],
-    kept: &["tenants", "roles", "device_groups", "issuer_keys", "operators"],
+    kept: &[
+        "tenants",
+        "roles",
+        "device_groups",
+        "issuer_keys",
+        "operators",
+        "group_ways",
+        "authorities",
+    ],
 };
 
 /// Every table, with the shape of its key.
@@ -45,6 +58,24 @@ pub(crate) struct Tables {
     pub(crate) groups: Table<GroupRecord>,
     /// tenant, SHA-256(code)
     pub(crate) claims: Table<ClaimRecord>,
+    /// tenant, SHA-256(code), device
+    pub(crate) claim_uses: Table<CountedUse>,
+    /// tenant, group
+    pub(crate) group_ways: Table<GroupWays>,
+    /// tenant, device
+    pub(crate) listed_keys: Table<ListedKey>,
+    /// tenant, name of the group key
+    pub(crate) group_keys: Table<GroupKeyRecord>,
+    /// tenant, device
+    pub(crate) listed_ids: Table<ListedId>,
+    /// tenant, fingerprint
+    pub(crate) authorities: Table<AuthorityRecord>,
+    /// tenant, fingerprint or serial number
+    pub(crate) denied_certificates: Table<DeniedCertificate>,
+    /// tenant, id of the request
+    pub(crate) approvals: Table<ApprovalRecord>,
+    /// tenant, source
+    pub(crate) approval_counts: Table<ApprovalCount>,
     /// tenant, device
     pub(crate) devices: Table<DeviceRecord>,
     /// tenant, name, value, device
@@ -91,6 +122,15 @@ impl Tables {
             roles: database.table(),
             groups: database.table(),
             claims: database.table(),
+            claim_uses: database.table(),
+            group_ways: database.table(),
+            listed_keys: database.table(),
+            group_keys: database.table(),
+            listed_ids: database.table(),
+            authorities: database.table(),
+            denied_certificates: database.table(),
+            approvals: database.table(),
+            approval_counts: database.table(),
             devices: database.table(),
             device_attributes: database.table(),
             rekeys: database.table(),
@@ -170,3 +210,6 @@ pub(crate) fn in_folder(folder: &std::path::Path) -> (Database, Tables) {
     let tables = Tables::of(&database);
     (database, tables)
 }
+
+#[cfg(test)]
+mod tests;

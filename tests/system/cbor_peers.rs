@@ -19,7 +19,7 @@ fn members(request: &EnrolRequest) -> Value {
     json!([
         [24, "text", request.device.as_str()],
         [-65540, "text", request.tenant.as_str()],
-        [-65547, "text", request.claim],
+        [-65547, "text", request.claim()],
         [4, "map", [[1, "map", key]]],
         [-65543, "bytes", hex::encode(request.signature)],
         [-65542, "bytes", hex::encode(&request.nonce)],

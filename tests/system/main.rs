@@ -49,3 +49,4 @@ mod tenants;
 mod times;
 mod tls;
 mod two_processes;
+mod ways;

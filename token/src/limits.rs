@@ -46,6 +46,10 @@ pub const NONCE_BYTES: core::ops::RangeInclusive<usize> = 8..=32;
 pub const CLAIM_CODE_BYTES: usize = 128;
 /// Bytes of a refresh token: prefix and base64url of 64 bytes, with room.
 pub const REFRESH_TOKEN_BYTES: usize = 128;
+/// Certificates of an enrolment: that of the device and two between it and the authority.
+pub const ENROL_CERTIFICATES: usize = 3;
+/// Bytes of one of them: three fit into a device message.
+pub const ENROL_CERTIFICATE_BYTES: usize = 2048;
 /// Bytes of a device message (enrol, token request, answer).
 pub const MESSAGE_BYTES: usize = 8192;
 /// Bytes of a trust snapshot: about a million changed devices.

@@ -160,6 +160,18 @@ codes! {
     ClaimUsed = "claim_used": "the claim code was used already",
     /// The claim code is bound to another device id.
     ClaimMismatch = "claim_mismatch": "the claim code is meant for another device",
+    /// Nothing entitles the device to enrol by this way.
+    NotEntitled = "not_entitled": "nothing entitles this device to enrol by this way: check the tenant, the device id, the key and the way",
+    /// The entry of a list enrolled a device before, or another key.
+    EntitlementUsed = "entitlement_used": "what entitles this device was used already: an operator must add it anew",
+    /// The group does not take this way of enrolment.
+    WayNotTaken = "way_not_taken": "the group does not take this way of enrolment: an operator sets the ways of a group",
+    /// An operator refused the device.
+    ApprovalRefused = "approval_refused": "an operator refused this device",
+    /// The certificates cannot be used.
+    CertificateInvalid = "certificate_invalid": "the certificate, its chain or the signature by its key cannot be accepted",
+    /// The certificate is on the deny list of the tenant.
+    CertificateDenied = "certificate_denied": "an operator denied this certificate",
     /// The device id is enrolled with another key.
     DeviceKeyMismatch = "device_key_mismatch": "the device is enrolled with another key",
     /// No such device.
@@ -182,8 +194,8 @@ codes! {
     DeviceSuspended = "device_suspended": "the device is suspended: an operator must reinstate it",
     /// The group of the device is suspended.
     GroupSuspended = "group_suspended": "the group of the device is suspended: an operator must reinstate it",
-    /// An operator must approve the new key of a device that has lost its own.
-    ApprovalPending = "approval_pending": "an operator must approve the new key: ask again later with the same key",
+    /// An operator must approve the device, or the new key of one that has lost its own.
+    ApprovalPending = "approval_pending": "an operator must approve this device key: ask again later with the same key",
     /// The tenant does not exist.
     TenantUnknown = "tenant_unknown": "no such tenant",
     /// The tenant has no active issuer key.
@@ -193,7 +205,7 @@ codes! {
     /// The role's templates break a rule.
     RoleInvalid = "role_invalid": "the role may not hold these rights",
     /// Devices or claims have the role.
-    RoleInUse = "role_in_use": "devices or open claims have this role: give them another one first",
+    RoleInUse = "role_in_use": "devices, open claims or entries of other ways have this role: give them another one first",
     /// The role names an attribute that the device does not have.
     AttributeMissing = "attribute_missing": "the role names an attribute that the device does not have: an operator must set it",
     /// The group does not exist.

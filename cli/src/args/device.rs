@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use tessera_runtime::tls::{Identity, Trust};
 use tessera_simulators::mqtt::Broker;
 use tessera_token::ids::VerifierName;
@@ -11,8 +11,10 @@ use crate::error::Fault;
 
 #[derive(Subcommand)]
 pub(crate) enum DeviceCommand {
-    /// Make a key, enrol it with a claim code, and keep both with the first token in a folder.
+    /// Make a key, enrol it, and keep both with the first token in a folder.
     Enrol(EnrolArgs),
+    /// Show the public key of a device and its thumbprint; make the key when there is none.
+    Key(KeyArgs),
     /// Show what the token says; with --refresh, get a new one first.
     Token(TokenArgs),
     /// Print a refresh token, for a device that cannot sign.
@@ -39,8 +41,12 @@ pub(crate) struct FolderArgs {
 
 #[derive(Args)]
 #[command(
-    after_help = "Example (the operator makes the code with `tessera claim create --role sensor`):
-  tessera device enrol --http http://127.0.0.1:8080 --device d-17 --claim CODE --dir d-17
+    after_help = "Examples, one for each way of enrolment (`tessera group ways` shows those that a group takes):
+  tessera device enrol --device d-17 --claim CODE             `tessera claim create` made the code
+  tessera device enrol --device d-17 --manufacturer-key       `tessera listed-key add` listed the key of the folder
+  tessera device enrol --device d-17 --device-secret @secret  `tessera group-key derive` made the secret
+  tessera device enrol --cert d-17.pem --cert-key d-17.key    `tessera authority add` added the authority
+  tessera device enrol --device d-17 --approval --wait 600    an operator decides: `tessera approval list`
 
 The folder then holds the key (device.key, readable by you alone), the token and the proof counter. The key never
 leaves it. Enrolling again with the same folder is safe: a lost answer can be asked for again."
@@ -51,16 +57,64 @@ pub(crate) struct EnrolArgs {
     /// The tenant.
     #[arg(long, value_name = "ID", default_value = "default")]
     pub(crate) tenant: String,
-    /// The device id, which becomes the MQTT client id.
-    #[arg(long, value_name = "ID")]
-    pub(crate) device: String,
-    /// The claim code, or @FILE with it.
-    #[arg(long, value_name = "CODE|@FILE")]
-    pub(crate) claim: String,
+    /// The device id, which becomes the MQTT client id (with --cert: the common name of the certificate).
+    #[arg(long, value_name = "ID", required_unless_present = "cert")]
+    pub(crate) device: Option<String>,
+    #[command(flatten)]
+    pub(crate) means: MeansArgs,
     /// The folder to keep it in (default: a folder by the name of the device).
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// The result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The means that entitle the device. One of them is required.
+#[derive(Args)]
+#[command(group(ArgGroup::new("means").required(true).args(
+    ["claim", "manufacturer_key", "group_key_file", "device_secret", "cert", "approval"])))]
+pub(crate) struct MeansArgs {
+    /// The claim code, or @FILE with it. Dashes, blanks and case do not matter.
+    #[arg(long, value_name = "CODE|@FILE")]
+    pub(crate) claim: Option<String>,
+    /// The device key is on the list of the operator. With FILE, the folder takes that key: a seed as 64 hexadecimal digits.
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub(crate) manufacturer_key: Option<Option<PathBuf>>,
+    /// The group key in a file, as base64url: the secret of the device is derived from it. For tests; a device has its
+    /// own secret alone.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) group_key_file: Option<PathBuf>,
+    /// The secret of the device as base64url, or @FILE with it.
+    #[arg(long, value_name = "SECRET|@FILE")]
+    pub(crate) device_secret: Option<String>,
+    /// The certificate of the manufacturer, in PEM, with those between it and the authority behind it.
+    #[arg(long, value_name = "FILE", requires = "cert_key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The key of that certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) cert_key: Option<PathBuf>,
+    /// Ask an operator.
+    #[arg(long)]
+    pub(crate) approval: bool,
+    /// Ask again for so many seconds while no operator has decided.
+    #[arg(long, value_name = "SECONDS", requires = "approval", default_value_t = 0)]
+    pub(crate) wait: u64,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tessera device key --dir d-17
+  tessera device key --dir d-17 --thumbprint
+The operator lists the key with `tessera listed-key add`, or compares the thumbprint before `tessera approval approve`.")]
+pub(crate) struct KeyArgs {
+    /// The folder of the device, made when it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// The thumbprint alone.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) thumbprint: bool,
+    /// As JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -24,6 +24,7 @@ mod sim;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod ways;
 
 pub(crate) use account::{OperatorArgs, TenantArgs};
 pub(crate) use backup::{
@@ -32,8 +33,8 @@ pub(crate) use backup::{
 pub(crate) use bench::{BenchArgs, Peer, Which};
 pub(crate) use config::{ConfigCommand, ConfiguredServer};
 pub(crate) use device::{
-    ConnectArgs, DeviceCommand, DoctorArgs, EnrolArgs, FolderArgs, PasswordArgs, PopArg,
-    RefreshTokenArgs, RekeyArgs, TlsArgs, TokenArgs,
+    ConnectArgs, DeviceCommand, DoctorArgs, EnrolArgs, FolderArgs, KeyArgs, MeansArgs,
+    PasswordArgs, PopArg, RefreshTokenArgs, RekeyArgs, TlsArgs, TokenArgs,
 };
 pub(crate) use device_proxy::{DeviceProxyArgs, Listen};
 pub(crate) use life::{Again, RekeyCommand, Suspended};
@@ -52,6 +53,10 @@ pub(crate) use server::{
 };
 pub(crate) use sim::{CredentialsArgs, DemoArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};
 pub(crate) use trust::TrustCommand;
+pub(crate) use ways::{
+    ApprovalCommand, AuthorityCommand, DeniedCertificateCommand, GroupKeyCommand, IdsArgs,
+    ListedKeyCommand,
+};
 
 /// Tessera gives every device of an MQTT fleet a key of its own, a short-lived token and rights on exactly its topics.
 #[derive(Parser)]

@@ -6,6 +6,9 @@ use super::list::{attribute, Act, ListArgs};
 use super::revoke::{Waits, What};
 use super::role::RoleCommand;
 use super::trust::TrustCommand;
+use super::ways::{
+    ApprovalCommand, AuthorityCommand, DeniedCertificateCommand, GroupKeyCommand, ListedKeyCommand,
+};
 
 #[derive(Subcommand)]
 pub(crate) enum OperatorCommand {
@@ -24,6 +27,21 @@ pub(crate) enum OperatorCommand {
     /// Claim codes, by which a device enrols once.
     #[command(subcommand)]
     Claim(ClaimCommand),
+    /// Public keys of devices that enrol by their keys alone, such as those of a manufacturer's list.
+    #[command(subcommand)]
+    ListedKey(ListedKeyCommand),
+    /// Group keys: devices enrol by secrets that a factory derives from one.
+    #[command(subcommand)]
+    GroupKey(GroupKeyCommand),
+    /// Authorities of manufacturers, whose certificates let devices enrol.
+    #[command(subcommand)]
+    Authority(AuthorityCommand),
+    /// Certificates that let no device enrol.
+    #[command(subcommand)]
+    DeniedCertificate(DeniedCertificateCommand),
+    /// Devices that ask to be enrolled: list, approve, refuse.
+    #[command(subcommand)]
+    Approval(ApprovalCommand),
     /// List devices, or show one.
     #[command(
         after_help = "Examples:\n  tessera devices\n  tessera devices d-17\n  tessera devices --tenant acme --json\n  tessera devices --where state=revoked --where group=floor-2 --limit 100\n  tessera devices --prefix pump- --where role=meter\n  tessera devices --where attr.site=hall-2"
@@ -283,6 +301,22 @@ pub(crate) enum GroupCommand {
         #[command(flatten)]
         tenant: TenantArgs,
     },
+    /// Show or set the ways of enrolment that a group takes.
+    #[command(after_help = "Examples:
+  tessera group ways default
+  tessera group ways default --set claim,approval
+  tessera group ways old-line --set none
+A new group takes claims alone. Devices that are enrolled stay enrolled.")]
+    Ways {
+        /// Its name.
+        name: String,
+        /// The ways from now on: claim, key, group_key, certificate, approval; or none.
+        #[arg(long, value_name = "WAY,…", value_delimiter = ',',
+              value_parser = ["claim", "key", "group_key", "certificate", "approval", "none"])]
+        set: Option<Vec<String>>,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
     /// All groups.
     List {
         #[command(flatten)]
@@ -294,12 +328,13 @@ pub(crate) enum GroupCommand {
 
 #[derive(Subcommand)]
 pub(crate) enum ClaimCommand {
-    /// Make claim codes. Each is shown once, here, and entitles one device to enrol.
+    /// Make claim codes. Each is shown once, here, and entitles one device to enrol, or with --uses several.
     #[command(after_help = "Examples:
   tessera claim create --role sensor
   tessera claim create --role sensor --count 500 --json > codes.json
   tessera claim create --role sensor --device d-17 --expires-in 86400
-  tessera claim create --role meter --attr site=hall-2")]
+  tessera claim create --role meter --attr site=hall-2
+  tessera claim create --role sensor --uses 200 --pattern 'press-*'")]
     Create {
         /// The role of the device that uses it.
         #[arg(long, value_name = "ROLE")]
@@ -313,6 +348,12 @@ pub(crate) enum ClaimCommand {
         /// An attribute of the device that uses it; may be repeated.
         #[arg(long = "attr", value_name = "NAME=VALUE", value_parser = attribute)]
         attributes: Vec<(String, String)>,
+        /// The device ids that may use it: the characters of an id and at most one *, which stands for one or more.
+        #[arg(long, value_name = "PATTERN", conflicts_with = "device")]
+        pattern: Option<String>,
+        /// The number of devices that may use each code.
+        #[arg(long, value_name = "N", conflicts_with = "device")]
+        uses: Option<u64>,
         /// The number of codes.
         #[arg(long, value_name = "N", default_value_t = 1)]
         count: u64,
@@ -332,7 +373,7 @@ pub(crate) enum ClaimCommand {
         #[command(flatten)]
         tenant: TenantArgs,
     },
-    /// Delete an unused claim.
+    /// Delete an unused claim; one that some devices have used is closed for others.
     Delete {
         /// Its id, from the list.
         id: String,

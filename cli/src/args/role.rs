@@ -84,7 +84,7 @@ A change of its topics ends the tokens of its devices, which may ask for their n
         #[command(flatten)]
         tenant: TenantArgs,
     },
-    /// Delete a role that no device and no open claim has.
+    /// Delete a role that no device, no open claim and no entry of another way has.
     Delete {
         /// Its name.
         name: String,

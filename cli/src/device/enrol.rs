@@ -1,43 +1,92 @@
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::random::SystemRandom;
-use tessera_simulators::device::api::ApiError;
+use tessera_simulators::device::api::{ApiError, DeviceApi};
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::credential::HeldToken;
+use tessera_simulators::device::identity::Identity;
+use tessera_token::encoding::base64url;
 use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::messages::TokenAnswer;
+use tessera_token::refusal::RefusalCode;
 
 use super::folder::{Card, Folder};
+use super::means::Given;
 use crate::args::EnrolArgs;
 use crate::error::{Fault, Outcome};
-use crate::{output, secrets, time};
+use crate::{output, time};
+
+/// Time between two requests for approval: as the service asks for.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(args: EnrolArgs) -> Outcome {
-    DeviceId::parse(&args.device)?;
     TenantId::parse(&args.tenant)?;
-    let claim = secrets::text_or_file(&args.claim)?;
-    let path = args.dir.clone().unwrap_or_else(|| PathBuf::from(&args.device));
+    let given = Given::read(&args.means)?;
+    let device = given.device(args.device.as_deref())?;
+    let given = given.of(&device);
+    let path = args.dir.clone().unwrap_or_else(|| PathBuf::from(device.as_str()));
     let folder = Folder::create(&path)?;
-    let mut card = card(&folder, &args)?;
+    let mut card = card(&folder, &args, &device)?;
+    if let Some(Some(file)) = &args.means.manufacturer_key {
+        folder.take_key(file)?;
+    }
     folder.key_or_new(&SystemRandom)?;
     folder.keep_card(&card)?;
     let clock = DeviceClock::new(SystemClock::shared(), 0);
     let api = card.api()?;
-    let answer = api.enrol(&folder.identity(&card)?, claim.expose(), &clock).await;
+    let answer = asked(&api, &folder.identity(&card)?, &given, &clock, args.means.wait).await;
     card.clock_correction = clock.correction();
     folder.keep_card(&card)?;
-    let token = HeldToken::of(&answer.map_err(|error| refused(&error))?);
+    let answer = answer.map_err(|error| match error {
+        ApiError::Refused(RefusalCode::ApprovalPending) => waiting(&folder, &device, &error),
+        error => refused(&error),
+    });
+    let token = HeldToken::of(&answer?);
     folder.keep_token(&token)?;
     // From now on a folder without a counter has lost it.
     folder.next_counter(clock.now())?;
-    tell(&args, &path, &token);
+    tell(&args, &card.device, &path, &token);
     Ok(0)
 }
 
+/// Asks, and asks again while no operator has decided and there is time.
+async fn asked(
+    api: &DeviceApi,
+    identity: &Identity,
+    given: &Given,
+    clock: &DeviceClock,
+    wait: u64,
+) -> Result<TokenAnswer, ApiError> {
+    let sign = |message: &[u8]| given.sign(message);
+    let mut left = Duration::from_secs(wait);
+    loop {
+        let answer = api.enrol_by(identity, &given.means(&sign), clock).await;
+        let waits = matches!(answer, Err(ApiError::Refused(RefusalCode::ApprovalPending)));
+        if !waits || left.is_zero() {
+            return answer;
+        }
+        let pause = left.min(ASK_AGAIN);
+        tokio::time::sleep(pause).await;
+        left -= pause;
+    }
+}
+
+/// The next steps while no operator has decided.
+fn waiting(folder: &Folder, device: &DeviceId, error: &ApiError) -> Fault {
+    let thumbprint = folder.key().map(|key| base64url(key.public().thumbprint().as_bytes()));
+    let thumbprint = thumbprint.unwrap_or_default();
+    refused(error).hint(format!(
+        "an operator approves {device} with `tessera approval list` and `tessera approval approve ID --role ROLE`, after a \
+         look at the thumbprint {thumbprint}; then run the same command again, or give --wait SECONDS"
+    ))
+}
+
 /// A folder belongs to one device for good: its key must never stand for two.
-fn card(folder: &Folder, args: &EnrolArgs) -> Result<Card, Fault> {
+fn card(folder: &Folder, args: &EnrolArgs, device: &DeviceId) -> Result<Card, Fault> {
     let server = args.http.server();
     // Later verbs may run in another folder.
     let cafile = args.http.trust.cafile.as_ref().map(std::path::absolute).transpose()?;
@@ -46,7 +95,7 @@ fn card(folder: &Folder, args: &EnrolArgs) -> Result<Card, Fault> {
         cafile,
         http_in_clear: server.trust.in_clear,
         tenant: args.tenant.clone(),
-        device: args.device.clone(),
+        device: device.as_str().to_owned(),
         clock_correction: 0,
     };
     match folder.card() {
@@ -59,8 +108,8 @@ fn card(folder: &Folder, args: &EnrolArgs) -> Result<Card, Fault> {
     }
 }
 
-fn tell(args: &EnrolArgs, path: &std::path::Path, token: &HeldToken) {
-    let (device, dir) = (&args.device, path.display());
+fn tell(args: &EnrolArgs, device: &str, path: &std::path::Path, token: &HeldToken) {
+    let dir = path.display();
     if args.json {
         let object = json!({
             "tenant": args.tenant, "device": device, "dir": path, "expires": token.expires.get(),

@@ -166,6 +166,23 @@ impl Folder {
         fs::remove_file(&next).map_err(|error| fault(&next, &error))
     }
 
+    /// Takes a key that the device has from elsewhere. A folder that has another one keeps it.
+    pub(crate) fn take_key(&self, from: &Path) -> Result<(), Fault> {
+        let text = read_secret_text(from)?;
+        let seed = hex::decode_key(text.expose()).ok_or_else(|| {
+            Fault::new(format!("{}: not 32 bytes as hexadecimal", from.display()))
+        })?;
+        let path = self.file("device.key");
+        if !path.exists() {
+            write_secret_file(&path, text.expose().trim().as_bytes())?;
+        }
+        match self.key()?.public() == SecretKey::from_seed(&seed).public() {
+            true => Ok(()),
+            false => Err(Fault::new(format!("{} has another key", self.path.display()))
+                .hint("take another folder: --dir DIR")),
+        }
+    }
+
     /// Card and key together.
     pub(crate) fn identity(&self, card: &Card) -> Result<Identity, Fault> {
         Ok(Identity {

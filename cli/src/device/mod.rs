@@ -9,6 +9,8 @@ mod end;
 mod enrol;
 mod folder;
 mod holding;
+mod key;
+mod means;
 mod password;
 mod proxy;
 mod refresh_token;
@@ -24,6 +26,7 @@ const TEST_MESSAGE: &[u8] = b"{\"test\":true}";
 pub(crate) async fn run(command: DeviceCommand) -> Outcome {
     match command {
         DeviceCommand::Enrol(args) => enrol::run(args).await,
+        DeviceCommand::Key(args) => key::run(&args),
         DeviceCommand::Token(args) => token::run(args).await,
         DeviceCommand::RefreshToken(args) => refresh_token::run(args).await,
         DeviceCommand::Rekey(args) => rekey::run(args).await,

@@ -24,6 +24,7 @@ mod role;
 mod table;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 /// Carries out one verb.
 pub(crate) async fn run(command: OperatorCommand) -> Outcome {
@@ -33,6 +34,11 @@ pub(crate) async fn run(command: OperatorCommand) -> Outcome {
         OperatorCommand::Role(command) => role::run(command).await,
         OperatorCommand::Group(command) => group(command).await,
         OperatorCommand::Claim(command) => claim(command).await,
+        OperatorCommand::ListedKey(command) => ways::listed_key(command).await,
+        OperatorCommand::GroupKey(command) => ways::group_key(command).await,
+        OperatorCommand::Authority(command) => ways::authority(command).await,
+        OperatorCommand::DeniedCertificate(command) => ways::denied(command).await,
+        OperatorCommand::Approval(command) => ways::approval(command).await,
         OperatorCommand::Devices { device, prefix, rows, tenant } => match device {
             Some(device) => show_device(&device, &tenant).await,
             None => devices(prefix.as_deref(), &rows, &tenant).await,
@@ -172,6 +178,7 @@ async fn group(command: GroupCommand) -> Outcome {
             let path = tenant_path(&tenant.tenant, &format!("groups/{}", segment(&name)));
             call.show(call.client.patch(&path, &json!({ "reenrol": reenrol })).await)
         }
+        GroupCommand::Ways { name, set, tenant } => ways::group_ways(&name, set, &tenant).await,
         GroupCommand::List { rows, tenant } => {
             list(&tenant, "groups", &["group", "state", "number", "epoch", "created"], &rows).await
         }
@@ -185,6 +192,8 @@ async fn claim(command: ClaimCommand) -> Outcome {
             group,
             device,
             attributes,
+            pattern,
+            uses,
             count,
             expires_in,
             plain,
@@ -194,7 +203,7 @@ async fn claim(command: ClaimCommand) -> Outcome {
             let attributes: BTreeMap<String, String> = attributes.into_iter().collect();
             let body = json!({
                 "role": role, "group": group, "device": device, "attributes": attributes, "count": count,
-                "expires_in": expires_in,
+                "expires_in": expires_in, "pattern": pattern, "uses": uses,
             });
             let path = tenant_path(&tenant.tenant, "claims");
             let made = call.client.post(&path, &body).await.map_err(words)?;
@@ -205,7 +214,10 @@ async fn claim(command: ClaimCommand) -> Outcome {
             Ok(0)
         }
         ClaimCommand::List { rows, tenant } => {
-            let columns = ["claim", "state", "role", "group", "device", "expires", "used_by", "by"];
+            let columns = [
+                "claim", "state", "role", "group", "device", "pattern", "used", "uses", "expires",
+                "by",
+            ];
             list(&tenant, "claims", &columns, &rows).await
         }
         ClaimCommand::Delete { id, tenant } => {

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use tessera_token::cbor::loose;
 use tessera_token::ids::Audience;
 use tessera_token::messages::{
-    AceError, EnrolRequest, IssuedKey, NonceAnswer, RefusalAnswer, TokenAnswer, TokenKind,
+    AceError, EnrolRequest, Entitlement, IssuedKey, NonceAnswer, RefusalAnswer, TokenAnswer, TokenKind,
     TokenRequest,
 };
 use tessera_token::proof::SymmetricKey;
@@ -65,7 +65,7 @@ fn signed_enrol(draw: &mut Draw<'_>) {
     match draw.below(7) {
         0 => request.tenant = tenant("rival"),
         1 => request.device = device("s-0043"),
-        2 => request.claim.push('x'),
+        2 => request.entitlement = Entitlement::Claim(format!("{claim}x")),
         3 => request.nonce.push(0),
         4 => request.signature[draw.below(64)] ^= 1 << draw.below(8),
         5 => request.key = keys().other_device.public().as_bytes().to_vec(),

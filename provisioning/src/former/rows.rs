@@ -126,7 +126,18 @@ fn registry(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
         });
         let (tenant, hash) = split(key)?;
         let attributes = Attributes::default();
-        let record = ClaimRecord { role, group, device, created, expires, by, attributes, used };
+        let record = ClaimRecord {
+            role,
+            group,
+            device,
+            created,
+            expires,
+            by,
+            attributes,
+            used,
+            counted: None,
+            pattern: None,
+        };
         Some((pair(text(tenant)?, <[u8; 32]>::try_from(hash).ok()?), record))
     })?;
     mover.each("devices", &tables.devices, |key, row: shapes::Device| {

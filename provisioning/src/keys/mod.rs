@@ -19,6 +19,7 @@ use tessera_token::limits::TRUST_KEYS;
 pub(crate) mod files;
 pub(crate) mod fresh;
 pub(crate) mod sealed;
+pub(crate) mod sealed_rows;
 pub(crate) mod seeds;
 #[cfg(test)]
 mod tests;

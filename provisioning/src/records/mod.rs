@@ -7,6 +7,7 @@ use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::PublicKey;
 use tessera_token::trust::{Change, RegisteredKey};
 
+pub(crate) mod approvals;
 pub(crate) mod attributes;
 pub(crate) mod audit;
 pub(crate) mod families;
@@ -22,6 +23,7 @@ mod rows;
 mod suspension;
 pub(crate) mod trl;
 pub(crate) mod verifiers;
+pub(crate) mod ways;
 mod words;
 
 pub use attributes::Attributes;
@@ -201,7 +203,32 @@ pub(crate) struct ClaimRecord {
     pub(crate) by: String,
     /// Attributes of the device that uses it.
     pub(crate) attributes: Attributes,
+    /// The use of a claim for one device.
     pub(crate) used: Option<ClaimUse>,
+    /// The number of devices, and how many have used it; `None`: one device.
+    pub(crate) counted: Option<Counted>,
+    /// The pattern of the ids that may use it.
+    pub(crate) pattern: Option<String>,
+}
+
+/// The uses of a claim that several devices may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) uses: u64,
+    pub(crate) made: u64,
+}
+
+impl ClaimRecord {
+    /// Whether another device may still use it.
+    pub(crate) fn is_open(&self, now: u64) -> bool {
+        let has_room = self.counted.is_none_or(|counted| counted.made < counted.uses);
+        self.used.is_none() && has_room && self.expires > now
+    }
+
+    /// Whether no device has used it.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.used.is_none() && self.counted.is_none_or(|counted| counted.made == 0)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

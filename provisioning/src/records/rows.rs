@@ -7,9 +7,9 @@ use tessera_token::claims::Epochs;
 use super::keys::KeyRecord;
 use super::words::{json, maybe_word, read_json, read_word, word};
 use super::{
-    AnsweredRequest, Attributes, ClaimRecord, ClaimUse, DeletedDevice, DeviceRecord, GroupRecord,
-    IssuedRecord, MovedDevice, RevokedRow, RoleProgress, RoleRecord, SignedEvent, Staleness,
-    Suspension, TenantRecord,
+    AnsweredRequest, Attributes, ClaimRecord, ClaimUse, Counted, DeletedDevice, DeviceRecord,
+    GroupRecord, IssuedRecord, MovedDevice, RevokedRow, RoleProgress, RoleRecord, SignedEvent,
+    Staleness, Suspension, TenantRecord,
 };
 
 impl Record for TenantRecord {
@@ -158,6 +158,9 @@ impl Record for ClaimRecord {
         "used_device",
         "used_thumbprint",
         "used_at",
+        "uses",
+        "uses_made",
+        "pattern",
     ];
 
     fn values(&self) -> Vec<Value> {
@@ -173,6 +176,9 @@ impl Record for ClaimRecord {
             used.map(|used| used.device.as_str()).into(),
             used.map(|used| used.thumbprint).into(),
             used.map(|used| used.at).into(),
+            self.counted.map(|counted| counted.uses).into(),
+            self.counted.map(|counted| counted.made).into(),
+            self.pattern.as_deref().into(),
         ]
     }
 
@@ -185,12 +191,24 @@ impl Record for ClaimRecord {
             expires: row.number()?,
             by: row.text()?,
             attributes: Attributes::read(row)?,
-            used: match row.maybe_text()? {
-                None => None,
-                Some(device) => {
-                    Some(ClaimUse { device, thumbprint: row.array()?, at: row.number()? })
+            used: match (row.maybe_text()?, row.maybe_blob()?, row.maybe_number()?) {
+                (Some(device), Some(thumbprint), Some(at)) => {
+                    let thumbprint = thumbprint.try_into();
+                    let thumbprint =
+                        thumbprint.map_err(|_| row.damaged("bytes of another length"))?;
+                    Some(ClaimUse { device, thumbprint, at })
+                }
+                _ => None,
+            },
+            // Columns of a later step: NULL in older rows.
+            counted: {
+                let counted = (row.maybe_number()?, row.maybe_number()?);
+                match counted {
+                    (Some(uses), Some(made)) => Some(Counted { uses, made }),
+                    _ => None,
                 }
             },
+            pattern: row.maybe_text()?,
         })
     }
 }

@@ -2,13 +2,15 @@ use tessera_runtime::secret::Secret;
 use tessera_runtime::sql::{Batch, Key};
 use tessera_token::encoding::hex;
 use tessera_token::ids::{DeviceId, GroupId, RoleId, TenantId};
+use tessera_token::messages::Way;
 use tessera_token::refusal::RefusalCode;
 
-use super::{attributes, code, groups, roles, templates, tenants};
+use super::pattern::IdPattern;
+use super::{attributes, code, groups, roles, templates, tenants, ways};
 use crate::audit::Actor;
-use crate::limits::{CLAIMS_PER_CALL, CLAIM_SECONDS_MOST};
+use crate::limits::{CLAIMS_PER_CALL, CLAIM_SECONDS_MOST, CLAIM_USES};
 use crate::records::attributes::missing;
-use crate::records::{Attributes, ClaimRecord, Page, RoleRecord};
+use crate::records::{Attributes, ClaimRecord, Counted, Page, RoleRecord};
 use crate::refused::Refused;
 use crate::service::Service;
 use crate::tables::{bytes, one, pair};
@@ -21,6 +23,10 @@ pub(crate) struct NewClaims {
     pub(crate) group: GroupId,
     /// The only device id that may use it; then there is one claim.
     pub(crate) device: Option<DeviceId>,
+    /// The ids that may use it; none beside `device`.
+    pub(crate) pattern: Option<IdPattern>,
+    /// The number of devices that may use each.
+    pub(crate) uses: u64,
     /// Seconds.
     pub(crate) life: u64,
     /// Attributes of the device that uses it.
@@ -50,6 +56,8 @@ pub(crate) async fn create(
         by: by.0.clone(),
         attributes: wanted.attributes.clone(),
         used: None,
+        counted: (wanted.uses > 1).then_some(Counted { uses: wanted.uses, made: 0 }),
+        pattern: wanted.pattern.as_ref().map(|pattern| pattern.as_str().to_owned()),
     };
     let mut made = Vec::with_capacity(wanted.count);
     let mut batch = Batch::new();
@@ -62,15 +70,25 @@ pub(crate) async fn create(
         made.push(NewClaim { id: code::id(&hash), code: drawn });
     }
     let first = made.first().map_or("", |claim| &claim.id).to_owned();
-    let none = Attributes::default();
-    let set = attributes::told(&none, &record.attributes);
-    let detail = std::iter::once(format!("{} for role {}", wanted.count, wanted.role)).chain(set);
-    let detail = detail.collect::<Vec<_>>().join(", ");
-    let entry = service.entry(by, "claim.create", tenant.as_str(), &first).detail(detail);
+    let entry = service.entry(by, "claim.create", tenant.as_str(), &first).detail(told(wanted));
     match service.write(batch, entry).await? {
         Attempt::Committed(()) => Ok((made, record.expires)),
         Attempt::Conflict => Err(RefusalCode::LimitReached.into()),
     }
+}
+
+fn told(wanted: &NewClaims) -> String {
+    let mut told = format!("{} for role {}", wanted.count, wanted.role);
+    if wanted.uses > 1 {
+        told.push_str(&format!(", {} devices each", wanted.uses));
+    }
+    if let Some(pattern) = &wanted.pattern {
+        told.push_str(&format!(", ids {pattern}"));
+    }
+    for set in attributes::told(&Attributes::default(), &wanted.attributes) {
+        told.push_str(&format!(", {set}"));
+    }
+    told
 }
 
 /// The role of the claims, when they may be made.
@@ -88,6 +106,13 @@ async fn check(
     }
     drop(named);
     groups::known(service, tenant, wanted.group.as_str()).await?;
+    ways::taken(service, tenant, wanted.group.as_str(), Way::Claim).await?;
+    if !(1..=CLAIM_USES).contains(&wanted.uses) {
+        return Err(Refused::malformed(format!("uses is 1 to {CLAIM_USES}")));
+    }
+    if wanted.device.is_some() && (wanted.uses != 1 || wanted.pattern.is_some()) {
+        return Err(Refused::malformed("a claim for one device has neither uses nor a pattern"));
+    }
     if !(1..=CLAIMS_PER_CALL).contains(&wanted.count) {
         return Err(Refused::malformed(format!("count is 1 to {CLAIMS_PER_CALL}")));
     }
@@ -141,7 +166,8 @@ pub(crate) async fn list(
     Ok(Page { items: items.collect(), next: page.next })
 }
 
-/// Takes an unused claim back. A used one stays: it says who enrolled by it.
+/// Takes an unused claim back. A used one stays: it says who enrolled by it. One that some devices have used stays too, and
+/// no other device may use it from now on.
 pub(crate) async fn delete(
     service: &Service,
     by: &Actor,
@@ -157,12 +183,16 @@ pub(crate) async fn delete(
     if !bytes::<32>(&key, 1)?.starts_with(&beginning) {
         return Err(RefusalCode::NotFound.into());
     }
-    if record.used.is_some() {
-        return Err(RefusalCode::ClaimUsed.into());
-    }
     let mut batch = Batch::new();
     batch.expect(&service.tables.claims, key.clone(), &record);
-    batch.delete(&service.tables.claims, key);
+    match record.counted {
+        _ if record.is_unused() => batch.delete(&service.tables.claims, key),
+        Some(Counted { uses, made }) if made < uses => {
+            let counted = Some(Counted { uses: made, made });
+            batch.put(&service.tables.claims, key, &ClaimRecord { counted, ..record.clone() });
+        }
+        _ => return Err(RefusalCode::ClaimUsed.into()),
+    }
     let entry = service.entry(by, "claim.delete", tenant.as_str(), id);
     match service.write(batch, entry).await? {
         Attempt::Committed(()) => Ok(()),

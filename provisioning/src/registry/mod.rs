@@ -1,6 +1,7 @@
 //! The registry: tenants, their roles and groups, the claims that entitle to enrol, and the enrolled devices.
 
 pub(crate) mod attributes;
+pub(crate) mod claim_uses;
 pub(crate) mod claims;
 pub(crate) mod code;
 pub(crate) mod departure;
@@ -8,6 +9,7 @@ pub(crate) mod device_keys;
 pub(crate) mod devices;
 pub(crate) mod groups;
 pub(crate) mod history;
+pub(crate) mod pattern;
 pub(crate) mod reach;
 pub(crate) mod rekeys;
 pub(crate) mod rights;
@@ -18,3 +20,4 @@ pub(crate) mod templates;
 pub(crate) mod tenants;
 #[cfg(test)]
 mod tests;
+pub(crate) mod ways;

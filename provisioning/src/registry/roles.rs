@@ -4,7 +4,7 @@ use tessera_token::refusal::RefusalCode;
 
 use super::reach::Reach;
 use super::rights::{self, RightsEnded};
-use super::{templates, tenants};
+use super::{templates, tenants, ways};
 use crate::audit::Actor;
 use crate::limits::ROLE_CLAIMS_COUNTED;
 use crate::records::{Page, RoleClass, RoleProgress, RoleRecord};
@@ -212,7 +212,7 @@ fn is_same(one: &[String], other: &[String]) -> bool {
     one.iter().all(|line| other.contains(line)) && other.iter().all(|line| one.contains(line))
 }
 
-/// Deletes a role that no device and no open claim has. It is marked first, so that none can get it while they are looked
+/// Deletes a role that no device, no open claim and no entry of another way has. It is marked first, so that none can get it while they are looked
 /// for.
 ///
 /// # Errors
@@ -294,15 +294,17 @@ async fn in_use(
 ) -> Result<Option<Refused>, Refused> {
     let reach = Reach::of(service, tenant, role, record).await?;
     let claims = open_claims(service, tenant, role).await?;
-    if (reach.devices, claims) == (0, 0) {
+    let entries = ways::of_role(service, tenant, role).await?;
+    if (reach.devices, claims, entries) == (0, 0, 0) {
         return Ok(None);
     }
     let or_more = |more: bool| if more { " or more" } else { "" };
     let detail = format!(
-        "{}{} devices and {claims}{} open claims have the role {role}",
+        "{}{} devices, {claims}{} open claims and {entries}{} entries of other ways have the role {role}",
         reach.devices,
         or_more(reach.more),
-        or_more(claims == ROLE_CLAIMS_COUNTED)
+        or_more(claims == ROLE_CLAIMS_COUNTED),
+        or_more(entries >= ROLE_CLAIMS_COUNTED)
     );
     Ok(Some(Refused::because(RefusalCode::RoleInUse, detail)))
 }
@@ -318,7 +320,7 @@ async fn open_claims(
     let (now, mut found, mut after) = (service.now().get(), 0, None);
     loop {
         let rows = service.tables.claims.find(&columns, after.as_deref(), STEP).await?;
-        let open = rows.iter().filter(|(_, claim)| claim.used.is_none() && claim.expires > now);
+        let open = rows.iter().filter(|(_, claim)| claim.is_open(now));
         found += open.count();
         after = rows.last().map(|(key, _)| key.clone());
         if rows.len() < STEP || found >= ROLE_CLAIMS_COUNTED {

@@ -8,6 +8,7 @@ use tessera_runtime::http::server::resource;
 
 use crate::records::Page;
 use device::{ace, endpoints};
+use operator::ways::{self, approvals, authorities, denied, group_keys, listed_ids, listed_keys};
 use operator::{
     audit, claims, devices, groups, history, keys, operators, rekeys, roles, status, suspension,
     tenants, tokens, verifiers,
@@ -84,6 +85,24 @@ routes! {
     "/v1/tenants/{tenant}/groups/{group}/revoke" => post groups::revoke;
     "/v1/tenants/{tenant}/groups/{group}/suspend" => post suspension::group;
     "/v1/tenants/{tenant}/groups/{group}/reinstate" => post suspension::reinstate_group;
+    "/v1/tenants/{tenant}/groups/{group}/ways" => get ways::show, put ways::set;
+    "/v1/tenants/{tenant}/listed-keys" => get listed_keys::list, post listed_keys::add;
+    "/v1/tenants/{tenant}/listed-keys/{device}" => delete listed_keys::delete;
+    "/v1/tenants/{tenant}/group-keys" => get group_keys::list, post group_keys::create;
+    "/v1/tenants/{tenant}/group-keys/{group_key}" => delete group_keys::delete;
+    "/v1/tenants/{tenant}/group-keys/{group_key}/rotate" => post group_keys::rotate;
+    "/v1/tenants/{tenant}/group-keys/{group_key}/secondary" => delete group_keys::drop_secondary;
+    "/v1/tenants/{tenant}/group-keys/{group_key}/devices" =>
+        get listed_ids::list, post listed_ids::add;
+    "/v1/tenants/{tenant}/group-keys/{group_key}/devices/{device}" => delete listed_ids::delete;
+    "/v1/tenants/{tenant}/authorities" => get authorities::list, post authorities::add;
+    "/v1/tenants/{tenant}/authorities/{authority}" => delete authorities::delete;
+    "/v1/tenants/{tenant}/denied-certificates" => get denied::list, post denied::add;
+    "/v1/tenants/{tenant}/denied-certificates/{certificate}" => delete denied::delete;
+    "/v1/tenants/{tenant}/approvals" => get approvals::list;
+    "/v1/tenants/{tenant}/approvals/{approval}" => delete approvals::delete;
+    "/v1/tenants/{tenant}/approvals/{approval}/approve" => post approvals::approve;
+    "/v1/tenants/{tenant}/approvals/{approval}/refuse" => post approvals::refuse;
     "/v1/tenants/{tenant}/claims" => get claims::list, post claims::create;
     "/v1/tenants/{tenant}/claims/{claim}" => delete claims::delete;
     "/v1/tenants/{tenant}/devices" => get devices::list;

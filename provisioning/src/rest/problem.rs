@@ -12,6 +12,7 @@ use tessera_token::messages::{AceError, RefusalAnswer, ACE_CBOR};
 use tessera_token::refusal::RefusalCode as Code;
 use tessera_token::time::UnixSeconds;
 
+use crate::limits::APPROVAL_RETRY_SECONDS;
 use crate::refused::Refused;
 
 /// A refusal on its way to a JSON caller.
@@ -185,6 +186,9 @@ impl Problem {
         if let Some(extra) = extra {
             builder.insert_header(extra);
         }
+        if self.refused.code == Code::ApprovalPending {
+            builder.insert_header((header::RETRY_AFTER, APPROVAL_RETRY_SECONDS));
+        }
         let mut response = builder.body(body);
         response.extensions_mut().insert(self.refused.code);
         response
@@ -223,6 +227,10 @@ fn status(code: Code) -> StatusCode {
         | Code::CapacityReached
         | Code::TrustBeyond
         | Code::RoleInUse => StatusCode::CONFLICT,
+        Code::NotEntitled | Code::WayNotTaken | Code::ApprovalRefused | Code::CertificateDenied => {
+            StatusCode::FORBIDDEN
+        }
+        Code::EntitlementUsed => StatusCode::CONFLICT,
         Code::TrustGone => StatusCode::GONE,
         Code::RoleInvalid | Code::AttributeMissing => StatusCode::UNPROCESSABLE_ENTITY,
         Code::RateLimited | Code::LimitReached => StatusCode::TOO_MANY_REQUESTS,
@@ -262,6 +270,12 @@ fn ace_error(code: Code) -> AceError {
         | Code::GroupUnknown
         | Code::AttributeMissing
         | Code::ScopeNotAllowed => AceError::InvalidScope,
+        Code::NotEntitled | Code::EntitlementUsed | Code::CertificateInvalid => {
+            AceError::InvalidGrant
+        }
+        Code::WayNotTaken | Code::ApprovalRefused | Code::CertificateDenied => {
+            AceError::UnauthorizedClient
+        }
         Code::ConfirmationKey | Code::SymmetricNotOffered => AceError::UnsupportedPopKey,
         _ => AceError::InvalidRequest,
     }

@@ -120,6 +120,15 @@ impl Move<'_> {
         self.table(|tables| tables.roles.clone()).await?;
         self.table(|tables| tables.groups.clone()).await?;
         self.table(|tables| tables.claims.clone()).await?;
+        self.table(|tables| tables.claim_uses.clone()).await?;
+        self.table(|tables| tables.group_ways.clone()).await?;
+        self.table(|tables| tables.listed_keys.clone()).await?;
+        self.table(|tables| tables.group_keys.clone()).await?;
+        self.table(|tables| tables.listed_ids.clone()).await?;
+        self.table(|tables| tables.authorities.clone()).await?;
+        self.table(|tables| tables.denied_certificates.clone()).await?;
+        self.table(|tables| tables.approvals.clone()).await?;
+        self.table(|tables| tables.approval_counts.clone()).await?;
         self.table(|tables| tables.devices.clone()).await?;
         self.table(|tables| tables.device_attributes.clone()).await?;
         self.table(|tables| tables.rekeys.clone()).await?;

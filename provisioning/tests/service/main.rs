@@ -15,6 +15,7 @@ mod world;
 
 mod attributes;
 mod bound;
+mod certificates;
 mod clock;
 mod devices;
 mod doors;
@@ -49,4 +50,5 @@ mod symmetric;
 mod taken;
 mod token;
 mod trl;
+mod ways;
 mod wire;

@@ -181,17 +181,26 @@ async fn a_role_is_deleted_when_neither_device_nor_claim_has_it() {
         outcome => panic!("{outcome:?}"),
     };
     let claim = world.claim(json!({ "role": "meter" })).await;
-    assert_eq!(detail().await, "0 devices and 1 open claims have the role meter");
+    assert_eq!(
+        detail().await,
+        "0 devices, 1 open claims and 0 entries of other ways have the role meter"
+    );
     let device = Device::new("a");
     world.enrol(&device, &claim).await.unwrap();
-    assert_eq!(detail().await, "1 devices and 0 open claims have the role meter");
+    assert_eq!(
+        detail().await,
+        "1 devices, 0 open claims and 0 entries of other ways have the role meter"
+    );
     // The refusal has left it as it was.
     world.refresh(&device).await.unwrap();
     world.claim(json!({ "role": "meter", "expires_in": 5 })).await;
     let moved = Request::new(Method::Patch, "/v1/tenants/default/devices/a");
     let moved = moved.body(JSON, br#"{"role":"sensor"}"#.to_vec());
     world.operator.send(moved).await.unwrap();
-    assert_eq!(detail().await, "0 devices and 1 open claims have the role meter");
+    assert_eq!(
+        detail().await,
+        "0 devices, 1 open claims and 0 entries of other ways have the role meter"
+    );
     world.advance(6);
     let deleted = world.operator.delete(&path).await.unwrap();
     assert_eq!(deleted.json::<Value>().unwrap(), json!({ "role": "meter" }));

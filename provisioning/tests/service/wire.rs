@@ -16,7 +16,7 @@ fn enrol_json(request: &EnrolRequest) -> Value {
         "client_id": request.device.as_str(),
         "req_cnf": { "jwk": { "kty": "OKP", "crv": "Ed25519", "x": base64url(&request.key) } },
         "tenant": request.tenant.as_str(),
-        "claim": request.claim,
+        "claim": request.claim(),
         "nonce": base64url(&request.nonce),
         "signature": base64url(&request.signature),
     })

@@ -1,7 +1,8 @@
 //! TLS (rustls on ring) for HTTP servers and for every client of ours: this folder alone names it in this crate.
 //!
 //! [`files`] reads certificates and keys, [`renewal`] has them read again while they are in use; both serve the listeners
-//! of the broker too, as do [`hello`] (small records), [`health`] (`/readyz`) and [`socket`]. [`server`] holds those of a listener for HTTP, [`client`] says which servers a client believes.
+//! of the broker too, as do [`hello`] (small records), [`health`] (`/readyz`) and [`socket`]. [`server`] holds those of a listener for HTTP,
+//! [`client`] says which servers a client believes, [`signing`] proves the key of a certificate outside of TLS.
 
 pub mod client;
 pub mod files;
@@ -9,6 +10,7 @@ pub mod health;
 pub mod hello;
 pub mod renewal;
 pub mod server;
+pub mod signing;
 pub mod socket;
 
 mod error;

@@ -10,7 +10,7 @@ use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::SecretKey;
 use tessera_token::limits::PROOF_WINDOW_SECONDS;
 use tessera_token::messages::{
-    AceAnswer, AceGrant, AceRequest, AskedToken, EnrolRequest, NonceAnswer, RefusalAnswer,
+    AceAnswer, AceGrant, AceRequest, AskedToken, EnrolRequest, Means, NonceAnswer, RefusalAnswer,
     RekeyRequest, TokenAnswer, TokenKind, TokenRequest, Wish,
 };
 use tessera_token::refusal::RefusalCode;
@@ -127,9 +127,23 @@ impl DeviceApi {
         claim: &str,
         clock: &DeviceClock,
     ) -> Result<TokenAnswer, ApiError> {
+        self.enrol_by(identity, &Means::Claim(claim), clock).await
+    }
+
+    /// Binds the device id to its key, by any means that entitle it.
+    ///
+    /// # Errors
+    /// [`ApiError`]; `certificate_invalid` when the key of a certificate does not sign.
+    pub async fn enrol_by(
+        &self,
+        identity: &Identity,
+        means: &Means<'_>,
+        clock: &DeviceClock,
+    ) -> Result<TokenAnswer, ApiError> {
         let nonce = self.nonce(clock).await?.nonce;
         let Identity { tenant, device, key } = identity;
-        let request = EnrolRequest::sign(key, tenant, device, claim, &nonce);
+        let request = EnrolRequest::sign_by(key, tenant, device, means, &nonce);
+        let request = request.ok_or(ApiError::Refused(RefusalCode::CertificateInvalid))?;
         let body = self.call("/v1/enrol", request.to_cbor(), clock).await?;
         token_answer(&body, clock, None)
     }

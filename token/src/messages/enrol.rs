@@ -1,8 +1,9 @@
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::error::{in_member, required, Bad};
 use super::labels::*;
+use super::way::{Entitlement, Means, ShownCertificate, ShownMembers, Way};
 use super::{body, label, pairs, MessageError};
 use crate::cbor::{Reader, Writer};
 use crate::hash::sha256;
@@ -13,6 +14,7 @@ use crate::refusal::RefusalCode;
 use crate::time::UnixSeconds;
 
 const CONTEXT: &str = "tessera-enrol-1";
+const CONTEXT_WAY: &str = "tessera-enrol-2";
 
 /// The answer to `POST /v1/enrol/nonce`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -78,8 +80,8 @@ pub struct EnrolRequest {
     /// The device's public key in record form ([`PublicKey::from_bytes`]), not judged yet: see
     /// [`EnrolRequest::key`].
     pub key: Vec<u8>,
-    /// The claim code that entitles it. A secret until it is used.
-    pub claim: String,
+    /// Its entitlement.
+    pub entitlement: Entitlement,
     /// The nonce of the service.
     pub nonce: Vec<u8>,
     /// The device key's signature.
@@ -87,7 +89,7 @@ pub struct EnrolRequest {
 }
 
 impl EnrolRequest {
-    /// Makes and signs a request.
+    /// Makes and signs a request by a claim code.
     pub fn sign(
         key: &SecretKey,
         tenant: &TenantId,
@@ -95,15 +97,72 @@ impl EnrolRequest {
         claim: &str,
         nonce: &[u8],
     ) -> Self {
-        let public = key.public();
-        let message = signed_bytes(tenant, device, &public, claim, nonce);
+        let entitlement = Entitlement::Claim(claim.to_string());
+        Self::draft(key, tenant, device, entitlement, nonce).signed_by(key)
+    }
+
+    /// Makes and signs a request by any means; `None` when the key of the certificate does not sign.
+    pub fn sign_by(
+        key: &SecretKey,
+        tenant: &TenantId,
+        device: &DeviceId,
+        means: &Means<'_>,
+        nonce: &[u8],
+    ) -> Option<Self> {
+        let entitlement = match means {
+            Means::Claim(claim) => Entitlement::Claim((*claim).to_string()),
+            Means::Key => Entitlement::Key,
+            Means::GroupKey(_) => Entitlement::GroupKey(Default::default()),
+            Means::Certificate { chain, .. } => Entitlement::Certificate(ShownCertificate {
+                chain: chain.clone(),
+                signature: [0; SIGNATURE_BYTES],
+            }),
+            Means::Approval => Entitlement::Approval,
+        };
+        let mut request = Self::draft(key, tenant, device, entitlement, nonce);
+        let message = request.signed_bytes(&key.public());
+        match (&mut request.entitlement, means) {
+            (Entitlement::GroupKey(mac), Means::GroupKey(secret)) => *mac = secret.mac(&message),
+            (Entitlement::Certificate(shown), Means::Certificate { sign, .. }) => {
+                shown.signature = sign(&message)?;
+            }
+            _ => {}
+        }
+        Some(request.signed_by(key))
+    }
+
+    fn draft(
+        key: &SecretKey,
+        tenant: &TenantId,
+        device: &DeviceId,
+        entitlement: Entitlement,
+        nonce: &[u8],
+    ) -> Self {
         Self {
             tenant: tenant.clone(),
             device: device.clone(),
-            key: public.as_bytes().to_vec(),
-            claim: claim.to_string(),
+            key: key.public().as_bytes().to_vec(),
+            entitlement,
             nonce: nonce.to_vec(),
-            signature: key.sign(&message),
+            signature: [0; SIGNATURE_BYTES],
+        }
+    }
+
+    fn signed_by(mut self, key: &SecretKey) -> Self {
+        self.signature = key.sign(&self.signed_bytes(&key.public()));
+        self
+    }
+
+    /// The way of enrolment.
+    pub fn way(&self) -> Way {
+        self.entitlement.way()
+    }
+
+    /// The claim code, where the request has one.
+    pub fn claim(&self) -> Option<&str> {
+        match &self.entitlement {
+            Entitlement::Claim(claim) => Some(claim),
+            _ => None,
         }
     }
 
@@ -121,18 +180,44 @@ impl EnrolRequest {
     /// `confirmation_key` for an unacceptable key, `proof_invalid` for a wrong signature.
     pub fn verify(&self) -> Result<PublicKey, RefusalCode> {
         let key = self.key().map_err(|_| RefusalCode::ConfirmationKey)?;
-        let message = signed_bytes(&self.tenant, &self.device, &key, &self.claim, &self.nonce);
-        if key.verifies(&message, &self.signature) {
+        if key.verifies(&self.signed_bytes(&key), &self.signature) {
             Ok(key)
         } else {
             Err(RefusalCode::ProofInvalid)
         }
     }
 
+    /// The bytes that the device key signs, and that the secret or the certificate's key of a device answers for too.
+    pub fn signed_bytes(&self, key: &PublicKey) -> Vec<u8> {
+        let mut w = Writer::new();
+        if let Entitlement::Claim(claim) = &self.entitlement {
+            w.array(6).text(CONTEXT);
+            self.signed_names(&mut w, key).bytes(&sha256(claim.as_bytes())).bytes(&self.nonce);
+            return w.finish();
+        }
+        w.array(7).text(CONTEXT_WAY).text(self.way().as_str());
+        let shown = match &self.entitlement {
+            Entitlement::Certificate(shown) => shown.chain.first().map(|leaf| sha256(leaf)),
+            _ => None,
+        };
+        let shown = shown.as_ref().map_or(&[][..], |hash| hash);
+        self.signed_names(&mut w, key).bytes(shown).bytes(&self.nonce);
+        w.finish()
+    }
+
+    fn signed_names<'w>(&self, w: &'w mut Writer, key: &PublicKey) -> &'w mut Writer {
+        w.text(self.tenant.as_str()).text(self.device.as_str()).bytes(key.thumbprint().as_bytes())
+    }
+
     /// As `application/ace+cbor`.
     pub fn to_cbor(&self) -> Vec<u8> {
+        let members = match &self.entitlement {
+            Entitlement::Claim(_) | Entitlement::Key | Entitlement::Approval => 6,
+            Entitlement::GroupKey(_) => 7,
+            Entitlement::Certificate(_) => 8,
+        };
         let mut w = Writer::new();
-        w.map(6)
+        w.map(members)
             .int(REQ_CNF)
             .map(1)
             .int(COSE_KEY)
@@ -144,9 +229,29 @@ impl EnrolRequest {
             .int(NONCE)
             .bytes(&self.nonce)
             .int(SIGNATURE)
-            .bytes(&self.signature)
-            .int(CLAIM)
-            .text(&self.claim);
+            .bytes(&self.signature);
+        match &self.entitlement {
+            // As ever: older services know no other way.
+            Entitlement::Claim(claim) => {
+                w.int(CLAIM).text(claim);
+            }
+            other => {
+                w.int(WAY).text(other.way().as_str());
+            }
+        }
+        match &self.entitlement {
+            Entitlement::GroupKey(mac) => {
+                w.int(SECRET_MAC).bytes(mac);
+            }
+            Entitlement::Certificate(shown) => {
+                w.int(CERTIFICATES).array(shown.chain.len());
+                shown.chain.iter().for_each(|one| {
+                    w.bytes(one);
+                });
+                w.int(CERTIFICATE_SIGNATURE).bytes(&shown.signature);
+            }
+            _ => {}
+        }
         w.finish()
     }
 
@@ -158,7 +263,7 @@ impl EnrolRequest {
         let body = body(bytes)?;
         let mut r = Reader::new(&body);
         let (mut key, mut device, mut tenant) = (None, None, None);
-        let (mut nonce, mut signature, mut claim) = (None, None, None);
+        let (mut nonce, mut signature, mut shown) = (None, None, ShownMembers::default());
         for _ in 0..pairs(&mut r)? {
             let label = label(&mut r)?;
             let mut read = || -> Result<(), Bad> {
@@ -168,25 +273,26 @@ impl EnrolRequest {
                     Some(TENANT) => tenant = Some(TenantId::parse(r.text()?)?),
                     Some(NONCE) => nonce = Some(r.bytes()?),
                     Some(SIGNATURE) => signature = Some(r.bytes_of()?),
-                    Some(CLAIM) => claim = Some(r.text()?),
+                    Some(CLAIM) => shown.claim = Some(r.text()?.to_string()),
+                    Some(WAY) => shown.way = Some(Way::parse(r.text()?).ok_or(Bad)?),
+                    Some(SECRET_MAC) => shown.mac = Some(r.bytes_of()?),
+                    Some(CERTIFICATES) => shown.chain = Some(chain(&mut r)?),
+                    Some(CERTIFICATE_SIGNATURE) => shown.signature = Some(r.bytes_of()?),
                     _ => r.skip()?,
                 }
                 Ok(())
             };
             in_member(label, read())?;
         }
-        let (nonce, claim) = (required(NONCE, nonce)?, required(CLAIM, claim)?);
+        let nonce = required(NONCE, nonce)?;
         if !limits::NONCE_BYTES.contains(&nonce.len()) {
             return Err(MessageError::Member(NONCE));
         }
-        if claim.len() > limits::CLAIM_CODE_BYTES {
-            return Err(MessageError::Member(CLAIM));
-        }
         Ok(Self {
+            entitlement: shown.entitlement()?,
             tenant: required(TENANT, tenant)?,
             device: required(CLIENT_ID, device)?,
             key: required(REQ_CNF, key)?,
-            claim: claim.to_string(),
             nonce: nonce.to_vec(),
             signature: required(SIGNATURE, signature)?,
         })
@@ -204,20 +310,10 @@ pub(super) fn confirmed(r: &mut Reader<'_>) -> Result<Vec<u8>, Bad> {
     key.ok_or(Bad)
 }
 
-fn signed_bytes(
-    tenant: &TenantId,
-    device: &DeviceId,
-    key: &PublicKey,
-    claim: &str,
-    nonce: &[u8],
-) -> Vec<u8> {
-    let mut w = Writer::new();
-    w.array(6)
-        .text(CONTEXT)
-        .text(tenant.as_str())
-        .text(device.as_str())
-        .bytes(key.thumbprint().as_bytes())
-        .bytes(&sha256(claim.as_bytes()))
-        .bytes(nonce);
-    w.finish()
+fn chain(r: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, Bad> {
+    let count = r.array()?;
+    if !(1..=limits::ENROL_CERTIFICATES).contains(&count) {
+        return Err(Bad);
+    }
+    (0..count).map(|_| Ok(r.bytes()?.to_vec())).collect()
 }

@@ -103,6 +103,10 @@ impl fmt::Display for Name {
             WANT_REFRESH_TOKEN => "want_refresh_token",
             FORMER_THUMBPRINT => "former_thumbprint",
             FORMER_SIGNATURE => "former_signature",
+            WAY => "way",
+            SECRET_MAC => "secret_mac",
+            CERTIFICATES => "certificates",
+            CERTIFICATE_SIGNATURE => "certificate_signature",
             _ => "?",
         };
         write!(f, "{name} ({})", self.0)
@@ -127,7 +131,11 @@ fn must_be(label: i64) -> &'static str {
         CNONCE | NONCE => "a byte string of 8 to 32 bytes",
         SIGNATURE | FORMER_SIGNATURE => "a byte string of 64 bytes",
         FORMER_THUMBPRINT => "a byte string of 32 bytes",
-        CLAIM => "a text of at most 128 bytes",
+        CLAIM => "a text of at most 128 bytes, and only with the way `claim`",
+        WAY => "`claim`, `key`, `group_key`, `certificate` or `approval`",
+        SECRET_MAC => "a byte string of 32 bytes, and only with the way `group_key`",
+        CERTIFICATES => "1 to 3 certificates in DER as byte strings of at most 2,048 bytes, and only with the way `certificate`",
+        CERTIFICATE_SIGNATURE => "a byte string of 64 bytes, and only with the way `certificate`",
         POP_KEY => "the text `symmetric`, and not with token_type 1",
         ANSWER_KEY => "an X25519 public key as a byte string of 32, with pop_key `symmetric`",
         SEALED_CNF => "a byte string that the key of the request opens",

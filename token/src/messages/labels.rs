@@ -29,6 +29,10 @@ pub(super) const SEALED_CNF: i64 = -65550;
 pub(super) const WANT_REFRESH_TOKEN: i64 = -65560;
 pub(super) const FORMER_THUMBPRINT: i64 = -65562;
 pub(super) const FORMER_SIGNATURE: i64 = -65561;
+pub(super) const WAY: i64 = -65563;
+pub(super) const SECRET_MAC: i64 = -65564;
+pub(super) const CERTIFICATES: i64 = -65565;
+pub(super) const CERTIFICATE_SIGNATURE: i64 = -65566;
 
 /// `grant_type` client_credentials.
 pub(super) const CLIENT_CREDENTIALS: u64 = 2;

@@ -25,6 +25,7 @@ pub mod scope_text;
 #[cfg(test)]
 mod tests;
 mod token;
+mod way;
 
 pub use ace_answer::AceAnswer;
 pub use ace_request::{
@@ -39,6 +40,7 @@ pub use rekey::{FormerKey, RekeyRequest};
 pub use request::TokenRequest;
 pub use revoke::RevokeRequest;
 pub use token::TokenAnswer;
+pub use way::{device_secret, Entitlement, Means, ShownCertificate, ShownMembers, Way};
 
 /// The media type of every device message.
 pub const ACE_CBOR: &str = "application/ace+cbor";

@@ -25,7 +25,7 @@ fn enrolment_is_signed_over_everything() {
     let changes: [fn(&mut EnrolRequest); 4] = [
         |r| r.tenant = TenantId::parse("rival").unwrap(),
         |r| r.device = DeviceId::parse("s-2").unwrap(),
-        |r| r.claim = "TSR-2".into(),
+        |r| r.entitlement = Entitlement::Claim("TSR-2".into()),
         |r| r.nonce = vec![2; 32],
     ];
     for change in changes {
@@ -38,6 +38,117 @@ fn enrolment_is_signed_over_everything() {
     assert_eq!(rekeyed.verify(), Err(RefusalCode::ProofInvalid));
     rekeyed.key = vec![0; 32];
     assert_eq!(rekeyed.verify(), Err(RefusalCode::ConfirmationKey));
+}
+
+/// A request by each way, and the bytes that its device key signs.
+fn by_every_way() -> Vec<EnrolRequest> {
+    let ((tenant, device), key) = (ids(), SecretKey::from_seed(&[4; 32]));
+    let secret = device_secret(&SymmetricKey::from_bytes(&[9; 32]).unwrap(), &device);
+    let certified = SecretKey::from_seed(&[6; 32]);
+    let sign = |message: &[u8]| Some(certified.sign(message));
+    let chain = vec![vec![0x30, 1], vec![0x30, 2]];
+    let means = [
+        Means::Claim("TSR-1"),
+        Means::Key,
+        Means::GroupKey(&secret),
+        Means::Certificate { chain, sign: &sign },
+        Means::Approval,
+    ];
+    means
+        .iter()
+        .map(|means| EnrolRequest::sign_by(&key, &tenant, &device, means, &[1; 32]).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_request_by_each_way_comes_back_and_is_signed_over_its_way() {
+    let key = SecretKey::from_seed(&[4; 32]).public();
+    let requests = by_every_way();
+    assert_eq!(requests.iter().map(EnrolRequest::way).collect::<Vec<_>>(), Way::ALL);
+    let mut signed = alloc::collections::BTreeSet::new();
+    for request in &requests {
+        let read = EnrolRequest::from_cbor(&request.to_cbor()).unwrap();
+        assert!(read == *request, "{}", request.way());
+        assert_eq!(read.verify(), Ok(key.clone()));
+        assert!(signed.insert(read.signed_bytes(&key)), "each way has bytes of its own");
+        for other in &requests {
+            let bent = EnrolRequest { entitlement: other.entitlement.clone(), ..read.clone() };
+            assert_eq!(
+                bent.verify().is_ok(),
+                other == request,
+                "{} {}",
+                request.way(),
+                other.way()
+            );
+        }
+    }
+    // A claim is asked for in the bytes that older services know.
+    let (tenant, device) = ids();
+    let old =
+        EnrolRequest::sign(&SecretKey::from_seed(&[4; 32]), &tenant, &device, "TSR-1", &[1; 32]);
+    assert_eq!(requests[0].to_cbor(), old.to_cbor());
+    assert_eq!(Way::ALL.map(|way| Way::parse(way.as_str())), Way::ALL.map(Some));
+}
+
+/// As `printf d-17 | openssl dgst -sha256 -hmac aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` gives it.
+#[test]
+fn the_secret_of_a_device() {
+    let device = DeviceId::parse("d-17").unwrap();
+    let group_key = SymmetricKey::from_bytes(&[0x61; 32]).unwrap();
+    let secret = device_secret(&group_key, &device);
+    assert_eq!(
+        hex::encode(secret.expose_bytes()),
+        "d88e2609983707002c8239402766decb44b1c4f1608a54a38cab5af464f53588"
+    );
+}
+
+#[test]
+fn a_request_has_the_members_of_its_way_and_no_others() {
+    let requests = by_every_way();
+    let says = |bytes: &[u8]| EnrolRequest::from_cbor(bytes).err().map(|error| error.to_string());
+    // The way of one with the other members of another.
+    let with_way = |request: &EnrolRequest, way: &str| {
+        let bytes = request.to_cbor();
+        let mut r = crate::cbor::Reader::new(&bytes);
+        let pairs = r.map().unwrap();
+        let mut kept = Vec::new();
+        for _ in 0..pairs {
+            let (label, value) = (r.item().unwrap(), r.item().unwrap());
+            let mut one = crate::cbor::Reader::new(label);
+            if one.int().unwrap() != -65563 {
+                kept.push([label, value].concat());
+            }
+        }
+        let mut w = Writer::new();
+        w.map(kept.len() + 1);
+        kept.iter().for_each(|pair| {
+            w.raw(pair);
+        });
+        w.int(-65563).text(way);
+        w.finish()
+    };
+    for (at, way, told) in [
+        (0, "key", "member claim (-65547) must be a text of at most 128 bytes, and only"),
+        (1, "claim", "member claim (-65547) is missing"),
+        (1, "group_key", "member secret_mac (-65564) is missing"),
+        (2, "approval", "member secret_mac (-65564) must be"),
+        (3, "key", "member certificates (-65565) must be"),
+        (1, "certificate", "member certificates (-65565) is missing"),
+        (1, "none", "member way (-65563) must be `claim`, `key`"),
+    ] {
+        let error = says(&with_way(&requests[at], way)).unwrap_or_default();
+        assert!(error.starts_with(told), "{way}: {error}");
+    }
+    let long = |chain: Vec<Vec<u8>>| {
+        let mut request = requests[3].clone();
+        if let Entitlement::Certificate(shown) = &mut request.entitlement {
+            shown.chain = chain;
+        }
+        says(&request.to_cbor()).unwrap_or_default()
+    };
+    for chain in [vec![], vec![vec![1]; 4], vec![vec![1; 2049]], vec![vec![]]] {
+        assert!(long(chain).starts_with("member certificates (-65565) must be 1 to 3"));
+    }
 }
 
 #[test]

@@ -24,6 +24,11 @@ impl SymmetricKey {
             .then(|| Self(Zeroizing::new(bytes.to_vec())))
     }
 
+    /// A key that is itself a MAC.
+    pub(crate) fn of_mac(bytes: &[u8; MAC_BYTES]) -> Self {
+        Self(Zeroizing::new(bytes.to_vec()))
+    }
+
     /// Its bytes, for the message that hands it over and for the place where the device keeps it.
     pub fn expose_bytes(&self) -> &[u8] {
         &self.0

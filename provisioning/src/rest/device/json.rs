@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::key::Thumbprint;
 use tessera_token::messages::{
-    EnrolRequest, FormerKey, NonceAnswer, RekeyRequest, TokenAnswer, TokenKind, TokenRequest,
+    EnrolRequest, FormerKey, NonceAnswer, RekeyRequest, ShownMembers, TokenAnswer, TokenKind,
+    TokenRequest, Way,
 };
 use tessera_token::time::UnixSeconds;
 
@@ -34,7 +35,16 @@ struct EnrolJson {
     client_id: String,
     req_cnf: Cnf,
     tenant: String,
-    claim: String,
+    #[serde(default)]
+    way: Option<String>,
+    #[serde(default)]
+    claim: Option<String>,
+    #[serde(default)]
+    secret_mac: Option<String>,
+    #[serde(default)]
+    certificates: Option<Vec<String>>,
+    #[serde(default)]
+    certificate_signature: Option<String>,
     nonce: String,
     signature: String,
 }
@@ -46,21 +56,34 @@ struct Cnf {
     jwk: Jwk,
 }
 
-/// An OKP key (RFC 8037).
+/// An OKP key (RFC 8037), or an EC key on P-256 (RFC 7518).
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Jwk {
     kty: String,
     crv: String,
     x: String,
+    #[serde(default)]
+    y: Option<String>,
+}
+
+impl Jwk {
+    /// The key in record form.
+    fn key(&self) -> Result<Vec<u8>, Refused> {
+        let x = binary("req_cnf.jwk.x", &self.x)?;
+        match (self.kty.as_str(), self.crv.as_str(), &self.y) {
+            ("OKP", "Ed25519", None) => Ok(x),
+            ("EC", "P-256", Some(y)) => Ok([vec![4], x, binary("req_cnf.jwk.y", y)?].concat()),
+            _ => Err(Refused::malformed(
+                "req_cnf.jwk is an OKP key on Ed25519, or an EC key on P-256",
+            )),
+        }
+    }
 }
 
 impl Cnf {
     fn key(&self) -> Result<Vec<u8>, Refused> {
-        if self.jwk.kty != "OKP" || self.jwk.crv != "Ed25519" {
-            return Err(Refused::malformed("req_cnf.jwk is an OKP key on Ed25519"));
-        }
-        binary("req_cnf.jwk.x", &self.jwk.x)
+        self.jwk.key()
     }
 }
 
@@ -103,15 +126,31 @@ pub(super) fn rekey_request(bytes: &[u8]) -> Result<RekeyRequest, Refused> {
 
 pub(super) fn enrol_request(bytes: &[u8]) -> Result<EnrolRequest, Refused> {
     let wire: EnrolJson = json(bytes)?;
-    let key = wire.req_cnf.key()?;
-    if wire.claim.len() > tessera_token::limits::CLAIM_CODE_BYTES {
-        return Err(Refused::malformed("claim is too long"));
-    }
+    let way = wire.way.as_deref().map(|name| {
+        Way::parse(name).ok_or_else(|| {
+            Refused::malformed("way is claim, key, group_key, certificate or approval")
+        })
+    });
+    let mac = wire.secret_mac.map(|mac| {
+        let mac = binary("secret_mac", &mac)?;
+        mac.try_into().map_err(|_| Refused::malformed("secret_mac is 32 bytes"))
+    });
+    let chain = wire.certificates.map(|chain| {
+        let chain = chain.iter().map(|one| binary("certificates", one));
+        chain.collect::<Result<Vec<_>, _>>()
+    });
+    let shown = ShownMembers {
+        way: way.transpose()?,
+        claim: wire.claim,
+        mac: mac.transpose()?,
+        chain: chain.transpose()?,
+        signature: wire.certificate_signature.as_deref().map(signature).transpose()?,
+    };
     Ok(EnrolRequest {
+        entitlement: shown.entitlement().map_err(|error| Refused::malformed(error.to_string()))?,
         tenant: id(&wire.tenant)?,
         device: id(&wire.client_id)?,
-        key,
-        claim: wire.claim,
+        key: wire.req_cnf.key()?,
         nonce: nonce("nonce", &wire.nonce)?,
         signature: signature(&wire.signature)?,
     })

@@ -10,6 +10,7 @@ use crate::limits::CLAIM_SECONDS;
 use crate::records::{Attributes, ClaimRecord};
 use crate::refused::Refused;
 use crate::registry::claims::{self, NewClaims};
+use crate::registry::pattern::IdPattern;
 use crate::registry::tenants::DEFAULT_GROUP;
 use crate::rest::auth::{By, Fleet, Viewer};
 use crate::rest::input::{id, App, Json, PageQuery, Query};
@@ -28,17 +29,30 @@ struct ClaimView {
     attributes: BTreeMap<String, String>,
     used_by: Option<String>,
     used_at: Option<u64>,
+    /// The ids that may use it.
+    pattern: Option<String>,
+    /// The devices that may use it, and those that have.
+    uses: u64,
+    used: u64,
 }
 
 impl ClaimView {
     fn new(claim: String, record: ClaimRecord, now: u64) -> Self {
         let (used_by, used_at) = record.used.map(|used| (used.device, used.at)).unzip();
+        let counted = record.counted;
+        let (uses, used) = match counted {
+            Some(counted) => (counted.uses, counted.made),
+            None => (1, u64::from(used_by.is_some())),
+        };
         Self {
-            state: match (&used_by, record.expires <= now) {
-                (Some(_), _) => "used",
-                (None, true) => "expired",
-                (None, false) => "open",
+            state: match (used >= uses, record.expires <= now) {
+                (true, _) => "used",
+                (false, true) => "expired",
+                (false, false) => "open",
             },
+            pattern: record.pattern,
+            uses,
+            used,
             claim,
             role: record.role,
             group: record.group,
@@ -67,6 +81,10 @@ pub(crate) struct NewClaimsBody {
     attributes: BTreeMap<String, String>,
     #[serde(default)]
     expires_in: Option<u64>,
+    #[serde(default)]
+    uses: Option<u64>,
+    #[serde(default)]
+    pattern: Option<String>,
 }
 
 fn one() -> usize {
@@ -97,6 +115,8 @@ pub(crate) async fn create(
         role: id(&body.role)?,
         group: id(body.group.as_deref().unwrap_or(DEFAULT_GROUP))?,
         device: body.device.as_deref().map(id).transpose().map_err(|refused: Refused| refused)?,
+        pattern: body.pattern.as_deref().map(IdPattern::parse).transpose()?,
+        uses: body.uses.unwrap_or(1),
         life: body.expires_in.unwrap_or(CLAIM_SECONDS),
     };
     let (made, expires) =

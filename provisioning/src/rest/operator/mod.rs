@@ -16,3 +16,4 @@ pub(crate) mod suspension;
 pub(crate) mod tenants;
 pub(crate) mod tokens;
 pub(crate) mod verifiers;
+pub(crate) mod ways;

@@ -1,0 +1,212 @@
+//! Group keys: a factory derives the secret of each device from one, and the service verifies by it.
+
+use tessera_runtime::random;
+use tessera_runtime::secret::Secret;
+use tessera_runtime::sql::Batch;
+use tessera_token::ids::{DeviceId, GroupId, TenantId};
+use tessera_token::messages::{device_secret, Way};
+use tessera_token::proof::SymmetricKey;
+use tessera_token::refusal::RefusalCode;
+
+use super::{within, Rights};
+use crate::audit::Actor;
+use crate::keys::sealed_rows::{opened, sealed};
+use crate::limits::GROUP_KEYS;
+use crate::records::ways::GroupKeyRecord;
+use crate::records::Page;
+use crate::refused::Refused;
+use crate::registry::tenants;
+use crate::service::Service;
+use crate::tables::{one, pair};
+use crate::write::until_committed;
+
+/// A group key that an operator gave, or none: then the service draws it, and shows it once.
+pub(crate) type Given = Option<SymmetricKey>;
+
+/// The key of a new primary place, and whether the service drew it.
+struct Primary {
+    key: SymmetricKey,
+    drawn: bool,
+}
+
+impl Primary {
+    fn of(service: &Service, given: Given) -> Result<Self, Refused> {
+        if let Some(key) = given {
+            return Ok(Self { key, drawn: false });
+        }
+        let bytes = Secret::new(random::bytes::<32>(&*service.random)?);
+        let key = SymmetricKey::from_bytes(bytes.expose()).ok_or(RefusalCode::Internal)?;
+        Ok(Self { key, drawn: true })
+    }
+
+    /// The key to show: one that the operator gave is known there.
+    fn shown(self) -> Option<SymmetricKey> {
+        self.drawn.then_some(self.key)
+    }
+}
+
+/// The context under which the keys of a row are sealed.
+fn context(tenant: &TenantId, name: &GroupId) -> Vec<u8> {
+    format!("{tenant}/{name}").into_bytes()
+}
+
+fn seal(
+    service: &Service,
+    tenant: &TenantId,
+    name: &GroupId,
+    key: &SymmetricKey,
+) -> Result<Vec<u8>, Refused> {
+    sealed(&service.root, &*service.random, &context(tenant, name), key)
+}
+
+/// Makes a group key. The answer has the key when the service drew it.
+pub(crate) async fn create(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    name: &GroupId,
+    rights: &Rights,
+    given: Given,
+) -> Result<(GroupKeyRecord, Option<SymmetricKey>), Refused> {
+    tenants::known(service, tenant).await?;
+    let primary = Primary::of(service, given)?;
+    let now = service.now().get();
+    let record = GroupKeyRecord {
+        role: rights.role.as_str().to_owned(),
+        group: rights.group.as_str().to_owned(),
+        primary: seal(service, tenant, name, &primary.key)?,
+        secondary: None,
+        created: now,
+        rotated: now,
+        by: by.0.clone(),
+    };
+    until_committed(async || {
+        let (table, key) = (&service.tables.group_keys, pair(tenant, name.as_str()));
+        if table.contains(key.clone()).await? {
+            return Err(RefusalCode::AlreadyExists.into());
+        }
+        let present = table.scan(&one(tenant.as_str()), None, GROUP_KEYS).await?;
+        within(present.len(), GROUP_KEYS, "group keys")?;
+        let mut batch = Batch::new();
+        rights.check(service, tenant, Way::GroupKey, &mut batch).await?;
+        batch.insert(table, key, &record);
+        let entry = service
+            .entry(by, "group_key.create", tenant.as_str(), name.as_str())
+            .detail(format!("role {} group {}", record.role, record.group));
+        service.write(batch, entry).await
+    })
+    .await?;
+    Ok((record, primary.shown()))
+}
+
+/// Puts a new primary key in place. The former one becomes the secondary: devices with secrets of either enrol.
+pub(crate) async fn rotate(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    name: &GroupId,
+    given: Given,
+) -> Result<(GroupKeyRecord, Option<SymmetricKey>), Refused> {
+    let primary = Primary::of(service, given)?;
+    let text = seal(service, tenant, name, &primary.key)?;
+    let record = change(service, by, tenant, name, "group_key.rotate", |old| GroupKeyRecord {
+        primary: text.clone(),
+        secondary: Some(old.primary.clone()),
+        rotated: service.now().get(),
+        ..old.clone()
+    })
+    .await?;
+    Ok((record, primary.shown()))
+}
+
+/// Forgets the secondary key: secrets that follow from it are refused from now on.
+pub(crate) async fn drop_secondary(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    name: &GroupId,
+) -> Result<GroupKeyRecord, Refused> {
+    let forget = |old: &GroupKeyRecord| GroupKeyRecord { secondary: None, ..old.clone() };
+    change(service, by, tenant, name, "group_key.drop_secondary", forget).await
+}
+
+async fn change(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    name: &GroupId,
+    action: &str,
+    with: impl Fn(&GroupKeyRecord) -> GroupKeyRecord,
+) -> Result<GroupKeyRecord, Refused> {
+    tenants::known(service, tenant).await?;
+    until_committed(async || {
+        let (table, key) = (&service.tables.group_keys, pair(tenant, name.as_str()));
+        let old = table.get(key.clone()).await?.ok_or(RefusalCode::NotFound)?;
+        let new = with(&old);
+        let mut batch = Batch::new();
+        batch.expect(table, key.clone(), &old);
+        batch.put(table, key, &new);
+        let entry = service.entry(by, action, tenant.as_str(), name.as_str());
+        let tried = service.write(batch, entry).await?;
+        Ok(tried.map(|()| new))
+    })
+    .await
+}
+
+/// Deletes a group key. Listed ids that name it enrol no device from now on.
+pub(crate) async fn delete(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    name: &GroupId,
+) -> Result<(), Refused> {
+    tenants::known(service, tenant).await?;
+    until_committed(async || {
+        let (table, key) = (&service.tables.group_keys, pair(tenant, name.as_str()));
+        let old = table.get(key.clone()).await?.ok_or(RefusalCode::NotFound)?;
+        let mut batch = Batch::new();
+        batch.expect(table, key.clone(), &old);
+        batch.delete(table, key);
+        let entry = service.entry(by, "group_key.delete", tenant.as_str(), name.as_str());
+        service.write(batch, entry).await
+    })
+    .await
+}
+
+pub(crate) async fn known(
+    service: &Service,
+    tenant: &TenantId,
+    name: &str,
+) -> Result<GroupKeyRecord, Refused> {
+    let found = service.tables.group_keys.get(pair(tenant, name)).await?;
+    found.ok_or_else(|| RefusalCode::NotFound.into())
+}
+
+pub(crate) async fn list(
+    service: &Service,
+    tenant: &TenantId,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Page<(String, GroupKeyRecord)>, Refused> {
+    tenants::known(service, tenant).await?;
+    Ok(Page::in_tenant(&service.tables.group_keys, tenant, after, limit).await?)
+}
+
+/// Whether `tag` is the MAC of `message` by the secret of this device, under the primary or the secondary key.
+pub(crate) fn verifies(
+    service: &Service,
+    tenant: &TenantId,
+    (name, record): (&str, &GroupKeyRecord),
+    device: &DeviceId,
+    message: &[u8],
+    tag: &[u8; 32],
+) -> Result<bool, Refused> {
+    let name = GroupId::parse(name).map_err(|_| RefusalCode::Internal)?;
+    let context = context(tenant, &name);
+    let mut is_right = false;
+    for text in std::iter::once(&record.primary).chain(&record.secondary) {
+        let group_key = opened(&service.root, &context, text)?;
+        is_right |= device_secret(&group_key, device).verifies(message, tag);
+    }
+    Ok(is_right)
+}

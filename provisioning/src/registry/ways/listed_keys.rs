@@ -1,0 +1,90 @@
+//! Keys that an operator lists before the devices enrol, such as a manufacturer's list: a device enrols by its key alone,
+//! once.
+
+use tessera_runtime::sql::Batch;
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::messages::Way;
+use tessera_token::refusal::RefusalCode;
+
+use super::Rights;
+use crate::audit::Actor;
+use crate::records::ways::ListedKey;
+use crate::records::Page;
+use crate::refused::Refused;
+use crate::registry::{devices, tenants};
+use crate::service::Service;
+use crate::tables::pair;
+use crate::write::{until_committed, Attempt};
+
+/// Lists a key. The same entry once more changes nothing.
+pub(crate) async fn add(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    device: &DeviceId,
+    thumbprint: [u8; 32],
+    rights: &Rights,
+) -> Result<ListedKey, Refused> {
+    let new = ListedKey {
+        thumbprint,
+        role: rights.role.as_str().to_owned(),
+        group: rights.group.as_str().to_owned(),
+        created: service.now().get(),
+        by: by.0.clone(),
+        used: None,
+    };
+    tenants::known(service, tenant).await?;
+    until_committed(async || {
+        let (table, key) = (&service.tables.listed_keys, pair(tenant, device.as_str()));
+        if let Some(old) = table.get(key.clone()).await? {
+            let is_same =
+                (old.thumbprint, &old.role, &old.group) == (new.thumbprint, &new.role, &new.group);
+            return match is_same {
+                true => Ok(Attempt::Committed(old)),
+                false => Err(RefusalCode::AlreadyExists.into()),
+            };
+        }
+        if devices::find(service, tenant, device).await?.is_some() {
+            return Err(RefusalCode::AlreadyExists.into());
+        }
+        let mut batch = Batch::new();
+        rights.check(service, tenant, Way::Key, &mut batch).await?;
+        batch.insert(table, key, &new);
+        let entry = service
+            .entry(by, "listed_key.add", tenant.as_str(), device.as_str())
+            .detail(format!("role {} group {}", new.role, new.group));
+        let tried = service.write(batch, entry).await?;
+        Ok(tried.map(|()| new.clone()))
+    })
+    .await
+}
+
+pub(crate) async fn list(
+    service: &Service,
+    tenant: &TenantId,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Page<(String, ListedKey)>, Refused> {
+    tenants::known(service, tenant).await?;
+    Ok(Page::in_tenant(&service.tables.listed_keys, tenant, after, limit).await?)
+}
+
+/// Takes an entry off the list. A device that has enrolled by it stays enrolled.
+pub(crate) async fn delete(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    device: &DeviceId,
+) -> Result<(), Refused> {
+    tenants::known(service, tenant).await?;
+    until_committed(async || {
+        let (table, key) = (&service.tables.listed_keys, pair(tenant, device.as_str()));
+        let old = table.get(key.clone()).await?.ok_or(RefusalCode::NotFound)?;
+        let mut batch = Batch::new();
+        batch.expect(table, key.clone(), &old);
+        batch.delete(table, key);
+        let entry = service.entry(by, "listed_key.delete", tenant.as_str(), device.as_str());
+        service.write(batch, entry).await
+    })
+    .await
+}

@@ -1,0 +1,56 @@
+use actix_web::web::Path;
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+
+use crate::records::ways::DeniedCertificate;
+use crate::registry::ways::denied;
+use crate::rest::auth::{By, Security, Viewer};
+use crate::rest::input::{id, App, Json, PageQuery, Query};
+use crate::rest::{page, Answer};
+
+#[derive(Serialize)]
+struct DeniedView {
+    certificate: String,
+    created: u64,
+    by: String,
+}
+
+impl DeniedView {
+    fn new(certificate: String, record: DeniedCertificate) -> Self {
+        Self { certificate, created: record.created, by: record.by }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewDenied {
+    /// `sha256:` and the fingerprint, or `serial:` and the serial number, in hexadecimal digits.
+    certificate: String,
+}
+
+pub(crate) async fn list(
+    _by: By<Viewer>,
+    app: App,
+    path: Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Answer {
+    let found = denied::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit()).await?;
+    Ok(page(found, |(name, record)| DeniedView::new(name, record)))
+}
+
+pub(crate) async fn add(
+    by: By<Security>,
+    app: App,
+    path: Path<String>,
+    Json(body): Json<NewDenied>,
+) -> Answer {
+    let by = by.operator().actor();
+    let (name, added) = denied::add(&app, &by, &id(&path)?, &body.certificate).await?;
+    Ok(HttpResponse::Created().json(DeniedView::new(name, added)))
+}
+
+pub(crate) async fn delete(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {
+    let (tenant, certificate) = path.into_inner();
+    denied::delete(&app, &by.operator().actor(), &id(&tenant)?, &certificate).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

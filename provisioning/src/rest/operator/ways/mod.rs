@@ -1,0 +1,68 @@
+//! Resources of the ways of enrolment: the ways of a group, and what entitles devices by them.
+
+use actix_web::web::Path;
+use actix_web::HttpResponse;
+use serde::Deserialize;
+use serde_json::json;
+use tessera_token::ids::{GroupId, TenantId};
+use tessera_token::messages::Way;
+
+use crate::refused::Refused;
+use crate::registry::tenants::DEFAULT_GROUP;
+use crate::registry::ways::{self, Rights};
+use crate::registry::{groups, tenants};
+use crate::rest::auth::{Admin, By, Viewer};
+use crate::rest::input::{id, App, Json};
+use crate::rest::Answer;
+
+pub(crate) mod approvals;
+pub(crate) mod authorities;
+pub(crate) mod denied;
+pub(crate) mod group_keys;
+pub(crate) mod listed_ids;
+pub(crate) mod listed_keys;
+
+/// Role and group of a body.
+fn rights(role: &str, group: Option<&str>) -> Result<Rights, Refused> {
+    Ok(Rights { role: id(role)?, group: id(group.unwrap_or(DEFAULT_GROUP))? })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WaysBody {
+    ways: Vec<String>,
+}
+
+fn shown(group: &str, ways: &[Way]) -> HttpResponse {
+    let names: Vec<&str> = ways.iter().map(|way| way.as_str()).collect();
+    HttpResponse::Ok().json(json!({ "group": group, "ways": names }))
+}
+
+pub(crate) async fn show(_by: By<Viewer>, app: App, path: Path<(String, String)>) -> Answer {
+    let (tenant, group) = path.into_inner();
+    let (tenant, named): (TenantId, GroupId) = (id(&tenant)?, id(&group)?);
+    tenants::known(&app, &tenant).await?;
+    groups::known(&app, &tenant, named.as_str()).await?;
+    Ok(shown(&group, &ways::of_group(&app, &tenant, named.as_str()).await?))
+}
+
+pub(crate) async fn set(
+    by: By<Admin>,
+    app: App,
+    path: Path<(String, String)>,
+    Json(body): Json<WaysBody>,
+) -> Answer {
+    let (tenant, group) = path.into_inner();
+    if body.ways.len() > Way::ALL.len() {
+        return Err(Refused::malformed("each way is named once").into());
+    }
+    let read = |name: &String| {
+        Way::parse(name).ok_or_else(|| {
+            Refused::malformed("a way is claim, key, group_key, certificate or approval")
+        })
+    };
+    let wanted = body.ways.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let by = by.operator().actor();
+    let set = ways::set(&app, &by, &id(&tenant)?, &id(&group)?, &wanted).await?;
+    Ok(shown(&group, &set))
+}
