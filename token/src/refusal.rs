@@ -163,7 +163,7 @@ codes! {
     /// Nothing entitles the device to enrol by this way.
     NotEntitled = "not_entitled": "nothing entitles this device to enrol by this way: check the tenant, the device id, the key and the way",
     /// The entry of a list enrolled a device before, or another key.
-    EntitlementUsed = "entitlement_used": "what entitles this device was used already: an operator must add it anew",
+    EntitlementUsed = "entitlement_used": "the entitlement of this device was used already: an operator must add it anew",
     /// The group does not take this way of enrolment.
     WayNotTaken = "way_not_taken": "the group does not take this way of enrolment: an operator sets the ways of a group",
     /// An operator refused the device.

@@ -10,6 +10,7 @@ use tessera_token::trust::{Change, RegisteredKey};
 pub(crate) mod approvals;
 pub(crate) mod attributes;
 pub(crate) mod audit;
+mod device_rows;
 pub(crate) mod families;
 pub(crate) mod findings;
 pub(crate) mod heads;
