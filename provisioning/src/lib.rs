@@ -34,6 +34,8 @@ mod token_for_device;
 
 mod registry;
 
+mod once;
+
 mod service;
 
 mod trust;
@@ -58,7 +60,9 @@ mod tables;
 
 mod admission;
 mod records;
+mod revision;
 mod strangers;
+mod turns;
 mod write;
 
 pub mod limits;

@@ -12,9 +12,11 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::audit::Actor;
 use crate::limits::{OPERATORS, OPERATOR_TENANTS};
+use crate::once::Keep;
 pub(crate) use crate::records::operators::{OperatorRecord, OperatorRole, Tenants};
 use crate::refused::Refused;
 use crate::registry::tenants;
+use crate::revision::Precondition;
 use crate::service::Service;
 use crate::tables::{one, Tables};
 use crate::write::Attempt;
@@ -80,6 +82,7 @@ pub(crate) async fn create(
     name: &RoleId,
     roles: &[OperatorRole],
     tenants: Tenants,
+    keep: &Keep<'_, Secret<String>>,
 ) -> Result<Secret<String>, Refused> {
     if roles.is_empty() {
         return Err(Refused::malformed("an account has at least one role"));
@@ -96,6 +99,7 @@ pub(crate) async fn create(
     let entry = entry.detail(detail);
     let account = (name.as_str(), tenants);
     put(&service.tables, &mut batch, account, &token, roles, service.now().get());
+    keep.with(service, &mut batch, &token).await?;
     match known.iter().any(|(_, account)| account.name == name.as_str()) {
         true => Err(RefusalCode::AlreadyExists.into()),
         // The name is unique in the table: of two accounts made at once only one gets it.
@@ -136,17 +140,22 @@ async fn check_tenants(service: &Service, by: &Operator, tenants: &Tenants) -> R
 }
 
 /// Ends an account at once. An account does not end itself, so that the last administrator stays.
-pub(crate) async fn delete(service: &Service, by: &Operator, name: &str) -> Result<(), Refused> {
+pub(crate) async fn delete(
+    service: &Service,
+    by: &Operator,
+    name: &str,
+    when: &Precondition,
+) -> Result<(), Refused> {
     if by.name == name {
         return Err(Refused::because(
             RefusalCode::OperatorNotAllowed,
             "an account cannot delete itself",
         ));
     }
-    let accounts = of(&service.tables, by).await?;
-    let account = accounts.into_iter().find(|(_, account)| account.name == name);
-    let (key, account) = account.ok_or(RefusalCode::NotFound)?;
+    let (key, account) = named(&service.tables, by, name).await?;
+    when.check(Some(&account))?;
     let mut batch = Batch::new();
+    batch.expect(&service.tables.operators, key.clone(), &account);
     batch.delete(&service.tables.operators, key);
     let entry = service.entry(&by.actor(), "operator.delete", account.tenants.single(), name);
     match service.write(batch, entry).await? {
@@ -163,6 +172,13 @@ pub(crate) async fn of(tables: &Tables, by: &Operator) -> Result<Vec<Account>, R
     let mut accounts = all(tables).await?;
     accounts.retain(|(_, account)| by.tenants.contain(&account.tenants));
     Ok(accounts)
+}
+
+/// The account of this name, when the operator sees it.
+pub(crate) async fn named(tables: &Tables, by: &Operator, name: &str) -> Result<Account, Refused> {
+    let accounts = of(tables, by).await?;
+    let account = accounts.into_iter().find(|(_, account)| account.name == name);
+    account.ok_or_else(|| RefusalCode::NotFound.into())
 }
 
 /// All accounts, by name.

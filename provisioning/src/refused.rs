@@ -10,11 +10,13 @@ pub(crate) struct Refused {
     pub(crate) detail: Option<String>,
     /// The true reason, where `code` is what strangers are told in its place: for the log and never for the caller.
     pub(crate) truth: Option<RefusalCode>,
+    /// The revision that a record has, where a change expected another.
+    pub(crate) revision: Option<String>,
 }
 
 impl Refused {
     pub(crate) fn because(code: RefusalCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: Some(detail.into()), truth: None }
+        Self { code, detail: Some(detail.into()), ..code.into() }
     }
 
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
@@ -24,7 +26,7 @@ impl Refused {
 
 impl From<RefusalCode> for Refused {
     fn from(code: RefusalCode) -> Self {
-        Self { code, detail: None, truth: None }
+        Self { code, detail: None, truth: None, revision: None }
     }
 }
 

@@ -37,6 +37,7 @@ use crate::trust::confirmed::Confirmed;
 use crate::trust::readers::Readers;
 use crate::trust::waiters::Waiters;
 use crate::trust::waiting::Waiting;
+use crate::turns::Turns;
 use crate::write::Attempt;
 
 /// Everything a request handler may use.
@@ -74,6 +75,10 @@ pub(crate) struct Service {
     /// Held while the keys of a tenant take a step: steps at once would only take it from each other.
     pub(crate) keys_turn: tokio::sync::Mutex<()>,
     pub(crate) strangers: Strangers,
+    /// Requests with an Idempotency-Key that are being done, by their scopes.
+    pub(crate) running: Turns,
+    /// Of imports and exports.
+    pub(crate) bulk: Turns,
     pub(crate) metrics: ServiceMetrics,
     pub(crate) registry: Metrics,
     pub(crate) stop: Stop,

@@ -97,6 +97,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("claims", claims(service, &mut cursors.claims).await);
     round.took("rekeys", rekeys(service).await);
     round.took("approvals", crate::registry::ways::approvals::sweep(service).await);
+    round.took("kept", kept(service).await);
     round.first
 }
 
@@ -216,6 +217,22 @@ async fn rekeys(service: &Service) -> Result<(), Refused> {
     let now = service.time.removal().get();
     let ended = service.tables.rekeys.up_to("expires", now, SWEEP_ROWS).await?;
     delete_all(service, "rekey_requests", &service.tables.rekeys, ended).await
+}
+
+/// Answers to requests with an Idempotency-Key.
+async fn kept(service: &Service) -> Result<(), Refused> {
+    let (now, tables) = (service.time.removal().get(), &service.tables);
+    let ended = tables.kept_requests.up_to("expires", now, SWEEP_ROWS).await?;
+    let (mut batch, removed) = (Batch::new(), ended.len());
+    for (key, record) in ended {
+        batch.expect(&tables.kept_requests, key.clone(), &record);
+        batch.delete(&tables.kept_answers, key.clone());
+        batch.delete(&tables.kept_requests, key);
+    }
+    if removed > 0 && service.write_unnoted(batch).await? == Attempt::Committed(()) {
+        service.metrics.swept.add(&["kept"], u64::try_from(removed).unwrap_or_default());
+    }
+    Ok(())
 }
 
 /// Removes rows, as they were read, and counts them under `label`. When one has changed meanwhile, the next sweep looks

@@ -8,6 +8,7 @@ use crate::records::attributes::AttributeRow;
 use crate::records::audit::{Chained, Entry};
 use crate::records::families::FamilyRecord;
 use crate::records::findings::FindingRow;
+use crate::records::kept::{KeptAnswer, KeptRequest};
 use crate::records::keys::KeyRecord;
 use crate::records::marks::Marks;
 use crate::records::operators::OperatorRecord;
@@ -33,6 +34,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/5.sql"),
         include_str!("schema/6.sql"),
         include_str!("schema/7.sql"),
+        include_str!("schema/8.sql"),
     ],
     kept: &[
         "tenants",
@@ -108,6 +110,10 @@ pub(crate) struct Tables {
     pub(crate) verifiers: Table<VerifierRow>,
     /// tenant, kind, subject: what readers knew beyond a restored service
     pub(crate) findings: Table<FindingRow>,
+    /// hash of account, method, path and Idempotency-Key
+    pub(crate) kept_requests: Table<KeptRequest>,
+    /// the same
+    pub(crate) kept_answers: Table<KeptAnswer>,
     /// number
     pub(crate) audit: Table<Chained>,
     /// milliseconds, counter: entries that wait to be chained
@@ -147,6 +153,8 @@ impl Tables {
             trl_tenants: database.table(),
             verifiers: database.table(),
             findings: database.table(),
+            kept_requests: database.table(),
+            kept_answers: database.table(),
             audit: database.table(),
             audit_waiting: database.table(),
         }

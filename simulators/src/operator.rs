@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{json, Value};
-use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Method, Request, Server, JSON};
+use tessera_runtime::http::{
+    HttpClient, HttpError, HttpLimits, Method, Request, Server, JSON, NDJSON,
+};
+use tessera_runtime::random::{self, SystemRandom};
 use tessera_runtime::secret::Secret;
+use tessera_token::encoding::base64url;
 use tessera_token::ids::TenantId;
 use tessera_token::refusal::RefusalCode;
 
@@ -32,7 +36,9 @@ impl OperatorError {
     }
 
     fn is_temporary(&self) -> bool {
-        matches!(self, Self::Http(error) if error.is_temporary())
+        // A request under the same Idempotency-Key that is still being done is asked for again.
+        let is_busy = self.code() == Some(RefusalCode::IdempotencyKeyBusy);
+        is_busy || matches!(self, Self::Http(error) if error.is_temporary())
     }
 }
 
@@ -57,6 +63,8 @@ impl From<HttpError> for OperatorError {
 #[derive(Clone)]
 pub struct OperatorClient {
     http: HttpClient,
+    /// The ETag on which its changes rest; `None`: that of what it reads before each.
+    rests_on: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +85,13 @@ impl OperatorClient {
     pub fn new(server: impl Into<Server>, token: Secret<String>) -> Result<Self, HttpError> {
         let limits =
             HttpLimits { response_bytes: limits::OPERATOR_ANSWER_BYTES, ..HttpLimits::default() };
-        Ok(Self { http: HttpClient::new(server, Some(token), limits)? })
+        Ok(Self { http: HttpClient::new(server, Some(token), limits)?, rests_on: None })
+    }
+
+    /// The same, with changes that rest on this ETag, or on any record (`*`).
+    #[must_use]
+    pub fn resting_on(self, tag: Option<String>) -> Self {
+        Self { rests_on: tag, ..self }
     }
 
     /// Makes `count` single-use claim codes for `role`; temporary faults are waited out.
@@ -92,7 +106,7 @@ impl OperatorClient {
     ) -> Result<Vec<String>, OperatorError> {
         let path = tenant_path(tenant.as_str(), "claims");
         let body = json!({ "role": role, "count": count });
-        let made = self.patiently(|| self.post(&path, &body)).await?;
+        let made = self.create(&path, &body).await?;
         let made: MadeClaims =
             serde_json::from_value(made).map_err(|error| HttpError::Decode(error.to_string()))?;
         Ok(made.claims.into_iter().map(|claim| claim.code).collect())
@@ -127,12 +141,55 @@ impl OperatorClient {
         Ok(self.http.send(request).await?.body)
     }
 
+    /// Posts lines of JSON, and gives the lines of the answer as far as they are.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn lines(
+        &self,
+        path: &str,
+        lines: Vec<u8>,
+        within: Duration,
+    ) -> Result<Vec<u8>, OperatorError> {
+        let request = Request::new(Method::Post, path).accept(NDJSON).body(NDJSON, lines);
+        Ok(self.http.send(request.within(within)).await?.body)
+    }
+
+    /// Reads a resource of any size part by part, as long as `take` wants more.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn parts(
+        &self,
+        path: &str,
+        within: Duration,
+        take: &mut (dyn FnMut(&[u8]) -> bool + Send),
+    ) -> Result<(), OperatorError> {
+        let request = Request::new(Method::Get, path).accept(NDJSON).within(within);
+        Ok(self.http.parts(request, take).await?)
+    }
+
     /// Posts JSON.
     ///
     /// # Errors
     /// [`OperatorError`].
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, OperatorError> {
         self.call(Method::Post, path, Some(body)).await
+    }
+
+    /// Posts JSON that makes something, once: a lost answer is asked for again under the same Idempotency-Key.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn create(&self, path: &str, body: &Value) -> Result<Value, OperatorError> {
+        let drawn = random::bytes::<16>(&SystemRandom);
+        let drawn = drawn.map_err(|error| HttpError::Encode(error.to_string()))?;
+        let key = base64url(&drawn);
+        self.patiently(|| {
+            let request = Self::request(Method::Post, path, Some(body));
+            self.exchange(request.header("idempotency-key", key.clone()))
+        })
+        .await
     }
 
     /// As [`OperatorClient::post`], for an answer that waits so long on purpose.
@@ -149,28 +206,76 @@ impl OperatorClient {
         self.call_within(Method::Post, path, Some(body), Some(within)).await
     }
 
-    /// Puts JSON.
+    /// Puts JSON. What is there is read first, and the change rests on it: one that another account makes meanwhile is not
+    /// undone.
     ///
     /// # Errors
     /// [`OperatorError`].
     pub async fn put(&self, path: &str, body: &Value) -> Result<Value, OperatorError> {
-        self.call(Method::Put, path, Some(body)).await
+        self.change(Method::Put, path, Some(body)).await
     }
 
-    /// Changes a part of a resource.
+    /// Changes a part of a resource, as [`OperatorClient::put`].
     ///
     /// # Errors
     /// [`OperatorError`].
     pub async fn patch(&self, path: &str, body: &Value) -> Result<Value, OperatorError> {
-        self.call(Method::Patch, path, Some(body)).await
+        self.change(Method::Patch, path, Some(body)).await
     }
 
-    /// Removes a resource.
+    /// Removes a resource, as [`OperatorClient::put`].
     ///
     /// # Errors
     /// [`OperatorError`].
     pub async fn delete(&self, path: &str) -> Result<Value, OperatorError> {
+        self.change(Method::Delete, path, None).await
+    }
+
+    /// Removes what has no revision.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn clear(&self, path: &str) -> Result<Value, OperatorError> {
         self.call(Method::Delete, path, None).await
+    }
+
+    async fn change(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, OperatorError> {
+        let make = |condition: (&'static str, String)| async move {
+            self.exchange(Self::request(method, path, body).header(condition.0, condition.1)).await
+        };
+        let any = ("if-match", "*".to_owned());
+        let none = ("if-none-match", "*".to_owned());
+        if let Some(tag) = &self.rests_on {
+            return make(("if-match", tag.clone())).await;
+        }
+        let record = path.split('?').next().unwrap_or(path);
+        let read = self.http.send(Request::new(Method::Get, record).accept(JSON)).await;
+        match read {
+            Ok(answer) => {
+                let tag = answer.header("etag").unwrap_or("*").to_owned();
+                make(("if-match", tag)).await
+            }
+            Err(error) if error.status() == Some(404) => match method {
+                Method::Put => make(none).await,
+                // The service says what is not there.
+                _ => make(any).await,
+            },
+            // The account may change, and not read.
+            Err(error) if error.status() == Some(403) => match make(any).await {
+                Err(OperatorError::Http(error))
+                    if error.status() == Some(412) && method == Method::Put =>
+                {
+                    make(none).await
+                }
+                outcome => outcome,
+            },
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn call(
@@ -189,18 +294,32 @@ impl OperatorClient {
         body: Option<&Value>,
         within: Option<Duration>,
     ) -> Result<Value, OperatorError> {
-        let mut request = Request::new(method, path).accept(JSON);
+        let mut request = Self::request(method, path, body);
         if let Some(within) = within {
             request = request.within(within);
         }
-        if let Some(body) = body {
-            request = request.body(JSON, body.to_string().into_bytes());
+        self.exchange(request).await
+    }
+
+    fn request<'a>(method: Method, path: &'a str, body: Option<&Value>) -> Request<'a> {
+        let request = Request::new(method, path).accept(JSON);
+        match body {
+            Some(body) => request.body(JSON, body.to_string().into_bytes()),
+            None => request,
         }
+    }
+
+    /// The answer as JSON, with its ETag as a member.
+    async fn exchange(&self, request: Request<'_>) -> Result<Value, OperatorError> {
         let answer = self.http.send(request).await?;
         if answer.body.is_empty() {
             return Ok(Value::Null);
         }
-        Ok(answer.json()?)
+        let mut value: Value = answer.json()?;
+        if let (Some(members), Some(tag)) = (value.as_object_mut(), answer.header("etag")) {
+            members.insert("etag".to_owned(), json!(tag));
+        }
+        Ok(value)
     }
 
     async fn patiently<F, T>(&self, call: impl Fn() -> F) -> Result<T, OperatorError>

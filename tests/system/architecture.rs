@@ -147,7 +147,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
         "provisioning",
         &[
             &["limits", "mac", "metrics", "refused"],
-            &["admission", "records", "strangers", "write"],
+            &["admission", "records", "revision", "strangers", "turns", "write"],
             &["tables"],
             &["audit", "former", "room", "start_error"],
             &["database_settings"],
@@ -155,6 +155,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
             &["issue", "nonce", "settings"],
             &["trust"],
             &["service"],
+            &["once"],
             &["registry"],
             &["families", "operators", "reenrol", "revoke", "rotation", "token_for_device"],
             &["enrol", "feed", "heal", "preview", "recovery", "refresh", "refresh_grant", "rekey"],

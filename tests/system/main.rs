@@ -24,6 +24,7 @@ mod devices;
 mod doctor;
 mod fleet;
 mod https;
+mod imports;
 mod independent;
 mod judges;
 mod kills;

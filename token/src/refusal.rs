@@ -212,6 +212,14 @@ codes! {
     GroupUnknown = "group_unknown": "no such group",
     /// The thing exists already.
     AlreadyExists = "already_exists": "it exists already",
+    /// A change that does not say on which revision it rests.
+    PreconditionRequired = "precondition_required": "the change must say what it rests on: read first, and send the ETag as If-Match",
+    /// The record is not of the revision on which the change rests.
+    PreconditionFailed = "precondition_failed": "the record is not as the change expects it: read it again; nothing was changed",
+    /// The Idempotency-Key was used for another request.
+    IdempotencyKeyReused = "idempotency_key_reused": "this Idempotency-Key was used with another body: take a new key for a new request",
+    /// A request with this Idempotency-Key is being done.
+    IdempotencyKeyBusy = "idempotency_key_busy": "a request with this Idempotency-Key is being done: ask again for its answer",
     /// Nothing by this name.
     NotFound = "not_found": "nothing by this name",
     /// The events that a verifier asks for are no longer kept.

@@ -25,3 +25,11 @@ pub(crate) struct TenantArgs {
     #[arg(long, value_name = "ID", default_value = "default")]
     pub(crate) tenant: String,
 }
+
+/// The revision on which a change rests.
+#[derive(Args, Clone, Default)]
+pub(crate) struct MatchArgs {
+    /// Change only what has this ETag, as `--json` and the tables show it; * is any (default: what is there now).
+    #[arg(long, value_name = "TAG")]
+    pub(crate) if_match: Option<String>,
+}

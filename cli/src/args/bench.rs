@@ -49,6 +49,8 @@ pub(crate) enum Which {
     Flood,
     /// Tokens a second over REST, each durable before its answer.
     Issue,
+    /// Devices a second in an import, each durable before its answer; only when named.
+    Import,
     /// Bytes to the disk for a connect, a refresh and a day; only when named.
     Wear,
 }
@@ -88,6 +90,7 @@ impl FromStr for Peer {
   tessera bench growth --sessions 15000 --peer none
   tessera bench flood revoke leave --peer none --clients 10000
   tessera bench wear --peer none --clients 10000 what a day writes to the disk
+  tessera bench import --devices 100000 --peer none --clients 10 --rounds 1
 
 All servers are started in a temporary folder on free ports of 127.0.0.1 and take turns round by round, each time as a
 new process. On a machine that does other things too, the ratios count and not the absolute figures; measure a release
@@ -104,9 +107,9 @@ Needs of the measures:
   revoke-feed  100 devices more for each round; it measures provisioning, and a few --clients do
   wear         12 minutes, one round whatever --rounds is; as root it makes a disk of its own (a loop device with ext4) and
                counts its sectors, otherwise it counts what the kernel says that the two processes wrote
-A peer takes no turn in refused, revoke, revoke-feed, flood, issue and wear: it has nothing to compare there.")]
+A peer takes no turn in refused, revoke, revoke-feed, flood, issue, import and wear: it has nothing to compare there.")]
 pub(crate) struct BenchArgs {
-    /// The measures (default: everything but wear).
+    /// The measures (default: everything but import and wear).
     #[arg(value_enum, value_name = "WHICH")]
     pub(crate) which: Vec<Which>,
     /// Devices; two descriptors each are needed, one here and one in the server.
@@ -118,6 +121,9 @@ pub(crate) struct BenchArgs {
     /// A server to measure beside Tessera: mosquitto, flashmq=PATH of its binary, or none. More than one may be given.
     #[arg(long, value_name = "PEER", default_value = "mosquitto")]
     pub(crate) peer: Vec<Peer>,
+    /// Devices of one round of `import`.
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) devices: usize,
     /// Turns of each server; the median counts.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) rounds: usize,

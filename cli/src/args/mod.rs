@@ -9,6 +9,7 @@ use tessera_runtime::tls::Trust;
 mod account;
 mod backup;
 mod bench;
+mod bulk;
 mod config;
 mod device;
 mod device_proxy;
@@ -26,11 +27,12 @@ mod tests;
 mod trust;
 mod ways;
 
-pub(crate) use account::{OperatorArgs, TenantArgs};
+pub(crate) use account::{MatchArgs, OperatorArgs, TenantArgs};
 pub(crate) use backup::{
     BackupArgs, CheckArgs, MarkRestoredArgs, MoveArgs, RestoreArgs, StoreCommand, TicketKeysArgs,
 };
 pub(crate) use bench::{BenchArgs, Peer, Which};
+pub(crate) use bulk::{Exported, Imported};
 pub(crate) use config::{ConfigCommand, ConfiguredServer};
 pub(crate) use device::{
     ConnectArgs, DeviceCommand, DoctorArgs, EnrolArgs, FolderArgs, KeyArgs, MeansArgs,

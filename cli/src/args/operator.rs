@@ -1,6 +1,9 @@
+use std::path::PathBuf;
+
 use clap::{ArgGroup, Args, Subcommand};
 
-use super::account::{OperatorArgs, TenantArgs};
+use super::account::{MatchArgs, OperatorArgs, TenantArgs};
+use super::bulk::{Exported, Imported};
 use super::life::{Again, RekeyCommand, Suspended};
 use super::list::{attribute, Act, ListArgs};
 use super::revoke::{Waits, What};
@@ -91,6 +94,16 @@ pub(crate) enum OperatorCommand {
         #[command(subcommand)]
         what: Changed,
     },
+    /// Import devices whose keys are known, from a file.
+    Import {
+        #[command(subcommand)]
+        what: Imported,
+    },
+    /// Export devices into a file that an import takes.
+    Export {
+        #[command(subcommand)]
+        what: Exported,
+    },
     /// Delete a device; its tokens end for ever.
     #[command(
         after_help = "Examples:\n  tessera delete device d-17\n  tessera delete device d-17 --force\nThe id is free for another device when the longest life of a token (30 days) is over: an offline gateway may not have heard\nof the end of its tokens before. With --force it is free at once."
@@ -156,10 +169,19 @@ pub(crate) enum AccountCommand {
         #[command(flatten)]
         operator: OperatorArgs,
     },
+    /// One account; its token is not kept and cannot be shown.
+    Show {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
     /// End an account at once.
     Delete {
         /// Its name.
         name: String,
+        #[command(flatten)]
+        matches: MatchArgs,
         #[command(flatten)]
         operator: OperatorArgs,
     },
@@ -198,6 +220,8 @@ pub(crate) enum Changed {
         #[arg(long = "remove-attr", value_name = "NAME")]
         removed: Vec<String>,
         #[command(flatten)]
+        matches: MatchArgs,
+        #[command(flatten)]
         tenant: TenantArgs,
     },
 }
@@ -211,6 +235,8 @@ pub(crate) enum Deleted {
         /// Its id is free for another device at once.
         #[arg(long)]
         force: bool,
+        #[command(flatten)]
+        matches: MatchArgs,
         #[command(flatten)]
         tenant: TenantArgs,
     },
@@ -260,6 +286,8 @@ pub(crate) enum TenantCommand {
         #[arg(long, value_name = "SECONDS")]
         actuation: u64,
         #[command(flatten)]
+        matches: MatchArgs,
+        #[command(flatten)]
         operator: OperatorArgs,
     },
     /// Allow or forbid bearer tokens.
@@ -269,6 +297,8 @@ pub(crate) enum TenantCommand {
         /// `on` or `off`.
         #[arg(value_parser = ["on", "off"])]
         state: String,
+        #[command(flatten)]
+        matches: MatchArgs,
         #[command(flatten)]
         operator: OperatorArgs,
     },
@@ -291,6 +321,8 @@ pub(crate) enum GroupCommand {
         /// `off`; `device`: a claim that names the device; `group`: any claim of the group.
         #[arg(long, value_name = "WHICH", value_parser = ["off", "device", "group"])]
         reenrol: String,
+        #[command(flatten)]
+        matches: MatchArgs,
         #[command(flatten)]
         tenant: TenantArgs,
     },
@@ -334,6 +366,7 @@ pub(crate) enum ClaimCommand {
   tessera claim create --role sensor --count 500 --json > codes.json
   tessera claim create --role sensor --device d-17 --expires-in 86400
   tessera claim create --role meter --attr site=hall-2
+  tessera claim create --role sensor --devices ids.txt --json > codes.json
   tessera claim create --role sensor --uses 200 --pattern 'press-*'")]
     Create {
         /// The role of the device that uses it.
@@ -345,6 +378,9 @@ pub(crate) enum ClaimCommand {
         /// The only device id that may use it.
         #[arg(long, value_name = "ID")]
         device: Option<String>,
+        /// A file with a device id a line: a code for each, which no other device may use.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["device", "count"])]
+        devices: Option<PathBuf>,
         /// An attribute of the device that uses it; may be repeated.
         #[arg(long = "attr", value_name = "NAME=VALUE", value_parser = attribute)]
         attributes: Vec<(String, String)>,
@@ -373,10 +409,19 @@ pub(crate) enum ClaimCommand {
         #[command(flatten)]
         tenant: TenantArgs,
     },
+    /// One claim; its code is not kept and cannot be shown.
+    Show {
+        /// Its id, from the list.
+        id: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
     /// Delete an unused claim; one that some devices have used is closed for others.
     Delete {
         /// Its id, from the list.
         id: String,
+        #[command(flatten)]
+        matches: MatchArgs,
         #[command(flatten)]
         tenant: TenantArgs,
     },

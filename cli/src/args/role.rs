@@ -1,6 +1,6 @@
 use clap::{ArgGroup, Args, Subcommand};
 
-use super::account::TenantArgs;
+use super::account::{MatchArgs, TenantArgs};
 use super::list::ListArgs;
 
 #[derive(Subcommand)]
@@ -39,6 +39,8 @@ A change of its topics ends the tokens of its devices, which may ask for their n
         /// Only tell what would change.
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        matches: MatchArgs,
         #[command(flatten)]
         tenant: TenantArgs,
     },
@@ -89,6 +91,8 @@ A change of its topics ends the tokens of its devices, which may ask for their n
         /// Its name.
         name: String,
         #[command(flatten)]
+        matches: MatchArgs,
+        #[command(flatten)]
         tenant: TenantArgs,
     },
 }
@@ -111,6 +115,8 @@ pub(crate) struct LineArgs {
     /// Only tell what would change.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) matches: MatchArgs,
     #[command(flatten)]
     pub(crate) tenant: TenantArgs,
 }

@@ -60,6 +60,7 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
             rounds: args.rounds,
             seconds: args.seconds,
             quiet: Duration::from_secs(args.quiet),
+            imported: args.devices,
             revocations: [Measure::Revoke, Measure::RevokeFeed]
                 .iter()
                 .any(|one| measures.contains(one)),
@@ -125,6 +126,9 @@ fn check(args: &BenchArgs) -> Result<(), Fault> {
     if !(100..=CLIENTS).contains(&args.sessions) {
         return Err(Fault::new(format!("--sessions is 100 to {CLIENTS}")));
     }
+    if !(1..=100_000).contains(&args.devices) {
+        return Err(Fault::new("--devices is 1 to 100000"));
+    }
     if !(1..=100).contains(&args.rounds) {
         return Err(Fault::new("--rounds is 1 to 100"));
     }
@@ -172,6 +176,7 @@ const fn measure(which: Which) -> Measure {
         Which::Growth => Measure::Growth,
         Which::Flood => Measure::Flood,
         Which::Issue => Measure::Issue,
+        Which::Import => Measure::Import,
         Which::Wear => Measure::Wear,
     }
 }

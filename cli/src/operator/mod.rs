@@ -9,13 +9,15 @@ use tessera_simulators::operator::{
 
 use crate::args::{
     AccountCommand, Again, AuditCommand, Changed, ClaimCommand, Deleted, GroupCommand, KeysCommand,
-    ListArgs, OperatorArgs, OperatorCommand, TenantArgs, TenantCommand, TrustCommand, What,
+    ListArgs, MatchArgs, OperatorArgs, OperatorCommand, TenantArgs, TenantCommand, TrustCommand,
+    What,
 };
 use crate::error::{Fault, Outcome};
 use crate::{output, secrets};
 use pages::Rows;
 
 mod audit;
+mod bulk;
 mod can;
 mod life;
 mod pages;
@@ -44,6 +46,8 @@ pub(crate) async fn run(command: OperatorCommand) -> Outcome {
             None => devices(prefix.as_deref(), &rows, &tenant).await,
         },
         OperatorCommand::Change { what } => change(what).await,
+        OperatorCommand::Import { what } => bulk::import(what).await,
+        OperatorCommand::Export { what } => bulk::export(what).await,
         OperatorCommand::Delete { what } => delete(what).await,
         OperatorCommand::Can { device, act } => can::run(&device, &act).await,
         OperatorCommand::Revoke { what } => revoke::run(what).await,
@@ -72,6 +76,11 @@ impl Call {
     fn of(args: &OperatorArgs) -> Result<Self, Fault> {
         let token = secrets::operator_token(args.operator_token.as_deref())?;
         Ok(Self { client: OperatorClient::new(args.http.server(), token)?, json: args.json })
+    }
+
+    /// The same, with changes that rest on the revision that was named.
+    fn when(self, matches: MatchArgs) -> Self {
+        Self { client: self.client.resting_on(matches.if_match), ..self }
     }
 
     /// Shows one answer as a table of two columns, or as JSON.
@@ -109,7 +118,7 @@ async fn tenant(command: TenantCommand) -> Outcome {
         TenantCommand::Create { id, bearer, operator } => {
             let call = Call::of(&operator)?;
             let body = json!({ "tenant": id, "bearer": bearer });
-            call.show(call.client.post("/v1/tenants", &body).await)
+            call.show(call.client.create("/v1/tenants", &body).await)
         }
         TenantCommand::List { rows, operator } => {
             let columns = ["tenant", "state", "bearer", "epoch", "created"];
@@ -119,15 +128,15 @@ async fn tenant(command: TenantCommand) -> Outcome {
             let call = Call::of(&operator)?;
             call.show(call.client.get(&format!("/v1/tenants/{}", segment(&id))).await)
         }
-        TenantCommand::Staleness { id, telemetry, command, actuation, operator } => {
-            let call = Call::of(&operator)?;
+        TenantCommand::Staleness { id, telemetry, command, actuation, matches, operator } => {
+            let call = Call::of(&operator)?.when(matches);
             let body = json!({
                 "staleness": { "telemetry": telemetry, "command": command, "actuation": actuation },
             });
             call.show(call.client.put(&format!("/v1/tenants/{}", segment(&id)), &body).await)
         }
-        TenantCommand::Bearer { id, state, operator } => {
-            let call = Call::of(&operator)?;
+        TenantCommand::Bearer { id, state, matches, operator } => {
+            let call = Call::of(&operator)?.when(matches);
             let body = json!({ "bearer": state == "on" });
             call.show(call.client.put(&format!("/v1/tenants/{}", segment(&id)), &body).await)
         }
@@ -140,7 +149,7 @@ async fn account(command: AccountCommand) -> Outcome {
             let call = Call::of(&operator)?;
             let tenants = if whose.all_tenants { json!("all") } else { json!(whose.tenants) };
             let body = json!({ "operator": name, "roles": roles, "tenants": tenants });
-            let outcome = call.show(call.client.post("/v1/operators", &body).await)?;
+            let outcome = call.show(call.client.create("/v1/operators", &body).await)?;
             if output::is_closed() {
                 // Tokens are kept as hashes: one that was not shown is of no use.
                 output::complain(&format!(
@@ -154,8 +163,12 @@ async fn account(command: AccountCommand) -> Outcome {
             let columns = ["operator", "roles", "tenants", "created"];
             Call::of(&operator)?.list("/v1/operators", &columns, &rows).await
         }
-        AccountCommand::Delete { name, operator } => {
+        AccountCommand::Show { name, operator } => {
             let call = Call::of(&operator)?;
+            call.show(call.client.get(&format!("/v1/operators/{}", segment(&name))).await)
+        }
+        AccountCommand::Delete { name, matches, operator } => {
+            let call = Call::of(&operator)?.when(matches);
             call.show(call.client.delete(&format!("/v1/operators/{}", segment(&name))).await)
         }
     }
@@ -166,15 +179,15 @@ async fn group(command: GroupCommand) -> Outcome {
         GroupCommand::Create { name, tenant } => {
             let call = Call::of(&tenant.operator)?;
             let path = tenant_path(&tenant.tenant, "groups");
-            call.show(call.client.post(&path, &json!({ "group": name })).await)
+            call.show(call.client.create(&path, &json!({ "group": name })).await)
         }
         GroupCommand::Show { name, tenant } => {
             let call = Call::of(&tenant.operator)?;
             let path = tenant_path(&tenant.tenant, &format!("groups/{}", segment(&name)));
             call.show(call.client.get(&path).await)
         }
-        GroupCommand::Set { name, reenrol, tenant } => {
-            let call = Call::of(&tenant.operator)?;
+        GroupCommand::Set { name, reenrol, matches, tenant } => {
+            let call = Call::of(&tenant.operator)?.when(matches);
             let path = tenant_path(&tenant.tenant, &format!("groups/{}", segment(&name)));
             call.show(call.client.patch(&path, &json!({ "reenrol": reenrol })).await)
         }
@@ -191,6 +204,7 @@ async fn claim(command: ClaimCommand) -> Outcome {
             role,
             group,
             device,
+            devices,
             attributes,
             pattern,
             uses,
@@ -201,12 +215,19 @@ async fn claim(command: ClaimCommand) -> Outcome {
         } => {
             let call = Call::of(&tenant.operator)?;
             let attributes: BTreeMap<String, String> = attributes.into_iter().collect();
-            let body = json!({
-                "role": role, "group": group, "device": device, "attributes": attributes, "count": count,
-                "expires_in": expires_in, "pattern": pattern, "uses": uses,
+            let mut body = json!({
+                "role": role, "group": group, "attributes": attributes, "expires_in": expires_in,
+                "pattern": pattern, "uses": uses,
             });
             let path = tenant_path(&tenant.tenant, "claims");
-            let made = call.client.post(&path, &body).await.map_err(words)?;
+            if let Some(file) = devices {
+                return bulk::claims(&call, &path, body, (&file, plain)).await;
+            }
+            if let Some(body) = body.as_object_mut() {
+                body.insert("device".to_owned(), json!(device));
+                body.insert("count".to_owned(), json!(count));
+            }
+            let made = call.client.create(&path, &body).await.map_err(words)?;
             show_claims(&call, &made, plain);
             if output::is_closed() {
                 complain_of_lost_codes(&made);
@@ -220,8 +241,13 @@ async fn claim(command: ClaimCommand) -> Outcome {
             ];
             list(&tenant, "claims", &columns, &rows).await
         }
-        ClaimCommand::Delete { id, tenant } => {
+        ClaimCommand::Show { id, tenant } => {
             let call = Call::of(&tenant.operator)?;
+            let path = tenant_path(&tenant.tenant, &format!("claims/{}", segment(&id)));
+            call.show(call.client.get(&path).await)
+        }
+        ClaimCommand::Delete { id, matches, tenant } => {
+            let call = Call::of(&tenant.operator)?.when(matches);
             let path = tenant_path(&tenant.tenant, &format!("claims/{}", segment(&id)));
             call.show(call.client.delete(&path).await)
         }
@@ -238,7 +264,12 @@ fn show_claims(call: &Call, made: &Value, plain: bool) {
         let codes = claims.iter().filter_map(|claim| claim.get("code").and_then(Value::as_str));
         return codes.for_each(output::line);
     }
-    output::write(&table::many(&claims, &["claim", "code", "expires"]));
+    let is_named = claims.iter().any(|claim| claim.get("device").is_some_and(Value::is_string));
+    let columns = ["claim", "code", "expires", "device"];
+    output::write(&table::many(
+        &claims,
+        columns.get(..if is_named { 4 } else { 3 }).unwrap_or(&columns),
+    ));
 }
 
 /// Codes are kept as hashes: one that was not shown is of no use.
@@ -278,8 +309,8 @@ async fn devices(prefix: Option<&str>, rows: &ListArgs, tenant: &TenantArgs) -> 
 }
 
 async fn change(what: Changed) -> Outcome {
-    let Changed::Device { device, role, group, attributes, removed, tenant } = what;
-    let call = Call::of(&tenant.operator)?;
+    let Changed::Device { device, role, group, attributes, removed, matches, tenant } = what;
+    let call = Call::of(&tenant.operator)?.when(matches);
     let mut body = serde_json::Map::new();
     let set = attributes.into_iter().map(|(name, value)| (name, Some(value)));
     let changed: BTreeMap<String, Option<String>> =
@@ -294,8 +325,8 @@ async fn change(what: Changed) -> Outcome {
 }
 
 async fn delete(what: Deleted) -> Outcome {
-    let Deleted::Device { device, force, tenant } = what;
-    let call = Call::of(&tenant.operator)?;
+    let Deleted::Device { device, force, matches, tenant } = what;
+    let call = Call::of(&tenant.operator)?.when(matches);
     let path = device_path(&tenant.tenant, &device, "");
     call.show(call.client.delete(&format!("{path}?force={force}")).await)
 }
@@ -382,7 +413,7 @@ async fn trust(command: TrustCommand) -> Outcome {
     };
     let call = Call::of(&operator)?;
     if looked_at {
-        return call.show(call.client.delete("/v1/trust/restored").await);
+        return call.show(call.client.clear("/v1/trust/restored").await);
     }
     let first = call.client.get("/v1/trust/restored?limit=1").await.map_err(words)?;
     let none = Vec::new();

@@ -20,9 +20,10 @@ pub(super) async fn run(command: RoleCommand) -> Outcome {
             refresh_tokens,
             keep_tokens,
             dry_run,
+            matches,
             tenant,
         } => {
-            let call = Call::of(&tenant.operator)?;
+            let call = Call::of(&tenant.operator)?.when(matches);
             let body = json!({
                 "class": class, "publish": publish, "subscribe": subscribe, "token_seconds": token_seconds,
                 "refresh_tokens": refresh_tokens,
@@ -51,8 +52,8 @@ pub(super) async fn run(command: RoleCommand) -> Outcome {
         RoleCommand::Preview { name, device, prefix, rows, tenant } => {
             preview(&tenant, &name, device.as_deref(), prefix.as_deref(), &rows).await
         }
-        RoleCommand::Delete { name, tenant } => {
-            let call = Call::of(&tenant.operator)?;
+        RoleCommand::Delete { name, matches, tenant } => {
+            let call = Call::of(&tenant.operator)?.when(matches);
             call.show(call.client.delete(&path(&tenant, &name)).await)
         }
     }
@@ -63,7 +64,7 @@ fn path(tenant: &TenantArgs, role: &str) -> String {
 }
 
 async fn change(line: &LineArgs, body: &Value) -> Outcome {
-    let call = Call::of(&line.tenant.operator)?;
+    let call = Call::of(&line.tenant.operator)?.when(line.matches.clone());
     let LineArgs { name, keep_tokens, dry_run, tenant, .. } = line;
     let path = format!("{}?dry_run={dry_run}&keep_tokens={keep_tokens}", path(tenant, name));
     call.show(call.client.patch(&path, body).await)

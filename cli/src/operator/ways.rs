@@ -195,13 +195,13 @@ fn path(tenant: &TenantArgs, what: &str) -> String {
 
 async fn deleted(tenant: &TenantArgs, what: &str) -> Outcome {
     let call = Call::of(&tenant.operator)?;
-    call.show(call.client.delete(&path(tenant, what)).await)
+    call.show(call.client.clear(&path(tenant, what)).await)
 }
 
 /// Makes a group key. This is the one place where one that the service drew is shown.
 async fn made(tenant: &TenantArgs, what: &str, body: &Value, plain: bool) -> Outcome {
     let call = Call::of(&tenant.operator)?;
-    let answer = call.client.post(&path(tenant, what), body).await;
+    let answer = call.client.create(&path(tenant, what), body).await;
     if !plain {
         return call.show(answer);
     }

@@ -14,6 +14,7 @@ mod device_rows;
 pub(crate) mod families;
 pub(crate) mod findings;
 pub(crate) mod heads;
+pub(crate) mod kept;
 pub(crate) mod keys;
 pub(crate) mod marks;
 pub(crate) mod octets;

@@ -17,6 +17,11 @@ pub(crate) struct GroupWays {
 }
 
 impl GroupWays {
+    /// Those of a group that no operator has set.
+    pub(crate) fn of_new_group() -> Self {
+        Self { ways: vec![Way::Claim], changed: 0, by: String::new() }
+    }
+
     pub(crate) fn takes(&self, way: Way) -> bool {
         self.ways.contains(&way)
     }

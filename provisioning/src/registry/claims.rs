@@ -9,9 +9,11 @@ use super::pattern::IdPattern;
 use super::{attributes, code, groups, roles, templates, tenants, ways};
 use crate::audit::Actor;
 use crate::limits::{CLAIMS_PER_CALL, CLAIM_SECONDS_MOST, CLAIM_USES};
+use crate::once::Keep;
 use crate::records::attributes::missing;
 use crate::records::{Attributes, ClaimRecord, Counted, Page, RoleRecord};
 use crate::refused::Refused;
+use crate::revision::Precondition;
 use crate::service::Service;
 use crate::tables::{bytes, one, pair};
 use crate::write::Attempt;
@@ -21,12 +23,12 @@ pub(crate) struct NewClaims {
     pub(crate) count: usize,
     pub(crate) role: RoleId,
     pub(crate) group: GroupId,
-    /// The only device id that may use it; then there is one claim.
-    pub(crate) device: Option<DeviceId>,
     /// The ids that may use it; none beside `device`.
     pub(crate) pattern: Option<IdPattern>,
     /// The number of devices that may use each.
     pub(crate) uses: u64,
+    /// A claim for each of these devices, which no other may use; none: `count` claims for any.
+    pub(crate) devices: Vec<DeviceId>,
     /// Seconds.
     pub(crate) life: u64,
     /// Attributes of the device that uses it.
@@ -36,6 +38,7 @@ pub(crate) struct NewClaims {
 /// A claim that was made. The code is shown once.
 pub(crate) struct NewClaim {
     pub(crate) id: String,
+    pub(crate) device: Option<DeviceId>,
     pub(crate) code: Secret<String>,
 }
 
@@ -44,13 +47,14 @@ pub(crate) async fn create(
     by: &Actor,
     tenant: &TenantId,
     wanted: &NewClaims,
+    keep: &Keep<'_, (Vec<NewClaim>, u64)>,
 ) -> Result<(Vec<NewClaim>, u64), Refused> {
     let role = check(service, tenant, wanted).await?;
     let now = service.now().get();
     let record = ClaimRecord {
         role: wanted.role.as_str().to_owned(),
         group: wanted.group.as_str().to_owned(),
-        device: wanted.device.as_ref().map(|device| device.as_str().to_owned()),
+        device: None,
         created: now,
         expires: now + wanted.life,
         by: by.0.clone(),
@@ -62,17 +66,23 @@ pub(crate) async fn create(
     let mut made = Vec::with_capacity(wanted.count);
     let mut batch = Batch::new();
     roles::expect(service, &mut batch, (tenant, wanted.role.as_str()), &role);
-    for _ in 0..wanted.count {
+    let devices = wanted.devices.iter().cloned().map(Some);
+    let any = wanted.count.saturating_sub(wanted.devices.len());
+    for device in devices.chain(std::iter::repeat_n(None, any)) {
         let drawn = code::draw(&*service.random)?;
         let hash = code::hash(drawn.expose());
         let key = pair(tenant, hash);
+        let of = device.as_ref().map(|device| device.as_str().to_owned());
+        let record = ClaimRecord { device: of, ..record.clone() };
         batch.insert(&service.tables.claims, key, &record);
-        made.push(NewClaim { id: code::id(&hash), code: drawn });
+        made.push(NewClaim { id: code::id(&hash), device, code: drawn });
     }
     let first = made.first().map_or("", |claim| &claim.id).to_owned();
     let entry = service.entry(by, "claim.create", tenant.as_str(), &first).detail(told(wanted));
+    let made = (made, record.expires);
+    keep.with(service, &mut batch, &made).await?;
     match service.write(batch, entry).await? {
-        Attempt::Committed(()) => Ok((made, record.expires)),
+        Attempt::Committed(()) => Ok(made),
         Attempt::Conflict => Err(RefusalCode::LimitReached.into()),
     }
 }
@@ -110,14 +120,14 @@ async fn check(
     if !(1..=CLAIM_USES).contains(&wanted.uses) {
         return Err(Refused::malformed(format!("uses is 1 to {CLAIM_USES}")));
     }
-    if wanted.device.is_some() && (wanted.uses != 1 || wanted.pattern.is_some()) {
+    if !wanted.devices.is_empty() && (wanted.uses != 1 || wanted.pattern.is_some()) {
         return Err(Refused::malformed("a claim for one device has neither uses nor a pattern"));
     }
     if !(1..=CLAIMS_PER_CALL).contains(&wanted.count) {
         return Err(Refused::malformed(format!("count is 1 to {CLAIMS_PER_CALL}")));
     }
-    if wanted.device.is_some() && wanted.count != 1 {
-        return Err(Refused::malformed("a claim for one device is made alone"));
+    if !wanted.devices.is_empty() && wanted.count != wanted.devices.len() {
+        return Err(Refused::malformed("claims for named devices have no count"));
     }
     match wanted.life {
         1..=CLAIM_SECONDS_MOST => Ok(role),
@@ -173,16 +183,10 @@ pub(crate) async fn delete(
     by: &Actor,
     tenant: &TenantId,
     id: &str,
+    when: &Precondition,
 ) -> Result<(), Refused> {
-    tenants::known(service, tenant).await?;
-    let beginning = id_bytes(id)?;
-    // The id is the beginning of the hash: a longer value is the next one behind it.
-    let (of, before) = (one(tenant.as_str()), pair(tenant, beginning));
-    let next = service.tables.claims.scan(&of, Some(&before), 1).await?.into_iter().next();
-    let (key, record) = next.ok_or(RefusalCode::NotFound)?;
-    if !bytes::<32>(&key, 1)?.starts_with(&beginning) {
-        return Err(RefusalCode::NotFound.into());
-    }
+    let (key, record) = by_id(service, tenant, id).await?;
+    when.check(Some(&record))?;
     let mut batch = Batch::new();
     batch.expect(&service.tables.claims, key.clone(), &record);
     match record.counted {
@@ -197,6 +201,24 @@ pub(crate) async fn delete(
     match service.write(batch, entry).await? {
         Attempt::Committed(()) => Ok(()),
         Attempt::Conflict => Err(RefusalCode::ClaimUsed.into()),
+    }
+}
+
+/// The claim that is shown by this id.
+pub(crate) async fn by_id(
+    service: &Service,
+    tenant: &TenantId,
+    id: &str,
+) -> Result<Stored, Refused> {
+    tenants::known(service, tenant).await?;
+    let beginning = id_bytes(id)?;
+    // The id is the beginning of the hash: a longer value is the next one behind it.
+    let (of, before) = (one(tenant.as_str()), pair(tenant, beginning));
+    let next = service.tables.claims.scan(&of, Some(&before), 1).await?.into_iter().next();
+    let (key, record) = next.ok_or(RefusalCode::NotFound)?;
+    match bytes::<32>(&key, 1)?.starts_with(&beginning) {
+        true => Ok((key, record)),
+        false => Err(RefusalCode::NotFound.into()),
     }
 }
 

@@ -10,6 +10,7 @@ use super::{attributes, tenants};
 use crate::audit::Actor;
 use crate::records::{Attributes, DeletedDevice, DeviceRecord};
 use crate::refused::Refused;
+use crate::revision::Precondition;
 use crate::service::Service;
 use crate::tables::pair;
 use crate::trust::restored::{epoch_floor, next_epoch};
@@ -22,16 +23,20 @@ pub(crate) async fn delete(
     by: &Actor,
     tenant: &TenantId,
     device: &DeviceId,
-    force: bool,
+    (force, when): (bool, &Precondition),
 ) -> Result<u64, Refused> {
     tenants::known(service, tenant).await?;
     until_committed(async || {
         let old = match known(service, tenant, device).await {
             Err(refused) if force && refused.code == RefusalCode::DeviceUnknown => {
+                if matches!(when, Precondition::OneOf(_)) {
+                    when.check::<DeviceRecord>(None)?;
+                }
                 return free(service, by, tenant, device).await;
             }
             old => old?,
         };
+        when.check(Some(&old))?;
         let epoch = next_epoch(&service.tables, old.epoch).await?;
         let new = DeviceRecord { epoch, revoked: true, ..old.clone() };
         let stamp = service.time.stamp();
@@ -93,8 +98,21 @@ pub(crate) async fn first_epoch(
     device: &DeviceId,
     batch: &mut Batch,
 ) -> Result<u64, Refused> {
-    // Above what a lost part of the database may have given to a device of this name.
     let floor = epoch_floor(&service.tables).await?;
+    first_epoch_from(service, floor, (tenant, device), batch).await
+}
+
+/// As [`first_epoch`], with the floor that was read: above what a lost part of the database may have given to a device of
+/// this name.
+///
+/// # Errors
+/// As [`first_epoch`].
+pub(crate) async fn first_epoch_from(
+    service: &Service,
+    floor: u64,
+    (tenant, device): (&TenantId, &DeviceId),
+    batch: &mut Batch,
+) -> Result<u64, Refused> {
     let key = pair(tenant, device.as_str());
     let table = &service.tables.deleted_devices;
     let Some(gone) = table.get(key.clone()).await? else {

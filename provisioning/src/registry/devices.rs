@@ -11,6 +11,7 @@ use crate::audit::{Actor, Entry};
 use crate::limits::DEVICES_LOOK;
 use crate::records::{DeviceRecord, Page};
 use crate::refused::Refused;
+use crate::revision::Precondition;
 use crate::service::Service;
 use crate::tables::{pair, text};
 use crate::trust::restored::next_epoch;
@@ -197,11 +198,12 @@ pub(crate) async fn change(
     by: &Actor,
     tenant: &TenantId,
     device: &DeviceId,
-    wanted: &Change,
+    (wanted, when): (&Change, &Precondition),
 ) -> Result<DeviceRecord, Refused> {
     tenants::known(service, tenant).await?;
     until_committed(async || {
         let old = known(service, tenant, device).await?;
+        when.check(Some(&old))?;
         let mut new = old.clone();
         if let Some(role) = &wanted.role {
             new.role = role.as_str().to_owned();

@@ -6,8 +6,10 @@ use tessera_token::trust::{Change, GroupEpoch};
 
 use super::tenants;
 use crate::audit::Actor;
+use crate::once::Keep;
 use crate::records::{GroupRecord, Page, Reenrol, TenantRecord};
 use crate::refused::Refused;
+use crate::revision::Precondition;
 use crate::room::{Load, Purpose};
 use crate::service::Service;
 use crate::tables::{one, pair, Tables};
@@ -51,6 +53,7 @@ pub(crate) async fn create(
     by: &Actor,
     tenant: &TenantId,
     group: &GroupId,
+    keep: &Keep<'_, GroupRecord>,
 ) -> Result<GroupRecord, Refused> {
     let load = Load::group(tenant.as_str(), group.as_str());
     until_committed(async || {
@@ -65,6 +68,7 @@ pub(crate) async fn create(
         let record = found(tables, &mut batch, tenant, group, &mut owner, now).await?;
         batch.expect(&tables.tenants, one(tenant.as_str()), &old);
         batch.put(&tables.tenants, one(tenant.as_str()), &owner);
+        keep.with(service, &mut batch, &record).await?;
         let made = service.room.note_group(tables, &mut batch).await?;
         let entry = service.entry(by, "group.create", tenant.as_str(), group.as_str());
         let tried = service.write(batch, entry).await?;
@@ -132,11 +136,12 @@ pub(crate) async fn set_reenrol(
     by: &Actor,
     tenant: &TenantId,
     group: &GroupId,
-    reenrol: Option<Reenrol>,
+    (reenrol, when): (Option<Reenrol>, &Precondition),
 ) -> Result<GroupRecord, Refused> {
     until_committed(async || {
         tenants::known(service, tenant).await?;
         let old = known(service, tenant, group.as_str()).await?;
+        when.check(Some(&old))?;
         let new = GroupRecord { reenrol, ..old.clone() };
         let (table, key) = (&service.tables.groups, pair(tenant, group.as_str()));
         let mut batch = Batch::new();

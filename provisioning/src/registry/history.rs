@@ -40,7 +40,9 @@ impl Place {
     fn behind(self, seq: u64, action: &str) -> Self {
         match action {
             "device.delete" => Self { seq, is_gone: true, ..self },
-            "device.enrol" if self.is_gone => Self { seq, device: self.device + 1, is_gone: false },
+            "device.enrol" | "device.import" if self.is_gone => {
+                Self { seq, device: self.device + 1, is_gone: false }
+            }
             _ => Self { seq, ..self },
         }
     }

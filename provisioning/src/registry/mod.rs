@@ -9,6 +9,7 @@ pub(crate) mod device_keys;
 pub(crate) mod devices;
 pub(crate) mod groups;
 pub(crate) mod history;
+pub(crate) mod imports;
 pub(crate) mod pattern;
 pub(crate) mod reach;
 pub(crate) mod rekeys;

@@ -14,6 +14,7 @@ use super::{groups, tenants};
 use crate::audit::{Actor, Entry};
 use crate::limits::ROLES_RESUMED;
 use crate::refused::Refused;
+use crate::revision::Precondition;
 use crate::service::Service;
 use crate::tables::{one, pair, text};
 use crate::trust::restored::next_epoch;
@@ -125,7 +126,7 @@ pub(crate) async fn resume(service: &Service) -> Result<(), Refused> {
     for (key, _) in roles.up_to("leaving", u64::MAX, ROLES_RESUMED).await? {
         let tenant = TenantId::parse(text(&key, 0)?).map_err(|_| RefusalCode::Internal)?;
         let role = RoleId::parse(text(&key, 1)?).map_err(|_| RefusalCode::Internal)?;
-        match super::roles::delete(service, &by, &tenant, &role).await {
+        match super::roles::delete(service, &by, &tenant, &role, &Precondition::Nothing).await {
             Err(refused) if refused.code != RefusalCode::RoleInUse => return Err(refused),
             _ => {}
         }

@@ -9,6 +9,7 @@ use crate::audit::Actor;
 use crate::limits::ROLE_CLAIMS_COUNTED;
 use crate::records::{Page, RoleClass, RoleProgress, RoleRecord};
 use crate::refused::Refused;
+use crate::revision::Precondition;
 use crate::service::Service;
 use crate::tables::pair;
 use crate::write::{until_committed, Attempt};
@@ -77,6 +78,8 @@ pub(crate) struct Of<'a> {
     pub(crate) tenant: &'a TenantId,
     pub(crate) role: &'a RoleId,
     pub(crate) way: Way,
+    /// The revision on which the change rests.
+    pub(crate) when: &'a Precondition,
 }
 
 /// The way in which a change is made.
@@ -148,12 +151,21 @@ async fn change(
     action: &str,
     wanted: impl Fn(Option<&RoleRecord>) -> Result<Definition, Refused>,
 ) -> Result<Changed, Refused> {
-    let Of { tenant, role, way: Way { dry_run, keep_tokens } } = *of;
+    let Of { tenant, role, way: Way { dry_run, keep_tokens }, when } = *of;
     let (table, key) = (&service.tables.roles, pair(tenant, role.as_str()));
     let (old, new) = until_committed(async || {
         tenants::known(service, tenant).await?;
         let old = table.get(key.clone()).await?;
-        let new = next(old.as_ref(), wanted(old.as_ref())?, keep_tokens)?;
+        let is_wanted = wanted(old.as_ref());
+        // One that is being deleted is there no more.
+        let here = old.as_ref().filter(|old| !old.progress.leaving);
+        let is_wanted = match is_wanted {
+            // A role that is not there is told before a revision of it.
+            Err(refused) if refused.code == RefusalCode::RoleUnknown => return Err(refused),
+            is_wanted => is_wanted,
+        };
+        when.check(here)?;
+        let new = next(old.as_ref(), is_wanted?, keep_tokens)?;
         templates::check(&new)?;
         if dry_run || old.as_ref() == Some(&new) {
             return Ok(Attempt::Committed((old, new)));
@@ -222,6 +234,7 @@ pub(crate) async fn delete(
     by: &Actor,
     tenant: &TenantId,
     role: &RoleId,
+    when: &Precondition,
 ) -> Result<(), Refused> {
     tenants::known(service, tenant).await?;
     let (table, key) = (&service.tables.roles, pair(tenant, role.as_str()));
@@ -229,14 +242,17 @@ pub(crate) async fn delete(
         table.get(key.clone()).await?.ok_or_else(|| RefusalCode::RoleUnknown.into())
     };
     let record = read().await?;
+    when.check(Some(&record))?;
     if let Some(refused) = in_use(service, tenant, role, &record).await? {
         // Nothing was marked, or a deletion before this one has stopped in the middle.
         return match record.progress.leaving {
-            true => mark(service, tenant, role, false).await.and(Err(refused)),
+            true => {
+                mark(service, (tenant, role), false, &Precondition::Nothing).await.and(Err(refused))
+            }
             false => Err(refused),
         };
     }
-    mark(service, tenant, role, true).await?;
+    mark(service, (tenant, role), true, when).await?;
     until_committed(async || {
         let record = match read().await {
             // Another call has deleted it.
@@ -250,7 +266,7 @@ pub(crate) async fn delete(
             return Err(Refused::because(RefusalCode::RoleInUse, why));
         }
         if let Some(refused) = in_use(service, tenant, role, &record).await? {
-            mark(service, tenant, role, false).await?;
+            mark(service, (tenant, role), false, &Precondition::Nothing).await?;
             return Err(refused);
         }
         let mut batch = Batch::new();
@@ -265,13 +281,14 @@ pub(crate) async fn delete(
 /// Marks a role as one that is being deleted, or takes the mark away.
 async fn mark(
     service: &Service,
-    tenant: &TenantId,
-    role: &RoleId,
+    (tenant, role): (&TenantId, &RoleId),
     leaving: bool,
+    when: &Precondition,
 ) -> Result<(), Refused> {
     let (table, key) = (&service.tables.roles, pair(tenant, role.as_str()));
     until_committed(async || {
         let Some(old) = table.get(key.clone()).await? else { return Ok(Attempt::Committed(())) };
+        when.check(Some(&old))?;
         let mut new = old.clone();
         new.progress.leaving = leaving;
         if new == old {

@@ -9,8 +9,10 @@ use super::{devices, groups};
 use crate::audit::Actor;
 use crate::keys::fresh::{first_pair, forget_seeds};
 use crate::limits::{KEYS_PER_PUBLICATION, STALENESS_SECONDS_LEAST, STALENESS_SECONDS_MOST};
+use crate::once::Keep;
 use crate::records::{Confirmation, Page, Staleness, TenantRecord};
 use crate::refused::Refused;
+use crate::revision::Precondition;
 use crate::room::{Load, Purpose};
 use crate::service::Service;
 use crate::tables::{one, pair};
@@ -47,6 +49,7 @@ pub(crate) async fn create(
     by: &Actor,
     tenant: &TenantId,
     bearer: bool,
+    keep: &Keep<'_, TenantRecord>,
 ) -> Result<TenantRecord, Refused> {
     let load = Load::founding(tenant.as_str(), DEFAULT_GROUP);
     until_committed(async || {
@@ -54,7 +57,8 @@ pub(crate) async fn create(
             return Err(RefusalCode::AlreadyExists.into());
         }
         let hold = service.room_for(tenant.as_str(), load, Purpose::Growth).await?;
-        let (record, batch, changes) = founding(service, tenant, bearer).await?;
+        let (record, mut batch, changes) = founding(service, tenant, bearer).await?;
+        keep.with(service, &mut batch, &record).await?;
         let entry = service.entry(by, "tenant.create", tenant.as_str(), tenant.as_str());
         let tried = service.publish_within(hold, changes.clone(), batch, entry).await?;
         if tried == Attempt::Conflict {
@@ -112,13 +116,13 @@ pub(crate) async fn set_bearer(
     service: &Service,
     by: &Actor,
     tenant: &TenantId,
-    bearer: bool,
+    (bearer, when): (bool, &Precondition),
 ) -> Result<TenantRecord, Refused> {
     let action = match bearer {
         true => "tenant.bearer-on",
         false => "tenant.bearer-off",
     };
-    change(service, by, tenant, action, |record, _| record.bearer = bearer).await
+    change_when(service, by, tenant, (action, when), |record, _| record.bearer = bearer).await
 }
 
 /// How new tokens name the device key. Before tokens only refer to it, verifiers hear of every key; one that has not
@@ -127,12 +131,17 @@ pub(crate) async fn set_confirmation(
     service: &Service,
     by: &Actor,
     tenant: &TenantId,
-    confirmation: Confirmation,
+    (confirmation, when): (Confirmation, &Precondition),
 ) -> Result<TenantRecord, Refused> {
-    if confirmation != Confirmation::Key {
-        begin_publishing(service, by, tenant).await?;
-        publish_keys(service, by, tenant).await?;
+    if confirmation == Confirmation::Key {
+        return change_when(service, by, tenant, ("tenant.confirmation", when), |record, _| {
+            record.confirmation = confirmation;
+        })
+        .await;
     }
+    begin_publishing(service, by, tenant, when).await?;
+    publish_keys(service, by, tenant).await?;
+    // It began under the precondition, and comes to its end.
     change(service, by, tenant, "tenant.confirmation", |record, _| {
         record.confirmation = confirmation;
     })
@@ -140,14 +149,21 @@ pub(crate) async fn set_confirmation(
 }
 
 /// From this write on enrolment publishes too, so that the walk behind it misses no device.
-async fn begin_publishing(service: &Service, by: &Actor, tenant: &TenantId) -> Result<(), Refused> {
+async fn begin_publishing(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    when: &Precondition,
+) -> Result<(), Refused> {
     let held = match known(service, tenant).await?.keys_published {
         true => Load::default(),
         false => device_keys(service, tenant).await?,
     };
     let hold = service.room_for(tenant.as_str(), held, Purpose::Growth).await?;
-    change(service, by, tenant, "tenant.publish-keys", |record, _| record.keys_published = true)
-        .await?;
+    change_when(service, by, tenant, ("tenant.publish-keys", when), |record, _| {
+        record.keys_published = true;
+    })
+    .await?;
     hold.keep();
     if held != Load::default() {
         // Those that enrolled between the count and the write.
@@ -166,7 +182,7 @@ pub(crate) async fn set_staleness(
     service: &Service,
     by: &Actor,
     tenant: &TenantId,
-    staleness: Staleness,
+    (staleness, when): (Staleness, &Precondition),
 ) -> Result<TenantRecord, Refused> {
     let Staleness { telemetry, command, actuation } = staleness;
     let good = STALENESS_SECONDS_LEAST..=STALENESS_SECONDS_MOST;
@@ -174,7 +190,7 @@ pub(crate) async fn set_staleness(
         let (least, most) = (good.start(), good.end());
         return Err(Refused::malformed(format!("staleness is {least} to {most} seconds")));
     }
-    change(service, by, tenant, "tenant.staleness", |record, _| {
+    change_when(service, by, tenant, ("tenant.staleness", when), |record, _| {
         record.staleness = Some(staleness);
     })
     .await
@@ -221,8 +237,19 @@ async fn change(
     action: &str,
     with: impl Fn(&mut TenantRecord, u64),
 ) -> Result<TenantRecord, Refused> {
+    change_when(service, by, tenant, (action, &Precondition::Nothing), with).await
+}
+
+async fn change_when(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    (action, when): (&str, &Precondition),
+    with: impl Fn(&mut TenantRecord, u64),
+) -> Result<TenantRecord, Refused> {
     until_committed(async || {
         let old = known(service, tenant).await?;
+        when.check(Some(&old))?;
         let mut new = old.clone();
         with(&mut new, next_epoch(&service.tables, old.epoch).await?);
         let mut batch = Batch::new();

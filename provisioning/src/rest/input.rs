@@ -59,18 +59,27 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let is_json =
-            media_type(request).is_some_and(|kind| kind.is_empty() || kind == "application/json");
-        let body = Body::from_request(request, payload);
-        let read = async move {
-            if !is_json {
-                return Err(malformed("send application/json")
-                    .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-            }
-            let Body(bytes) = body.await?;
-            Ok(Self(json(&bytes)?))
-        };
+        let body = json_body(request, payload);
+        let read = async move { Ok(Self(json(&body.await?)?)) };
         Box::pin(behind(request, read))
+    }
+}
+
+/// The bytes of a JSON body.
+pub(super) fn json_body(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> impl Future<Output = Result<web::Bytes, Problem>> + use<> {
+    let is_json =
+        media_type(request).is_some_and(|kind| kind.is_empty() || kind == "application/json");
+    let body = Body::from_request(request, payload);
+    async move {
+        if !is_json {
+            return Err(
+                malformed("send application/json").with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            );
+        }
+        body.await.map(|Body(bytes)| bytes)
     }
 }
 

@@ -10,8 +10,8 @@ use crate::records::Page;
 use device::{ace, endpoints};
 use operator::ways::{self, approvals, authorities, denied, group_keys, listed_ids, listed_keys};
 use operator::{
-    audit, claims, devices, groups, history, keys, operators, rekeys, roles, status, suspension,
-    tenants, tokens, verifiers,
+    audit, claims, devices, groups, history, imports, keys, operators, rekeys, roles, status,
+    suspension, tenants, tokens, verifiers,
 };
 use problem::Problem;
 
@@ -19,8 +19,12 @@ pub(crate) mod measure;
 
 mod attributes;
 mod auth;
+mod etag;
+mod flow;
 mod gate;
 mod input;
+mod lines;
+mod once;
 mod problem;
 
 mod device;
@@ -71,7 +75,7 @@ routes! {
     "/.well-known/oauth-authorization-server" => get metadata::authorization_server;
     "/v1/whoami" => get server::whoami;
     "/v1/operators" => get operators::list, post operators::create;
-    "/v1/operators/{operator}" => delete operators::delete;
+    "/v1/operators/{operator}" => get operators::show, delete operators::delete;
     "/v1/tenants" => get tenants::list, post tenants::create;
     "/v1/tenants/{tenant}" => get tenants::show, put tenants::set;
     "/v1/tenants/{tenant}/revoke" => post tenants::revoke;
@@ -104,8 +108,11 @@ routes! {
     "/v1/tenants/{tenant}/approvals/{approval}/approve" => post approvals::approve;
     "/v1/tenants/{tenant}/approvals/{approval}/refuse" => post approvals::refuse;
     "/v1/tenants/{tenant}/claims" => get claims::list, post claims::create;
-    "/v1/tenants/{tenant}/claims/{claim}" => delete claims::delete;
+    "/v1/tenants/{tenant}/claims/{claim}" => get claims::show, delete claims::delete;
     "/v1/tenants/{tenant}/devices" => get devices::list;
+    "/v1/tenants/{tenant}/import/devices" => post imports::import;
+    "/v1/tenants/{tenant}/export/devices" => get imports::export;
+    "/v1/tenants/{tenant}/export/claims" => get imports::export_claims;
     "/v1/tenants/{tenant}/devices/{device}" =>
         get devices::show, patch devices::change, delete devices::delete;
     "/v1/tenants/{tenant}/devices/{device}/revoke" => post devices::revoke;

@@ -12,6 +12,7 @@ use tessera_token::messages::{AceError, RefusalAnswer, ACE_CBOR};
 use tessera_token::refusal::RefusalCode as Code;
 use tessera_token::time::UnixSeconds;
 
+use super::etag;
 use crate::limits::APPROVAL_RETRY_SECONDS;
 use crate::refused::Refused;
 
@@ -113,6 +114,9 @@ impl Problem {
         if let Some((body, detail)) = body.as_object_mut().zip(self.refused.detail.as_ref()) {
             body.insert("detail".to_owned(), json!(detail));
         }
+        if let Some((body, revision)) = body.as_object_mut().zip(self.refused.revision.as_ref()) {
+            body.insert("etag".to_owned(), json!(etag::of_revision(revision)));
+        }
         if let Some((body, time)) = body.as_object_mut().zip(server_time) {
             body.insert("server_time".to_owned(), json!(time.get()));
         }
@@ -189,6 +193,9 @@ impl Problem {
         if self.refused.code == Code::ApprovalPending {
             builder.insert_header((header::RETRY_AFTER, APPROVAL_RETRY_SECONDS));
         }
+        if let Some(revision) = &self.refused.revision {
+            builder.insert_header((header::ETAG, etag::of_revision(revision)));
+        }
         let mut response = builder.body(body);
         response.extensions_mut().insert(self.refused.code);
         response
@@ -226,13 +233,18 @@ fn status(code: Code) -> StatusCode {
         | Code::ClaimUsed
         | Code::CapacityReached
         | Code::TrustBeyond
+        | Code::IdempotencyKeyBusy
         | Code::RoleInUse => StatusCode::CONFLICT,
         Code::NotEntitled | Code::WayNotTaken | Code::ApprovalRefused | Code::CertificateDenied => {
             StatusCode::FORBIDDEN
         }
         Code::EntitlementUsed => StatusCode::CONFLICT,
         Code::TrustGone => StatusCode::GONE,
-        Code::RoleInvalid | Code::AttributeMissing => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
+        Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+        Code::RoleInvalid | Code::AttributeMissing | Code::IdempotencyKeyReused => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
         Code::RateLimited | Code::LimitReached => StatusCode::TOO_MANY_REQUESTS,
         Code::NotReady | Code::ClockWrong | Code::IssuerKeyMissing => {
             StatusCode::SERVICE_UNAVAILABLE

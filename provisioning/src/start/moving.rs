@@ -145,6 +145,8 @@ impl Move<'_> {
         self.table(|tables| tables.trl_updates.clone()).await?;
         self.table(|tables| tables.trl_tenants.clone()).await?;
         self.table(|tables| tables.findings.clone()).await?;
+        self.table(|tables| tables.kept_requests.clone()).await?;
+        self.table(|tables| tables.kept_answers.clone()).await?;
         self.table(|tables| tables.audit.clone()).await?;
         self.table(|tables| tables.audit_waiting.clone()).await
     }

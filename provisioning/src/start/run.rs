@@ -33,6 +33,7 @@ use crate::config::ProvisioningConfig;
 use crate::issue::actor::IssuerActor;
 use crate::issue::Issuer;
 use crate::keys::{in_state, tenant_of};
+use crate::limits::{BULK, BULK_OF_TENANT, KEPT_RUNNING};
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
 use crate::records::keys::State;
@@ -53,6 +54,7 @@ use crate::trust::ledger::Head;
 use crate::trust::readers::Readers;
 use crate::trust::restored;
 use crate::trust::waiters::Waiters;
+use crate::turns::Turns;
 use crate::write::Attempt;
 
 pub(crate) struct Parts {
@@ -356,6 +358,8 @@ pub(super) async fn build(
         keys_healed: Mutex::default(),
         keys_turn: tokio::sync::Mutex::new(()),
         strangers: Strangers::default(),
+        running: Turns::new(KEPT_RUNNING, 1),
+        bulk: Turns::new(BULK, BULK_OF_TENANT),
         stop,
     };
     let service = Arc::new(service);

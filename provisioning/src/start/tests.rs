@@ -319,7 +319,15 @@ fn a_start_lifts_what_marks_of_some_tenants_and_of_all_name() {
         let ids = ["a", "b", "c"].map(|name| TenantId::parse(name).unwrap());
         let group = GroupId::parse("default").unwrap();
         for id in &ids {
-            tenants::create(&service, &by, id, false).await.unwrap();
+            tenants::create(
+                &service,
+                &by,
+                id,
+                false,
+                &crate::once::Keep { asked: None, answer: &|_| unreachable!() },
+            )
+            .await
+            .unwrap();
             groups::revoke(&service, &by, id, &group).await.unwrap();
         }
         let head = ledger::Head::read(&service.tables).await.unwrap().seq;

@@ -6,13 +6,15 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::enrol::claims;
 use crate::feed::Reader;
-use crate::world::{problem, Device, World};
+use crate::world::{problem, Device, Forced, World};
 
 const DEVICES: &str = "/v1/tenants/default/devices";
 
 async fn change(world: &World, device: &str, body: Value) -> Result<Value, HttpError> {
     let path = format!("{DEVICES}/{device}");
-    let request = Request::new(Method::Patch, &path).body(JSON, body.to_string().into_bytes());
+    let request = Request::new(Method::Patch, &path)
+        .header("if-match", "*")
+        .body(JSON, body.to_string().into_bytes());
     Ok(world.operator.send(request).await?.json().unwrap())
 }
 
@@ -23,7 +25,7 @@ async fn set(world: &World, device: &str, attributes: Value) -> Value {
 /// A role whose topics name the attribute `site`.
 async fn role(world: &World) {
     let body = json!({ "class": "device", "publish": ["{attr.site}/{device}/up"] });
-    world.operator.put_json("/v1/tenants/default/roles/meter", &body).await.unwrap();
+    world.operator.put_over("/v1/tenants/default/roles/meter", &body).await.unwrap();
 }
 
 async fn ids(world: &World, query: &str) -> Vec<String> {
@@ -118,7 +120,7 @@ async fn devices_are_found_by_their_attributes_beside_the_other_properties() {
     // A changed value is found, and the former one is not.
     set(&world, "pump-0", json!({ "site": "x-2" })).await;
     set(&world, "pump-1", json!({ "site": null })).await;
-    world.operator.delete(&format!("{DEVICES}/pump-3?force=true")).await.unwrap();
+    world.operator.delete_any(&format!("{DEVICES}/pump-3?force=true")).await.unwrap();
     assert_eq!(found("&attr.site=x").await, "pump-2");
     assert_eq!(found("&attr.site=x-2").await, "pump-0 pump-4 pump-5");
     let claim = world.claim(json!({})).await;
@@ -195,7 +197,7 @@ async fn a_claim_carries_the_attributes_that_its_role_names() {
     let world = world.restart().await;
     // The role names another one since: the device is not enrolled, and its claim is not used up.
     let body = json!({ "class": "device", "publish": ["{attr.floor}/{device}/up"] });
-    let changed = world.operator.put_json("/v1/tenants/default/roles/meter", &body).await.unwrap();
+    let changed = world.operator.put_over("/v1/tenants/default/roles/meter", &body).await.unwrap();
     assert_eq!(changed.json::<Value>().unwrap()["epochs_moved"], "nothing");
     let device = Device::new("a");
     assert_eq!(world.enrol(&device, &claim).await.err(), Some(RefusalCode::AttributeMissing));
@@ -205,6 +207,6 @@ async fn a_claim_carries_the_attributes_that_its_role_names() {
     assert_eq!(shown["attributes"], json!({ "site": "hall" }));
     // A role that is changed says how many devices it leaves without a token.
     let tried = "/v1/tenants/default/roles/meter?dry_run=true";
-    let tried: Value = world.operator.put_json(tried, &body).await.unwrap().json().unwrap();
+    let tried: Value = world.operator.put_over(tried, &body).await.unwrap().json().unwrap();
     assert_eq!((&tried["devices"], &tried["devices_refused"]), (&json!(1), &json!(1)));
 }

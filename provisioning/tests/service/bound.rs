@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{json, Value};
-use tessera_runtime::http::{HttpClient, HttpError, Method, Request, ACE_CBOR, CBOR, JSON};
+use tessera_runtime::http::{HttpClient, HttpError, Method, Request, ACE_CBOR, CBOR};
 use tessera_token::encoding::{base64url, hex};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::TenantId;
@@ -18,7 +18,7 @@ use tessera_token::trust::{
 };
 
 use crate::restored::{brought_back, copied, Keeper};
-use crate::world::{problem, Device, World, START};
+use crate::world::{problem, Device, Forced, World, START};
 
 const NONCE: FeedNonce = FeedNonce::from_bytes([8; 16]);
 
@@ -119,8 +119,7 @@ impl Bound {
 async fn of_tenant(world: &World, tenant: &str, name: &str) -> (Device, Vec<u8>) {
     let role = json!({ "class": "device", "publish": ["d/{device}/x"], "subscribe": [] });
     let path = format!("/v1/tenants/{tenant}/roles/sensor");
-    let put = Request::new(Method::Put, &path).body(JSON, role.to_string().into_bytes());
-    world.operator.send(put).await.unwrap();
+    world.operator.put_over(&path, &role).await.unwrap();
     let claims = format!("/v1/tenants/{tenant}/claims");
     let made = world.post(&claims, json!({ "role": "sensor" })).await;
     let device = Device::of(tenant, name);

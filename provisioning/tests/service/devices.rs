@@ -8,18 +8,20 @@ use tessera_token::scope::Permission;
 
 use crate::enrol::claims;
 use crate::feed::Reader;
-use crate::world::{problem, Device, World};
+use crate::world::{problem, Device, Forced, World};
 
 const DEVICES: &str = "/v1/tenants/default/devices";
 
 async fn change(world: &World, device: &str, body: Value) -> Result<Value, HttpError> {
     let path = format!("{DEVICES}/{device}");
-    let request = Request::new(Method::Patch, &path).body(JSON, body.to_string().into_bytes());
+    let request = Request::new(Method::Patch, &path)
+        .header("if-match", "*")
+        .body(JSON, body.to_string().into_bytes());
     Ok(world.operator.send(request).await?.json().unwrap())
 }
 
 async fn delete(world: &World, device: &str, query: &str) -> Value {
-    world.operator.delete(&format!("{DEVICES}/{device}{query}")).await.unwrap().json().unwrap()
+    world.operator.delete_any(&format!("{DEVICES}/{device}{query}")).await.unwrap().json().unwrap()
 }
 
 /// The ids of all pages of this query, and how many pages there were.
@@ -104,7 +106,9 @@ async fn a_device_gets_another_role_and_group_and_its_tokens_end() {
         (json!({ "state": "revoked" }), 400, "request_malformed"),
     ] {
         let path = format!("{DEVICES}/a");
-        let request = Request::new(Method::Patch, &path).body(JSON, body.to_string().into_bytes());
+        let request = Request::new(Method::Patch, &path)
+            .header("if-match", "*")
+            .body(JSON, body.to_string().into_bytes());
         let outcome = problem(world.operator.send(request).await);
         assert_eq!(outcome, (status, code.to_owned()), "{body}");
     }
@@ -124,9 +128,9 @@ async fn a_deleted_device_is_gone_and_its_id_is_free_after_the_longest_life_of_a
     assert!(world.refresh(&device).await.is_err(), "it is not known any more");
     let shown = world.operator.get(&format!("{DEVICES}/a")).await;
     assert_eq!(problem(shown), (404, "device_unknown".to_owned()));
-    let again = world.operator.delete(&format!("{DEVICES}/a")).await;
+    let again = world.operator.delete_any(&format!("{DEVICES}/a")).await;
     assert_eq!(problem(again), (404, "device_unknown".to_owned()));
-    let never = world.operator.delete(&format!("{DEVICES}/none?force=true")).await;
+    let never = world.operator.delete_any(&format!("{DEVICES}/none?force=true")).await;
     assert_eq!(problem(never), (404, "device_unknown".to_owned()));
 
     let world = world.restart().await;
@@ -159,7 +163,8 @@ async fn an_id_that_is_freed_by_force_may_be_taken_at_once() {
     // Force comes later too.
     assert_eq!(delete(&world, "a", "?force=true").await["free"], world.now().get());
     world.enrol(&Device::new("a"), &claim).await.unwrap();
-    let array = Request::new(Method::Patch, "/v1/tenants/default/devices/a");
+    let array =
+        Request::new(Method::Patch, "/v1/tenants/default/devices/a").header("if-match", "*");
     let array = array.body(JSON, br#"["backend", "default"]"#.to_vec());
     let outcome = world.operator.send(array).await;
     assert_eq!(problem(outcome), (400, "request_malformed".to_owned()), "members have names");

@@ -5,7 +5,7 @@ use tessera_token::encoding::base64url;
 use tessera_token::messages::EnrolRequest;
 use tessera_token::refusal::RefusalCode;
 
-use crate::world::{problem, Device, World, START};
+use crate::world::{problem, Device, Forced, World, START};
 
 /// The claims of a token, read without judging it: the payload is the third item of the COSE_Sign1 array.
 pub fn claims(token: &[u8]) -> Claims {
@@ -77,9 +77,9 @@ async fn bound_expired_deleted_and_unknown_claims() {
     let (id, code) =
         (made["claims"][0]["claim"].as_str().unwrap(), made["claims"][0]["code"].as_str().unwrap());
     let path = format!("/v1/tenants/default/claims/{id}");
-    assert_eq!(world.operator.delete(&path).await.unwrap().status, 204);
+    assert_eq!(world.operator.delete_any(&path).await.unwrap().status, 204);
     assert_eq!(world.enrol(&device, code).await, Err(RefusalCode::ClaimUnknown));
-    assert_eq!(problem(world.operator.delete(&path).await), (404, "not_found".to_owned()));
+    assert_eq!(problem(world.operator.delete_any(&path).await), (404, "not_found".to_owned()));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tessera_token::trust::{Change, Event, EventHash, Feed, Snapshot};
 
 use crate::enrol::claims;
 use crate::restored::{brought_back_marked, copied};
-use crate::world::{Device, World};
+use crate::world::{Device, Forced, World};
 
 /// The highest epoch of each subject that the feed has told so far.
 #[derive(Default)]
@@ -98,7 +98,7 @@ async fn step(
         }
         3 => {
             let path = format!("/v1/tenants/default/devices/{name}?force=true");
-            let _ = world.operator.delete(&path).await;
+            let _ = world.operator.delete_any(&path).await;
             "delete"
         }
         4 | 5 => {
@@ -172,7 +172,7 @@ async fn a_device_that_comes_back_under_its_id_goes_on_above_its_former_epoch() 
     told.read(&world, "start").await;
     for _ in 0..3 {
         try_post(&world, "devices/a/revoke", json!({})).await;
-        world.operator.delete("/v1/tenants/default/devices/a?force=true").await.unwrap();
+        world.operator.delete_any("/v1/tenants/default/devices/a?force=true").await.unwrap();
         assert_eq!(world.refresh(&device).await.err(), Some(RefusalCode::ProofInvalid));
         let claim = world.claim(json!({})).await;
         let answer = world.enrol(&device, &claim).await.unwrap();

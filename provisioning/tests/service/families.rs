@@ -17,7 +17,7 @@ use crate::feed::Reader;
 use crate::restored::{brought_back, brought_back_marked, copied};
 use crate::sweep::{quick, swept};
 use crate::token::{asked, post, scope, Refusal};
-use crate::world::{random, Device, World};
+use crate::world::{random, Device, Forced, World};
 
 const INVALID: Option<Refusal> = Some((400, 3, RefusalCode::RefreshTokenInvalid));
 const REUSED: Option<Refusal> = Some((400, 3, RefusalCode::RefreshTokenReused));
@@ -25,11 +25,11 @@ const DAY: u64 = 24 * 3600;
 
 async fn set_role(world: &World, refresh_tokens: bool, publish: &[&str]) {
     let body = json!({ "class": "device", "publish": publish, "subscribe": ["d/{device}/cmd"], "refresh_tokens": refresh_tokens });
-    world.operator.put_json("/v1/tenants/default/roles/sensor", &body).await.unwrap();
+    world.operator.put_over("/v1/tenants/default/roles/sensor", &body).await.unwrap();
 }
 
 async fn set_bearer(world: &World, bearer: bool) {
-    world.operator.put_json("/v1/tenants/default", &json!({ "bearer": bearer })).await.unwrap();
+    world.operator.put_over("/v1/tenants/default", &json!({ "bearer": bearer })).await.unwrap();
 }
 
 async fn allow(world: &World) {
@@ -280,7 +280,7 @@ async fn revoked_and_deleted_devices_have_no_refresh_tokens_any_more() {
     // A group's epoch and another role end access tokens, and not the family.
     world.post("/v1/tenants/default/groups/default/revoke", json!({})).await;
     let token = next(&renew(&world, &token).await.unwrap());
-    world.operator.delete("/v1/tenants/default/devices/a?force=true").await.unwrap();
+    world.operator.delete_any("/v1/tenants/default/devices/a?force=true").await.unwrap();
     assert_eq!(renew(&world, &token).await.err(), INVALID);
     // Another device of the same id inherits nothing.
     let claim = world.claim(json!({})).await;
@@ -390,7 +390,7 @@ async fn a_marked_copy_serves_no_family_before_an_operator_has_looked() {
     // One that begins now is served.
     let new = next(&begin_with(&world, &device, Wish::default()).await.unwrap());
     let new = next(&renew(&world, &new).await.unwrap());
-    world.operator.delete("/v1/trust/restored").await.unwrap();
+    world.operator.delete_any("/v1/trust/restored").await.unwrap();
     renew(&world, &new).await.unwrap();
     // The newest token of the lost part goes on, and none before it.
     let nonce = random();
@@ -419,7 +419,7 @@ async fn a_copy_without_a_mark_is_told_by_the_first_token_that_it_does_not_know(
     assert_eq!(renew(&world, &second).await.err(), held, "and it is one restoration");
     let told = world.get("/v1/trust/restored").await;
     assert_eq!(told["restorations"].as_array().unwrap().len(), 1);
-    world.operator.delete("/v1/trust/restored").await.unwrap();
+    world.operator.delete_any("/v1/trust/restored").await.unwrap();
     let third = next(&renew(&world, &second).await.unwrap());
     renew(&world, &third).await.unwrap();
 }

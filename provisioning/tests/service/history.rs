@@ -4,7 +4,7 @@ use serde_json::{json, Value};
 use tessera_runtime::http::{Method, Request, JSON};
 use tessera_token::encoding::base64url;
 
-use crate::world::{problem, Device, World};
+use crate::world::{problem, Device, Forced, World};
 
 const DEVICES: &str = "/v1/tenants/default/devices";
 
@@ -39,9 +39,11 @@ async fn a_device_has_its_history_and_a_former_one_of_the_id_is_told_apart() {
     world.post("/v1/tenants/default/groups/a/revoke", json!({})).await;
     world.post(&format!("{DEVICES}/a/reinstate"), json!({})).await;
     let path = format!("{DEVICES}/a");
-    let change = Request::new(Method::Patch, &path).body(JSON, br#"{"role":"backend"}"#.to_vec());
+    let change = Request::new(Method::Patch, &path)
+        .header("if-match", "*")
+        .body(JSON, br#"{"role":"backend"}"#.to_vec());
     world.operator.send(change).await.unwrap();
-    world.operator.delete(&format!("{DEVICES}/a?force=true")).await.unwrap();
+    world.operator.delete_any(&format!("{DEVICES}/a?force=true")).await.unwrap();
     world.enrolled("a").await;
     let whole = history(&world, "a", 1000).await;
     assert_eq!(

@@ -9,7 +9,7 @@ use tessera_runtime::store::StoreError;
 use tessera_token::refusal::RefusalCode;
 
 use crate::postgres::{has_no_files, settings, url_of};
-use crate::world::{try_start, World};
+use crate::world::{try_start, Forced, World};
 
 #[tokio::test]
 async fn a_service_goes_on_behind_its_move_to_a_server() {
@@ -24,7 +24,7 @@ async fn a_service_goes_on_behind_its_move_to_a_server() {
     let (revoked, _) = world.enrolled("b").await;
     world.post("/v1/tenants/default/devices/b/revoke", json!({})).await;
     let (gone, _) = world.enrolled("c").await;
-    world.operator.delete("/v1/tenants/default/devices/c").await.unwrap();
+    world.operator.delete_any("/v1/tenants/default/devices/c").await.unwrap();
     world.post("/v1/tenants/default/groups", json!({ "group": "g" })).await;
     let request = world.request(&device, tessera_token::messages::TokenKind::Key).to_cbor();
     let answer = world.ask("/v1/token", request.clone()).await.unwrap();

@@ -1,7 +1,7 @@
 use serde_json::{json, Value};
 use tessera_runtime::http::{Method, Request, JSON};
 
-use crate::world::{problem, World};
+use crate::world::{problem, Forced, World};
 
 const PUBLIC: &[&str] = &[
     "/v1/enrol/nonce",
@@ -258,14 +258,14 @@ async fn accounts_come_and_go() {
         .collect();
     assert_eq!(names, ["ann", "bootstrap", "feed"]);
     assert_eq!(
-        problem(ann.delete("/v1/operators/ann").await),
+        problem(ann.delete_any("/v1/operators/ann").await),
         (403, "operator_not_allowed".to_owned())
     );
     assert_eq!(
-        problem(world.operator.delete("/v1/operators/none").await),
+        problem(world.operator.delete_any("/v1/operators/none").await),
         (404, "not_found".to_owned())
     );
-    world.operator.delete("/v1/operators/ann").await.unwrap();
+    world.operator.delete_any("/v1/operators/ann").await.unwrap();
     assert_eq!(problem(ann.get("/v1/tenants").await), (401, "operator_unknown".to_owned()));
     world.post("/v1/operators", new).await;
 }

@@ -6,7 +6,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 
 use crate::enrol::claims;
-use crate::world::{problem, random, Device, World};
+use crate::world::{problem, random, Device, Forced, World};
 
 #[tokio::test]
 async fn the_key_alone_gets_the_next_token_also_long_after_expiry() {
@@ -194,7 +194,7 @@ async fn bearer_tokens_only_where_the_tenant_gives_them() {
     let ask = || world.request(&device, TokenKind::Bearer).to_cbor();
     assert_eq!(world.ask("/v1/token", ask()).await, Err(RefusalCode::BearerNotAllowed));
     let set =
-        world.operator.put_json("/v1/tenants/default", &json!({ "bearer": true })).await.unwrap();
+        world.operator.put_over("/v1/tenants/default", &json!({ "bearer": true })).await.unwrap();
     assert_eq!(set.json::<serde_json::Value>().unwrap()["bearer"], true);
     let answer = world.ask("/v1/token", ask()).await.unwrap();
     assert!(answer.bearer);
@@ -207,11 +207,11 @@ async fn a_role_sets_the_life_and_a_changed_role_the_next_scope() {
     let (device, _) = world.enrolled("a").await;
     let path = "/v1/tenants/default/roles/sensor";
     let body = json!({ "class": "device", "publish": ["x/{device}"], "token_seconds": 10 });
-    assert_eq!(world.operator.put_json(path, &body).await.unwrap().status, 200);
+    assert_eq!(world.operator.put_over(path, &body).await.unwrap().status, 200);
     let next = world.refresh(&device).await.unwrap();
     assert_eq!(next.expires_in, 10);
     assert_eq!(next.scope.entries().len(), 1);
     let class =
-        world.operator.put_json(path, &json!({ "class": "service", "publish": ["#"] })).await;
+        world.operator.put_over(path, &json!({ "class": "service", "publish": ["#"] })).await;
     assert_eq!(problem(class), (422, "role_invalid".to_owned()));
 }

@@ -1,7 +1,7 @@
 use serde_json::{json, Value};
 
 use crate::feed::Reader;
-use crate::world::{problem, World};
+use crate::world::{problem, Forced, World};
 
 #[tokio::test]
 async fn what_a_first_start_makes() {
@@ -71,19 +71,19 @@ async fn roles_that_may_not_be() {
         json!({ "class": "service", "publish": ["a/#/b"] }),
         json!({ "class": "device", "publish": ["{device}"], "token_seconds": 1 }),
     ] {
-        let outcome = world.operator.put_json(path, &bad).await;
+        let outcome = world.operator.put_over(path, &bad).await;
         assert_eq!(problem(outcome), (422, "role_invalid".to_owned()), "{bad}");
     }
     for bad in [
         json!({ "class": "gateway" }),
         json!({ "class": "device", "publish": ["{device}"], "extra": 1 }),
     ] {
-        let outcome = world.operator.put_json(path, &bad).await;
+        let outcome = world.operator.put_over(path, &bad).await;
         assert_eq!(problem(outcome), (400, "request_malformed".to_owned()), "{bad}");
     }
     let good = json!({ "class": "device", "publish": ["{device}"] });
-    assert_eq!(world.operator.put_json(path, &good).await.unwrap().status, 201);
-    assert_eq!(world.operator.put_json(path, &good).await.unwrap().status, 200);
+    assert_eq!(world.operator.put_over(path, &good).await.unwrap().status, 201);
+    assert_eq!(world.operator.put_over(path, &good).await.unwrap().status, 200);
 }
 
 #[tokio::test]
@@ -175,13 +175,13 @@ async fn a_tenant_may_name_keys_by_reference() {
     assert_eq!(world.get("/v1/tenants/default").await["confirmation"], "key");
     let path = "/v1/tenants/default";
     for bad in [json!({}), json!({ "confirmation": "jwk" }), json!({ "confirmation": null })] {
-        let outcome = world.operator.put_json(path, &bad).await;
+        let outcome = world.operator.put_over(path, &bad).await;
         assert_eq!(problem(outcome), (400, "request_malformed".to_owned()), "{bad}");
     }
     feed.read(&world).await;
     assert!(feed.device_keys.is_empty());
     for (setting, bytes) in [("kid", 192), ("thumbprint", 217)] {
-        let set = world.operator.put_json(path, &json!({ "confirmation": setting })).await;
+        let set = world.operator.put_over(path, &json!({ "confirmation": setting })).await;
         let set: Value = set.unwrap().json().unwrap();
         assert_eq!((&set["confirmation"], &set["bearer"]), (&json!(setting), &json!(false)));
         let next = world.refresh(&early).await.unwrap();
@@ -197,7 +197,7 @@ async fn a_tenant_may_name_keys_by_reference() {
         assert_eq!(reader.device_keys["late"], late.key.public().as_bytes());
     }
     // Back to whole keys; what was published stays, because tokens that need it still live.
-    world.operator.put_json(path, &json!({ "confirmation": "key" })).await.unwrap();
+    world.operator.put_over(path, &json!({ "confirmation": "key" })).await.unwrap();
     let next = world.refresh(&late).await.unwrap();
     assert!(Claims::from_cbor(payload(&next.access_token)).is_ok());
     assert_eq!(Reader::snapshot(&world).await.device_keys.len(), 2);

@@ -10,7 +10,7 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::enrol::claims;
 use crate::feed::Reader;
-use crate::world::{problem, Device, World};
+use crate::world::{problem, Device, Forced, World};
 
 const DEVICES: &str = "/v1/tenants/default/devices";
 const GROUP: &str = "/v1/tenants/default/groups/default";
@@ -56,7 +56,7 @@ async fn decide(world: &World, new: &Device, verb: &str) -> Result<(), HttpError
 
 async fn reenrol(world: &World, how: &str) {
     let body = json!({ "reenrol": how }).to_string().into_bytes();
-    let request = Request::new(Method::Patch, GROUP).body(JSON, body);
+    let request = Request::new(Method::Patch, GROUP).header("if-match", "*").body(JSON, body);
     let shown: Value = world.operator.send(request).await.unwrap().json().unwrap();
     assert_eq!(shown["reenrol"], how);
     assert_eq!(world.get(GROUP).await, shown);
@@ -96,7 +96,8 @@ async fn verifiers_of_a_tenant_with_published_keys_hear_the_new_one() {
     let world = World::new().await;
     let (old, _) = world.enrolled("a").await;
     let body = br#"{"confirmation":"kid"}"#.to_vec();
-    let set = Request::new(Method::Put, "/v1/tenants/default").body(JSON, body);
+    let set =
+        Request::new(Method::Put, "/v1/tenants/default").header("if-match", "*").body(JSON, body);
     world.operator.send(set).await.unwrap();
     let mut reader = Reader::snapshot(&world).await;
     assert_eq!(reader.device_keys["a"], old.key.public().as_bytes());
@@ -147,8 +148,7 @@ async fn keys_that_are_weak_or_belong_to_others_are_refused_at_enrolment_and_aft
     world.post("/v1/tenants", json!({ "tenant": "other" })).await;
     let path = "/v1/tenants/other/roles/sensor";
     let role = json!({ "class": "device", "publish": ["d/{device}/telemetry"] });
-    let role = Request::new(Method::Put, path).body(JSON, role.to_string().into_bytes());
-    world.operator.send(role).await.unwrap();
+    world.operator.put_over(path, &role).await.unwrap();
     let made = world.post("/v1/tenants/other/claims", json!({ "role": "sensor" })).await;
     let elsewhere = Device { key: b.key.clone(), ..Device::of("other", "x") };
     world.enrol(&elsewhere, made["claims"][0]["code"].as_str().unwrap()).await.unwrap();

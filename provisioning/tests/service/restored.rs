@@ -18,7 +18,7 @@ use tessera_token::trust::{
 
 use crate::enrol::claims;
 use crate::postgres;
-use crate::world::{problem, World};
+use crate::world::{problem, Forced, World};
 
 const NONCE: FeedNonce = FeedNonce::from_bytes([9; 16]);
 
@@ -213,7 +213,7 @@ async fn what_a_copy_has_lost_is_shown_by_a_reader_and_revoked_again() {
     assert_eq!(reader.show(&world).await.unwrap(), 204);
     assert_eq!(Keeper::new(&world).await.seq, before.seq);
     assert_eq!(world.get("/v1/trust/restored").await, list);
-    world.operator.delete("/v1/trust/restored").await.unwrap();
+    world.operator.delete_any("/v1/trust/restored").await.unwrap();
     let empty = world.get("/v1/trust/restored").await;
     assert_eq!(empty, json!({ "restorations": [], "items": [], "next": null }));
     // A reader that follows the new line is served as ever, over a restart too.
@@ -467,7 +467,7 @@ async fn evidence_that_is_shown_again_ends_no_token() {
         json!({ "staleness": { "telemetry": 7200, "command": 7200, "actuation": 120 } }),
         json!({ "bearer": true }),
     ] {
-        world.operator.put_json("/v1/tenants/default", &settings).await.unwrap();
+        world.operator.put_over("/v1/tenants/default", &settings).await.unwrap();
         again("a tenant with other settings").await;
     }
     for path in ["devices/a/revoke", "devices/a/reinstate", "groups/default/revoke"] {
@@ -590,7 +590,7 @@ async fn budgets_of_staleness_are_set_by_tenant_and_told_in_the_feed() {
     let safe = json!({ "telemetry": 86_400, "command": 86_400, "actuation": 600 });
     assert_eq!(shown["staleness"], safe);
     let wanted = json!({ "telemetry": 3600, "command": 1800, "actuation": 60 });
-    let set = world.operator.put_json("/v1/tenants/default", &json!({ "staleness": wanted })).await;
+    let set = world.operator.put_over("/v1/tenants/default", &json!({ "staleness": wanted })).await;
     let set: serde_json::Value = set.unwrap().json().unwrap();
     assert_eq!(set["staleness"], wanted);
     reader.poll(&world).await.unwrap();
@@ -603,7 +603,7 @@ async fn budgets_of_staleness_are_set_by_tenant_and_told_in_the_feed() {
         json!({ "telemetry": 3600 }),
     ] {
         let outcome =
-            world.operator.put_json("/v1/tenants/default", &json!({ "staleness": bad })).await;
+            world.operator.put_over("/v1/tenants/default", &json!({ "staleness": bad })).await;
         assert_eq!(problem(outcome), (400, "request_malformed".to_owned()));
     }
 }

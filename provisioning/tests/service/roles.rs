@@ -7,17 +7,19 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::enrol::claims;
 use crate::feed::Reader;
-use crate::world::{problem, Device, World};
+use crate::world::{problem, Device, Forced, World};
 
 const ROLES: &str = "/v1/tenants/default/roles";
 
 async fn put(world: &World, path: &str, body: Value) -> Value {
-    world.operator.put_json(&format!("{ROLES}/{path}"), &body).await.unwrap().json().unwrap()
+    world.operator.put_over(&format!("{ROLES}/{path}"), &body).await.unwrap().json().unwrap()
 }
 
 async fn patch(world: &World, path: &str, body: Value) -> Result<Value, HttpError> {
     let path = format!("{ROLES}/{path}");
-    let request = Request::new(Method::Patch, &path).body(JSON, body.to_string().into_bytes());
+    let request = Request::new(Method::Patch, &path)
+        .header("if-match", "*")
+        .body(JSON, body.to_string().into_bytes());
     Ok(world.operator.send(request).await?.json().unwrap())
 }
 
@@ -136,7 +138,7 @@ async fn tokens_stay_when_that_is_asked_for_and_no_right_is_taken_away() {
         json!({ "class": "device", "publish": ["d/{device}/#", "d/{device}/cmd"] }),
     ] {
         let path = format!("{ROLES}/{keep}");
-        let outcome = problem(world.operator.put_json(&path, &narrower).await);
+        let outcome = problem(world.operator.put_over(&path, &narrower).await);
         assert_eq!(outcome, (422, "role_invalid".to_owned()), "{narrower}");
     }
     let removed = json!({ "remove_subscribe": ["d/{device}/cmd"] });
@@ -172,7 +174,7 @@ async fn a_role_is_deleted_when_neither_device_nor_claim_has_it() {
     let world = World::new().await;
     put(&world, "meter", json!({ "class": "device", "publish": ["m/{device}"] })).await;
     let path = format!("{ROLES}/meter");
-    let detail = async || match world.operator.delete(&path).await {
+    let detail = async || match world.operator.delete_any(&path).await {
         Err(HttpError::Status { response, .. }) => {
             let body: Value = response.json().unwrap();
             assert_eq!((response.status, body["code"].as_str()), (409, Some("role_in_use")));
@@ -194,7 +196,8 @@ async fn a_role_is_deleted_when_neither_device_nor_claim_has_it() {
     // The refusal has left it as it was.
     world.refresh(&device).await.unwrap();
     world.claim(json!({ "role": "meter", "expires_in": 5 })).await;
-    let moved = Request::new(Method::Patch, "/v1/tenants/default/devices/a");
+    let moved =
+        Request::new(Method::Patch, "/v1/tenants/default/devices/a").header("if-match", "*");
     let moved = moved.body(JSON, br#"{"role":"sensor"}"#.to_vec());
     world.operator.send(moved).await.unwrap();
     assert_eq!(
@@ -202,9 +205,9 @@ async fn a_role_is_deleted_when_neither_device_nor_claim_has_it() {
         "0 devices, 1 open claims and 0 entries of other ways have the role meter"
     );
     world.advance(6);
-    let deleted = world.operator.delete(&path).await.unwrap();
+    let deleted = world.operator.delete_any(&path).await.unwrap();
     assert_eq!(deleted.json::<Value>().unwrap(), json!({ "role": "meter" }));
-    assert_eq!(problem(world.operator.delete(&path).await), (404, "role_unknown".to_owned()));
+    assert_eq!(problem(world.operator.delete_any(&path).await), (404, "role_unknown".to_owned()));
     assert_eq!(problem(world.operator.get(&path).await), (404, "role_unknown".to_owned()));
     let claim = json!({ "role": "meter" });
     let refused = world.operator.post_json("/v1/tenants/default/claims", &claim).await;
@@ -212,7 +215,7 @@ async fn a_role_is_deleted_when_neither_device_nor_claim_has_it() {
     assert!(actions(&world).await.contains(&"role.delete".to_owned()));
     // The name may be given again, with another class.
     let other = json!({ "class": "service", "publish": ["m/+"] });
-    assert_eq!(world.operator.put_json(&path, &other).await.unwrap().status, 201);
+    assert_eq!(world.operator.put_over(&path, &other).await.unwrap().status, 201);
 }
 
 #[tokio::test]
@@ -280,7 +283,7 @@ async fn a_partner_gets_exact_topics_and_a_short_token() {
     let world = World::with(|config| config.token_seconds = 7 * 24 * 3600).await;
     let path = format!("{ROLES}/billing");
     let wild = json!({ "class": "partner", "subscribe": ["orders/#"] });
-    assert_eq!(problem(world.operator.put_json(&path, &wild).await), (422, "role_invalid".into()));
+    assert_eq!(problem(world.operator.put_over(&path, &wild).await), (422, "role_invalid".into()));
     let body = json!({ "class": "partner", "publish": ["orders/new", "partners/{device}/in"] });
     put(&world, "billing", body).await;
     let claim = world.claim(json!({ "role": "billing" })).await;

@@ -8,7 +8,7 @@ use tessera_token::hash::TokenHash;
 use tessera_token::refusal::RefusalCode;
 
 use crate::feed::Reader;
-use crate::world::{problem, Device, World};
+use crate::world::{problem, Device, Forced, World};
 
 async fn world(limits: TrustLimits) -> World {
     World::with(|config| config.trust = limits).await
@@ -203,7 +203,7 @@ async fn device_keys_end_where_verifiers_do() {
     world.post("/v1/tenants", json!({ "tenant": "wide" })).await;
     let (_first, _) = world.enrolled("a").await;
     let by_name = json!({ "confirmation": "kid" });
-    world.operator.put_json("/v1/tenants/default", &by_name).await.unwrap();
+    world.operator.put_over("/v1/tenants/default", &by_name).await.unwrap();
     world.enrolled("b").await;
     let mut reader = Reader::snapshot(&world).await;
     let claim = world.claim(json!({})).await;
@@ -223,7 +223,7 @@ async fn a_tenant_whose_device_keys_find_no_room_does_not_publish_them() {
     world.enrolled("b").await;
     let mut reader = Reader::snapshot(&world).await;
     let by_name = json!({ "confirmation": "kid" });
-    let outcome = world.operator.put_json("/v1/tenants/default", &by_name).await;
+    let outcome = world.operator.put_over("/v1/tenants/default", &by_name).await;
     assert_eq!(problem(outcome), full());
     assert!(reader.read(&world).await.is_empty());
     assert_eq!(world.get("/v1/tenants/default").await["confirmation"], "key");

@@ -104,7 +104,9 @@ async fn a_suspended_group_holds_its_devices_and_those_that_come_into_it() {
     assert_eq!(world.refresh(&b).await, Err(RefusalCode::DeviceSuspended));
     world.refresh(&c).await.unwrap();
     let path = format!("{DEVICES}/c");
-    let moved = Request::new(Method::Patch, &path).body(JSON, br#"{"group":"hall"}"#.to_vec());
+    let moved = Request::new(Method::Patch, &path)
+        .header("if-match", "*")
+        .body(JSON, br#"{"group":"hall"}"#.to_vec());
     let moved: Value = world.operator.send(moved).await.unwrap().json().unwrap();
     assert_eq!((&moved["state"], &moved["suspended_with"]), (&json!("suspended"), &json!("group")));
     assert_eq!(world.refresh(&c).await, Err(RefusalCode::GroupSuspended));

@@ -10,7 +10,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
 
 use crate::feed::Reader;
-use crate::world::{problem, World};
+use crate::world::{problem, Forced, World};
 
 pub async fn swept(world: &World, table: &str, rows: u64) {
     let wanted = format!("tessera_provisioning_swept_total{{table=\"{table}\"}} {rows}");
@@ -120,7 +120,7 @@ async fn the_same_request_gets_the_same_token_also_when_that_has_ended_and_was_s
     let world = quick().await;
     let role = json!({ "class": "device", "publish": ["d/{device}/t"], "token_seconds": 2 });
     let path = "/v1/tenants/default/roles/brief";
-    world.operator.put_json(path, &role).await.unwrap();
+    world.operator.put_over(path, &role).await.unwrap();
     let claim = world.claim(json!({ "role": "brief" })).await;
     let device = crate::world::Device::new("a");
     world.enrol(&device, &claim).await.unwrap();

@@ -10,7 +10,7 @@ use tessera_token::encoding::base64url;
 use tessera_token::hash::TokenHash;
 use tessera_token::messages::RevokeRequest;
 
-use crate::world::{problem, Device, World};
+use crate::world::{problem, Device, Forced, World};
 
 const TRL: &str = "application/ace-trl+cbor";
 
@@ -81,7 +81,7 @@ async fn each_kind_of_revocation_lists_the_tokens_that_it_ends_and_no_later_ones
     world.post("/v1/tenants/default/devices/a/reinstate", json!({})).await;
     let a3 = world.refresh(&a).await.unwrap().access_token;
     // A change of the tenant that is no revocation lists nothing.
-    world.operator.put_json("/v1/tenants/default", &json!({ "bearer": true })).await.unwrap();
+    world.operator.put_over("/v1/tenants/default", &json!({ "bearer": true })).await.unwrap();
     assert_eq!(full(&world.feed).await, hashes(&[&a1, &c1, &a2]));
     let world = world.restart().await;
     assert_eq!(full(&world.feed).await, hashes(&[&a1, &c1, &a2]));

@@ -10,7 +10,7 @@ use tessera_token::proof::SymmetricKey;
 use tessera_token::refusal::RefusalCode;
 
 use crate::enrol::claims;
-use crate::world::{problem, Device, World};
+use crate::world::{problem, Device, Forced, World};
 
 const TENANT: &str = "/v1/tenants/default";
 
@@ -20,8 +20,10 @@ fn same(key: &SecretKey) -> SecretKey {
 }
 
 impl World {
+    /// Changes what is there, whatever it is.
     pub async fn put(&self, path: &str, body: Value) -> Result<Value, HttpError> {
         let request = Request::new(Method::Put, path).body(JSON, body.to_string().into_bytes());
+        let request = request.header("if-match", "*");
         Ok(self.operator.send(request).await?.json().unwrap())
     }
 
@@ -119,7 +121,7 @@ async fn a_counted_claim_enrols_so_many_devices_of_its_pattern() {
     world.advance(40 * 24 * 3600);
     world.enrol(&devices[0], &claim).await.unwrap();
     // A deleted device has used its place up.
-    world.operator.delete(&format!("{TENANT}/devices/press-2?force=true")).await.unwrap();
+    world.operator.delete_any(&format!("{TENANT}/devices/press-2?force=true")).await.unwrap();
     assert_eq!(world.enrol(&devices[1], &claim).await.err(), Some(RefusalCode::ClaimUsed));
     for wrong in [
         json!({ "uses": 0 }),
@@ -143,10 +145,10 @@ async fn a_counted_claim_that_is_deleted_is_closed_for_others() {
     world.enrol(&first, &claim).await.unwrap();
     let id = world.items("claims").await[0]["claim"].as_str().unwrap().to_owned();
     let path = format!("{TENANT}/claims/{id}");
-    assert_eq!(world.operator.delete(&path).await.unwrap().status, 204);
+    assert_eq!(world.operator.delete_any(&path).await.unwrap().status, 204);
     assert_eq!(world.enrol(&Device::new("b"), &claim).await.err(), Some(RefusalCode::ClaimUsed));
     world.enrol(&first, &claim).await.unwrap();
-    assert_eq!(problem(world.operator.delete(&path).await), (409, "claim_used".to_owned()));
+    assert_eq!(problem(world.operator.delete_any(&path).await), (409, "claim_used".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -195,7 +197,7 @@ async fn a_listed_key_enrols_its_device_once() {
     // A revoked device gets nothing, and a deleted one has used its entry up.
     world.post(&format!("{TENANT}/devices/a/revoke"), json!({})).await;
     assert_eq!(world.enrol_by(&device, &Means::Key).await.err(), Some(RefusalCode::DeviceRevoked));
-    world.operator.delete(&format!("{TENANT}/devices/a?force=true")).await.unwrap();
+    world.operator.delete_any(&format!("{TENANT}/devices/a?force=true")).await.unwrap();
     assert_eq!(
         world.enrol_by(&device, &Means::Key).await.err(),
         Some(RefusalCode::EntitlementUsed)
@@ -226,7 +228,7 @@ async fn a_key_belongs_to_one_device_of_its_tenant_and_never_to_the_service() {
     // The claim was not used up.
     world.enrol(&Device::new("c"), &claim).await.unwrap();
     // Free again with its device.
-    world.operator.delete(&format!("{TENANT}/devices/a?force=true")).await.unwrap();
+    world.operator.delete_any(&format!("{TENANT}/devices/a?force=true")).await.unwrap();
     world.enrol_by(&second, &Means::Key).await.unwrap();
     for weak in [[vec![1], vec![0; 31]].concat(), vec![0; 32], vec![0xff; 32], vec![4; 65]] {
         let body = json!({ "device": "w", "role": "sensor", "key": base64url(&weak) });
@@ -304,7 +306,7 @@ async fn a_secret_of_a_group_key_enrols_a_listed_id_once() {
     );
     let listed = world.items("group-keys/line/devices").await;
     assert_eq!((&listed[0]["state"], &listed[1]["state"]), (&json!("used"), &json!("open")));
-    world.operator.delete(&format!("{TENANT}/devices/a?force=true")).await.unwrap();
+    world.operator.delete_any(&format!("{TENANT}/devices/a?force=true")).await.unwrap();
     assert_eq!(
         world.enrol_by(&Device::new("a"), &by).await.err(),
         Some(RefusalCode::EntitlementUsed)
@@ -557,22 +559,26 @@ async fn a_role_that_an_entry_gives_is_kept_and_one_that_needs_attributes_is_for
     let world = World::new().await;
     world.take(&["claim", "key", "group_key", "approval"]).await;
     let role = |name: &str| format!("{TENANT}/roles/{name}");
-    let meter = json!({ "class": "device", "publish": ["m/{device}"] });
-    world.put(&role("meter"), meter).await.unwrap();
+    let define = async |name: &str, publish: &str| {
+        let body = json!({ "class": "device", "publish": [publish] }).to_string().into_bytes();
+        let path = role(name);
+        let new = Request::new(Method::Put, &path).body(JSON, body);
+        world.operator.send(new.header("if-none-match", "*")).await.unwrap();
+    };
+    define("meter", "m/{device}").await;
     let device = Device::new("a");
     let key = base64url(device.key.public().as_bytes());
     let listed = json!({ "device": "a", "role": "meter", "key": key });
     world.post(&format!("{TENANT}/listed-keys"), listed).await;
     let in_use = (409, "role_in_use".to_owned());
-    assert_eq!(problem(world.operator.delete(&role("meter")).await), in_use);
+    assert_eq!(problem(world.operator.delete_any(&role("meter")).await), in_use);
     world.operator.delete(&format!("{TENANT}/listed-keys/a")).await.unwrap();
     let named = json!({ "group_key": "line", "role": "meter" });
     world.post(&format!("{TENANT}/group-keys"), named).await;
-    assert_eq!(problem(world.operator.delete(&role("meter")).await), in_use);
+    assert_eq!(problem(world.operator.delete_any(&role("meter")).await), in_use);
     world.operator.delete(&format!("{TENANT}/group-keys/line")).await.unwrap();
-    world.operator.delete(&role("meter")).await.unwrap();
-    let placed = json!({ "class": "device", "publish": ["{attr.site}/{device}"] });
-    world.put(&role("placed"), placed).await.unwrap();
+    world.operator.delete_any(&role("meter")).await.unwrap();
+    define("placed", "{attr.site}/{device}").await;
     let listed = json!({ "device": "a", "role": "placed", "key": key });
     let refused = world.operator.post_json(&format!("{TENANT}/listed-keys"), &listed).await;
     assert_eq!(problem(refused), (422, "attribute_missing".to_owned()));
@@ -583,7 +589,7 @@ async fn a_counted_claim_gives_a_device_another_key_where_its_group_allows_it() 
     let world = World::new().await;
     let (_, _) = world.enrolled("press-1").await;
     let group = Request::new(Method::Patch, "/v1/tenants/default/groups/default");
-    let group = group.body(JSON, br#"{"reenrol":"group"}"#.to_vec());
+    let group = group.body(JSON, br#"{"reenrol":"group"}"#.to_vec()).header("if-match", "*");
     world.operator.send(group).await.unwrap();
     let claim = world.claim(json!({ "uses": 2, "pattern": "press-*" })).await;
     let renewed = Device::new("press-1");

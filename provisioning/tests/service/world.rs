@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::{json, Value};
 use tessera_provisioning::{Provisioning, ProvisioningConfig, ProvisioningHandle, StartError};
 use tessera_runtime::clock::{Clock, ManualClock};
-use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, ACE_CBOR};
+use tessera_runtime::http::{
+    HttpClient, HttpError, HttpLimits, HttpResponse, Method, Request, ACE_CBOR, JSON,
+};
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{bytes, SystemRandom};
 use tessera_runtime::secret::{read_secret_text, Secret};
@@ -247,6 +249,28 @@ impl World {
         let Device { tenant, id, key } = device;
         let request = TokenRequest::draft(tenant, id, self.now(), &random(), kind);
         answered(request).signed_by(key)
+    }
+}
+
+/// Changes of what is there, whatever that is.
+pub trait Forced {
+    async fn put_over(&self, path: &str, body: &Value) -> Result<HttpResponse, HttpError>;
+    async fn delete_any(&self, path: &str) -> Result<HttpResponse, HttpError>;
+}
+
+impl Forced for HttpClient {
+    async fn put_over(&self, path: &str, body: &Value) -> Result<HttpResponse, HttpError> {
+        let put = || Request::new(Method::Put, path).body(JSON, body.to_string().into_bytes());
+        match self.send(put().header("if-match", "*")).await {
+            Err(error) if error.status() == Some(412) => {
+                self.send(put().header("if-none-match", "*")).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn delete_any(&self, path: &str) -> Result<HttpResponse, HttpError> {
+        self.send(Request::new(Method::Delete, path).header("if-match", "*")).await
     }
 }
 

@@ -27,6 +27,8 @@ mod tests;
 pub const JSON: &str = "application/json";
 /// Content type of ACE messages in CBOR (RFC 9200 section 8.16).
 pub const ACE_CBOR: &str = "application/ace+cbor";
+/// Content type of lines of JSON.
+pub const NDJSON: &str = "application/x-ndjson";
 /// Content type of other CBOR (RFC 8949 section 9.5).
 pub const CBOR: &str = "application/cbor";
 
@@ -144,6 +146,28 @@ impl HttpClient {
     /// [`HttpError`]; every status of 400 and above is [`HttpError::Status`].
     pub fn send<'a>(&'a self, request: Request<'a>) -> Boxed<'a, Result<HttpResponse, HttpError>> {
         Box::pin(self.exchange(request))
+    }
+
+    /// Sends any request, and hands over a good answer part by part as it comes, as long as `take` wants more. Nothing bounds
+    /// its size.
+    ///
+    /// # Errors
+    /// As [`HttpClient::send`].
+    pub async fn parts(
+        &self,
+        request: Request<'_>,
+        take: &mut (dyn FnMut(&[u8]) -> bool + Send),
+    ) -> Result<(), HttpError> {
+        let mut answer = self.build(request).send().await.map_err(transport)?;
+        if !answer.status().is_success() {
+            return Err(HttpError::of_status(read(answer, self.response_bytes).await?));
+        }
+        while let Some(part) = answer.chunk().await.map_err(transport)? {
+            if !take(&part) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn exchange(&self, request: Request<'_>) -> Result<HttpResponse, HttpError> {

@@ -47,6 +47,8 @@ pub struct Site {
     pub seconds: f64,
     /// How long `wear` watches the disk of a quiet system.
     pub quiet: Duration,
+    /// Devices of one `import`.
+    pub imported: usize,
     /// Whether revocations are measured.
     pub revocations: bool,
     /// Whether symmetric tokens are measured.
@@ -93,6 +95,7 @@ pub(super) async fn enrol(site: &Site, clock: &SharedClock) -> Result<Stage, Ben
         tenant: site.tenant.clone(),
         seconds: site.seconds,
         quiet: site.quiet,
+        imported: site.imported,
         api,
         http: site.http.clone(),
         feed_token: site.feed_token.clone(),

@@ -37,6 +37,8 @@ pub(super) struct Stage {
     pub(super) seconds: f64,
     /// How long the disk of a quiet system is watched.
     pub(super) quiet: Duration,
+    /// Devices of one import.
+    pub(super) imported: usize,
     /// Devices of the role `sensor`.
     pub(super) devices: Crowd,
     /// The same devices with symmetric tokens; none when that is not measured.

@@ -59,7 +59,7 @@ const RATES: [(&str, Server, f64, &str); 10] = [
 ];
 
 /// Values that must not be above a bound: (measure, value, most, unit, what).
-const VALUES: [(&str, &str, f64, &str, &str); 19] = [
+const VALUES: [(&str, &str, f64, &str, &str); 20] = [
     ("hold", "session_kib", 4.0, "KiB", "memory of an idle authenticated session"),
     ("hold-tls", "session_kib", 24.0, "KiB", "memory of an idle authenticated session over TLS"),
     ("leave", "longest_wait_ms", 30.0, "ms", "others' longest wait while all devices disconnect"),
@@ -74,6 +74,7 @@ const VALUES: [(&str, &str, f64, &str, &str); 19] = [
     ("flood", "connect_p99_ms", 250.0, "ms", "honest connect during a flood, p99"),
     ("flood", "disconnected", 0.0, "", "honest devices disconnected by a flood"),
     ("issue", "p99_ms", 100.0, "ms", "token over REST, durable, 96 at once, p99"),
+    ("import", "seconds", 20.0, "s", "devices imported as one stream, durable (100,000)"),
     ("wear", "connect_bytes", 200.0, "B", "bytes to the disk for a connect"),
     ("wear", "refresh_bytes", 3_000.0, "B", "bytes to the disk for a refresh in a group"),
     ("wear", "gb_a_day_1000", 0.3, "GB", "bytes to the disk of 1,000 devices in a day"),

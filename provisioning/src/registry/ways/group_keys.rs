@@ -12,6 +12,7 @@ use super::{within, Rights};
 use crate::audit::Actor;
 use crate::keys::sealed_rows::{opened, sealed};
 use crate::limits::GROUP_KEYS;
+use crate::once::Keep;
 use crate::records::ways::GroupKeyRecord;
 use crate::records::Page;
 use crate::refused::Refused;
@@ -22,6 +23,9 @@ use crate::write::until_committed;
 
 /// A group key that an operator gave, or none: then the service draws it, and shows it once.
 pub(crate) type Given = Option<SymmetricKey>;
+
+/// A row, and the key to show, when the service drew it.
+pub(crate) type Shown = (GroupKeyRecord, Option<SymmetricKey>);
 
 /// The key of a new primary place, and whether the service drew it.
 struct Primary {
@@ -40,8 +44,8 @@ impl Primary {
     }
 
     /// The key to show: one that the operator gave is known there.
-    fn shown(self) -> Option<SymmetricKey> {
-        self.drawn.then_some(self.key)
+    fn shown(&self) -> Option<SymmetricKey> {
+        self.drawn.then(|| self.key.clone())
     }
 }
 
@@ -65,9 +69,9 @@ pub(crate) async fn create(
     by: &Actor,
     tenant: &TenantId,
     name: &GroupId,
-    rights: &Rights,
-    given: Given,
-) -> Result<(GroupKeyRecord, Option<SymmetricKey>), Refused> {
+    (rights, given): (&Rights, Given),
+    keep: &Keep<'_, Shown>,
+) -> Result<Shown, Refused> {
     tenants::known(service, tenant).await?;
     let primary = Primary::of(service, given)?;
     let now = service.now().get();
@@ -90,13 +94,14 @@ pub(crate) async fn create(
         let mut batch = Batch::new();
         rights.check(service, tenant, Way::GroupKey, &mut batch).await?;
         batch.insert(table, key, &record);
+        keep.with(service, &mut batch, &(record.clone(), primary.shown())).await?;
         let entry = service
             .entry(by, "group_key.create", tenant.as_str(), name.as_str())
             .detail(format!("role {} group {}", record.role, record.group));
         service.write(batch, entry).await
     })
     .await?;
-    Ok((record, primary.shown()))
+    Ok((record.clone(), primary.shown()))
 }
 
 /// Puts a new primary key in place. The former one becomes the secondary: devices with secrets of either enrol.
@@ -106,17 +111,27 @@ pub(crate) async fn rotate(
     tenant: &TenantId,
     name: &GroupId,
     given: Given,
-) -> Result<(GroupKeyRecord, Option<SymmetricKey>), Refused> {
+    keep: &Keep<'_, Shown>,
+) -> Result<Shown, Refused> {
     let primary = Primary::of(service, given)?;
     let text = seal(service, tenant, name, &primary.key)?;
-    let record = change(service, by, tenant, name, "group_key.rotate", |old| GroupKeyRecord {
-        primary: text.clone(),
-        secondary: Some(old.primary.clone()),
-        rotated: service.now().get(),
-        ..old.clone()
+    tenants::known(service, tenant).await?;
+    until_committed(async || {
+        let mut batch = Batch::new();
+        let with = |old: &GroupKeyRecord| GroupKeyRecord {
+            primary: text.clone(),
+            secondary: Some(old.primary.clone()),
+            rotated: service.now().get(),
+            ..old.clone()
+        };
+        let new = put(service, tenant, name, with, &mut batch).await?;
+        let made = (new, primary.shown());
+        keep.with(service, &mut batch, &made).await?;
+        let entry = service.entry(by, "group_key.rotate", tenant.as_str(), name.as_str());
+        let tried = service.write(batch, entry).await?;
+        Ok(tried.map(|()| made))
     })
-    .await?;
-    Ok((record, primary.shown()))
+    .await
 }
 
 /// Forgets the secondary key: secrets that follow from it are refused from now on.
@@ -127,30 +142,31 @@ pub(crate) async fn drop_secondary(
     name: &GroupId,
 ) -> Result<GroupKeyRecord, Refused> {
     let forget = |old: &GroupKeyRecord| GroupKeyRecord { secondary: None, ..old.clone() };
-    change(service, by, tenant, name, "group_key.drop_secondary", forget).await
-}
-
-async fn change(
-    service: &Service,
-    by: &Actor,
-    tenant: &TenantId,
-    name: &GroupId,
-    action: &str,
-    with: impl Fn(&GroupKeyRecord) -> GroupKeyRecord,
-) -> Result<GroupKeyRecord, Refused> {
     tenants::known(service, tenant).await?;
     until_committed(async || {
-        let (table, key) = (&service.tables.group_keys, pair(tenant, name.as_str()));
-        let old = table.get(key.clone()).await?.ok_or(RefusalCode::NotFound)?;
-        let new = with(&old);
         let mut batch = Batch::new();
-        batch.expect(table, key.clone(), &old);
-        batch.put(table, key, &new);
-        let entry = service.entry(by, action, tenant.as_str(), name.as_str());
+        let new = put(service, tenant, name, forget, &mut batch).await?;
+        let entry = service.entry(by, "group_key.drop_secondary", tenant.as_str(), name.as_str());
         let tried = service.write(batch, entry).await?;
         Ok(tried.map(|()| new))
     })
     .await
+}
+
+/// Puts what `with` makes of the present row in its place.
+async fn put(
+    service: &Service,
+    tenant: &TenantId,
+    name: &GroupId,
+    with: impl Fn(&GroupKeyRecord) -> GroupKeyRecord,
+    batch: &mut Batch,
+) -> Result<GroupKeyRecord, Refused> {
+    let (table, key) = (&service.tables.group_keys, pair(tenant, name.as_str()));
+    let old = table.get(key.clone()).await?.ok_or(RefusalCode::NotFound)?;
+    let new = with(&old);
+    batch.expect(table, key.clone(), &old);
+    batch.put(table, key, &new);
+    Ok(new)
 }
 
 /// Deletes a group key. Listed ids that name it enrol no device from now on.

@@ -12,6 +12,7 @@ use crate::limits::{GROUP_KEYS, ROLE_CLAIMS_COUNTED};
 use crate::records::attributes::missing;
 use crate::records::ways::GroupWays;
 use crate::refused::Refused;
+use crate::revision::Precondition;
 use crate::service::Service;
 use crate::tables::{one, pair};
 use crate::write::until_committed;
@@ -60,9 +61,9 @@ pub(crate) async fn of_group(
     service: &Service,
     tenant: &TenantId,
     group: &str,
-) -> Result<Vec<Way>, Refused> {
+) -> Result<GroupWays, Refused> {
     let row = service.tables.group_ways.get(pair(tenant, group)).await?;
-    Ok(row.map_or_else(|| vec![Way::Claim], |row| row.ways))
+    Ok(row.unwrap_or_else(GroupWays::of_new_group))
 }
 
 /// Whether the group takes this way.
@@ -75,7 +76,7 @@ pub(crate) async fn taken(
     group: &str,
     way: Way,
 ) -> Result<(), Refused> {
-    match of_group(service, tenant, group).await?.contains(&way) {
+    match of_group(service, tenant, group).await?.takes(way) {
         true => Ok(()),
         false => Err(not_taken(group, way)),
     }
@@ -118,8 +119,8 @@ pub(crate) async fn set(
     by: &Actor,
     tenant: &TenantId,
     group: &GroupId,
-    wanted: &[Way],
-) -> Result<Vec<Way>, Refused> {
+    (wanted, when): (&[Way], &Precondition),
+) -> Result<GroupWays, Refused> {
     let mut wanted = wanted.to_vec();
     wanted.sort_unstable();
     wanted.dedup();
@@ -128,6 +129,7 @@ pub(crate) async fn set(
         groups::known(service, tenant, group.as_str()).await?;
         let (table, key) = (&service.tables.group_ways, pair(tenant, group.as_str()));
         let old = table.get(key.clone()).await?;
+        when.check(Some(&old.clone().unwrap_or_else(GroupWays::of_new_group)))?;
         let new =
             GroupWays { ways: wanted.clone(), changed: service.now().get(), by: by.0.clone() };
         let mut batch = Batch::new();
@@ -138,7 +140,7 @@ pub(crate) async fn set(
             .entry(by, "group.ways", tenant.as_str(), group.as_str())
             .detail(names.join(" "));
         let tried = service.write(batch, entry).await?;
-        Ok(tried.map(|()| wanted.clone()))
+        Ok(tried.map(|()| new.clone()))
     })
     .await
 }

@@ -1,23 +1,29 @@
 use std::collections::BTreeMap;
 
-use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Path;
-use actix_web::HttpResponse;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::limits::CLAIM_SECONDS;
+use tessera_token::ids::DeviceId;
+
+use super::devices::some;
+use crate::limits::{CLAIM_DEVICES, CLAIM_SECONDS};
+use crate::once::{self, Asked, Keep};
 use crate::records::{Attributes, ClaimRecord};
 use crate::refused::Refused;
-use crate::registry::claims::{self, NewClaims};
+use crate::registry::claims::{self, NewClaim, NewClaims};
 use crate::registry::pattern::IdPattern;
 use crate::registry::tenants::DEFAULT_GROUP;
 use crate::rest::auth::{By, Fleet, Viewer};
-use crate::rest::input::{id, App, Json, PageQuery, Query};
+use crate::rest::etag::{self, When};
+use crate::rest::input::{id, App, PageQuery, Query};
+use crate::rest::once::{created, Once};
 use crate::rest::{page, Answer};
+use crate::service::Service;
 
 #[derive(Serialize)]
-struct ClaimView {
+pub(super) struct ClaimView {
     claim: String,
     state: &'static str,
     role: String,
@@ -37,7 +43,7 @@ struct ClaimView {
 }
 
 impl ClaimView {
-    fn new(claim: String, record: ClaimRecord, now: u64) -> Self {
+    pub(super) fn new(claim: String, record: ClaimRecord, now: u64) -> Self {
         let (used_by, used_at) = record.used.map(|used| (used.device, used.at)).unzip();
         let counted = record.counted;
         let (uses, used) = match counted {
@@ -70,13 +76,16 @@ impl ClaimView {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewClaimsBody {
-    #[serde(default = "one")]
-    count: usize,
+    #[serde(default, deserialize_with = "some")]
+    count: Option<usize>,
     role: String,
     #[serde(default)]
     group: Option<String>,
     #[serde(default)]
     device: Option<String>,
+    /// Several devices, a claim for each.
+    #[serde(default, deserialize_with = "some")]
+    devices: Option<Vec<String>>,
     #[serde(default)]
     attributes: BTreeMap<String, String>,
     #[serde(default)]
@@ -85,10 +94,6 @@ pub(crate) struct NewClaimsBody {
     uses: Option<u64>,
     #[serde(default)]
     pattern: Option<String>,
-}
-
-fn one() -> usize {
-    1
 }
 
 pub(crate) async fn list(
@@ -106,32 +111,75 @@ pub(crate) async fn create(
     by: By<Fleet>,
     app: App,
     path: Path<String>,
-    Json(body): Json<NewClaimsBody>,
+    asked: Once<NewClaimsBody>,
 ) -> Answer {
+    let Once { body, call } = asked;
     let values = body.attributes.into_iter().map(|(name, value)| (name, Some(value)));
+    let devices = match (&body.device, body.devices) {
+        (Some(device), None) => vec![id(device)?],
+        (None, Some(devices)) if (1..=CLAIM_DEVICES).contains(&devices.len()) => {
+            devices.iter().map(|device| id(device)).collect::<Result<_, Refused>>()?
+        }
+        (None, None) => Vec::new(),
+        _ => {
+            let why = format!("send device, or devices with 1 to {CLAIM_DEVICES} ids");
+            return Err(Refused::malformed(why).into());
+        }
+    };
     let wanted = NewClaims {
         attributes: Attributes::default().with(&values.collect())?,
-        count: body.count,
+        count: body.count.unwrap_or(devices.len().max(1)),
+        devices,
         role: id(&body.role)?,
         group: id(body.group.as_deref().unwrap_or(DEFAULT_GROUP))?,
-        device: body.device.as_deref().map(id).transpose().map_err(|refused: Refused| refused)?,
         pattern: body.pattern.as_deref().map(IdPattern::parse).transpose()?,
         uses: body.uses.unwrap_or(1),
         life: body.expires_in.unwrap_or(CLAIM_SECONDS),
     };
-    let (made, expires) =
-        claims::create(&app, &by.operator().actor(), &id(&path)?, &wanted).await?;
-    let shown: Vec<_> = made
-        .iter()
-        .map(|claim| json!({ "claim": claim.id, "code": claim.code.expose(), "expires": expires }))
-        .collect();
-    Ok(HttpResponse::Created()
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(json!({ "claims": shown })))
+    let (actor, tenant) = (by.operator().actor(), id(&path)?);
+    let service = app.clone();
+    let make = async move |asked: Option<Asked>| {
+        let made = async move {
+            let keep = Keep { asked: asked.as_ref(), answer: &answer };
+            answer(&claims::create(&service, &actor, &tenant, &wanted, &keep).await?)
+        };
+        Ok(Service::to_its_end(made).await?)
+    };
+    call.once(&app, &by.operator().name, make).await
 }
 
-pub(crate) async fn delete(by: By<Fleet>, app: App, path: Path<(String, String)>) -> Answer {
+/// The one answer that shows codes.
+fn answer((made, expires): &(Vec<NewClaim>, u64)) -> Result<once::Answer, Refused> {
+    let shown = made.iter().map(|claim| {
+        json!({
+            "claim": claim.id,
+            "device": claim.device.as_ref().map(DeviceId::as_str),
+            "code": claim.code.expose(),
+            "expires": expires,
+        })
+    });
+    created(&json!({ "claims": shown.collect::<Vec<_>>() }), None)
+}
+
+pub(crate) async fn show(
+    _by: By<Viewer>,
+    app: App,
+    path: Path<(String, String)>,
+    request: HttpRequest,
+) -> Answer {
     let (tenant, claim) = path.into_inner();
-    claims::delete(&app, &by.operator().actor(), &id(&tenant)?, &claim).await?;
+    let (_, record) = claims::by_id(&app, &id(&tenant)?, &claim).await?;
+    let view = ClaimView::new(claim, record.clone(), app.now().get());
+    Ok(etag::shown(&request, &view, &etag::of_view(&record, &view)))
+}
+
+pub(crate) async fn delete(
+    by: By<Fleet>,
+    app: App,
+    path: Path<(String, String)>,
+    When(when): When,
+) -> Answer {
+    let (tenant, claim) = path.into_inner();
+    claims::delete(&app, &by.operator().actor(), &id(&tenant)?, &claim, &when).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::web::Path;
-use actix_web::HttpResponse;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use tessera_token::encoding::base64url;
@@ -18,6 +18,7 @@ use crate::registry::devices::{self, Change, Wanted};
 use crate::registry::standing::{OfGroups, State};
 use crate::rest::attributes::Filtered;
 use crate::rest::auth::{By, Ends, Fleet, Security, Viewer};
+use crate::rest::etag::{self, tagged, When};
 use crate::rest::input::{id, App, Json, Limit, Query};
 use crate::rest::operator::revoked::{self, Waits};
 use crate::rest::problem::Problem;
@@ -131,7 +132,9 @@ pub(crate) struct Changes {
 }
 
 /// A member that is there is not null.
-fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+pub(super) fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
 }
 
@@ -147,6 +150,7 @@ pub(crate) async fn change(
     by: By<Fleet>,
     app: App,
     path: Path<(String, String)>,
+    When(when): When,
     Json(wanted): Json<Changes>,
 ) -> Answer {
     let (tenant, device) = path.into_inner();
@@ -166,7 +170,8 @@ pub(crate) async fn change(
     let (by, named, service) = (by.operator().actor(), device.clone(), app.clone());
     let (tenant, device): (TenantId, _) = (id(&tenant)?, id(&device)?);
     let of = tenant.clone();
-    let changed = async move { devices::change(&service, &by, &of, &device, &change).await };
+    let changed =
+        async move { devices::change(&service, &by, &of, &device, (&change, &when)).await };
     let record = Service::to_its_end(changed).await.map_err(not_found)?;
     shown(&app, &tenant, &named, record).await
 }
@@ -175,12 +180,14 @@ pub(crate) async fn delete(
     by: By<Ends>,
     app: App,
     path: Path<(String, String)>,
+    When(when): When,
     Query(how): Query<How>,
 ) -> Answer {
     let (tenant, device) = path.into_inner();
     let (by, named) = (by.operator().actor(), device.clone());
     let (tenant, device) = (id(&tenant)?, id(&device)?);
-    let deleted = async move { departure::delete(&app, &by, &tenant, &device, how.force).await };
+    let deleted =
+        async move { departure::delete(&app, &by, &tenant, &device, (how.force, &when)).await };
     let free = Service::to_its_end(deleted).await.map_err(not_found)?;
     Ok(HttpResponse::Ok().json(json!({ "device": named, "free": free })))
 }
@@ -217,11 +224,17 @@ pub(crate) async fn list(
     Ok(page(Page { items: views, next: found.next }, |view| view))
 }
 
-pub(crate) async fn show(_by: By<Viewer>, app: App, path: Path<(String, String)>) -> Answer {
+pub(crate) async fn show(
+    _by: By<Viewer>,
+    app: App,
+    path: Path<(String, String)>,
+    request: HttpRequest,
+) -> Answer {
     let (tenant, device) = path.into_inner();
     crate::registry::tenants::known(&app, &id(&tenant)?).await?;
     let record = devices::known(&app, &id(&tenant)?, &id(&device)?).await.map_err(not_found)?;
-    shown(&app, &id(&tenant)?, &device, record).await
+    let (view, tag) = one(&app, &id(&tenant)?, &device, record).await?;
+    Ok(etag::shown(&request, &view, &tag))
 }
 
 /// A device as it is now, its group too.
@@ -231,10 +244,23 @@ pub(super) async fn shown(
     device: &str,
     record: DeviceRecord,
 ) -> Answer {
+    let (view, tag) = one(app, tenant, device, record).await?;
+    Ok(tagged(HttpResponse::Ok().json(view), &tag))
+}
+
+/// The view of a device, and its tag: its group and its last refresh are parts of the view, and not of its record.
+async fn one(
+    app: &App,
+    tenant: &TenantId,
+    device: &str,
+    record: DeviceRecord,
+) -> Result<(OneDevice, String), Refused> {
     let group = OfGroups::new(app, tenant).get(&record.group).await?;
     let last_refresh = devices::last_refresh(app, tenant, device).await?;
-    let view = DeviceView::new(device, record, group.as_ref());
-    Ok(HttpResponse::Ok().json(OneDevice { view, last_refresh }))
+    let view = DeviceView::new(device, record.clone(), group.as_ref());
+    let view = OneDevice { view, last_refresh };
+    let tag = etag::of_view(&record, &view);
+    Ok((view, tag))
 }
 
 pub(crate) async fn revoke(
@@ -255,7 +281,9 @@ pub(crate) async fn revoke(
     };
     let taken = following.taken(&app, &tenant, is_it).await?;
     let group = OfGroups::new(&app, &id(&tenant)?).get(&record.group).await?;
-    Ok(revoked::answer(DeviceView::new(&device, record, group.as_ref()), taken))
+    let tag = etag::of(&record);
+    let answer = revoked::answer(DeviceView::new(&device, record, group.as_ref()), taken);
+    Ok(tagged(answer, &tag))
 }
 
 pub(crate) async fn reinstate(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {

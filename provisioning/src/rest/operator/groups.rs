@@ -1,13 +1,16 @@
 use actix_web::web::Path;
-use actix_web::HttpResponse;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use tessera_token::ids::GroupId;
 
 use super::suspension::SuspensionView;
+use crate::once::{Asked, Keep};
 use crate::records::{GroupRecord, Reenrol};
 use crate::registry::{groups, tenants};
 use crate::rest::auth::{By, Fleet, Security, Viewer};
+use crate::rest::etag::{self, tagged, When};
 use crate::rest::input::{id, App, Json, PageQuery, Query};
+use crate::rest::once::{created, Once};
 use crate::rest::operator::revoked::{self, Waits};
 use crate::rest::{page, Answer};
 use crate::revoke::taken::follow;
@@ -61,18 +64,28 @@ enum Reenrols {
     Group,
 }
 
-pub(crate) async fn show(_by: By<Viewer>, app: App, path: Path<(String, String)>) -> Answer {
+pub(super) fn answer(group: &str, record: &GroupRecord) -> HttpResponse {
+    tagged(HttpResponse::Ok().json(GroupView::new(group, record)), &etag::of(record))
+}
+
+pub(crate) async fn show(
+    _by: By<Viewer>,
+    app: App,
+    path: Path<(String, String)>,
+    request: HttpRequest,
+) -> Answer {
     let (tenant, group) = path.into_inner();
     let (tenant, id): (_, GroupId) = (id(&tenant)?, id(&group)?);
     tenants::known(&app, &tenant).await?;
     let record = groups::known(&app, &tenant, id.as_str()).await?;
-    Ok(HttpResponse::Ok().json(GroupView::new(&group, &record)))
+    Ok(etag::shown(&request, &GroupView::new(&group, &record), &etag::of(&record)))
 }
 
 pub(crate) async fn change(
     by: By<Security>,
     app: App,
     path: Path<(String, String)>,
+    When(when): When,
     Json(wanted): Json<Settings>,
 ) -> Answer {
     let (tenant, group) = path.into_inner();
@@ -83,8 +96,8 @@ pub(crate) async fn change(
     };
     let by = by.operator().actor();
     let (tenant, id) = (id(&tenant)?, id(&group)?);
-    let record = groups::set_reenrol(&app, &by, &tenant, &id, reenrol).await?;
-    Ok(HttpResponse::Ok().json(GroupView::new(&group, &record)))
+    let record = groups::set_reenrol(&app, &by, &tenant, &id, (reenrol, &when)).await?;
+    Ok(answer(&group, &record))
 }
 
 pub(crate) async fn list(
@@ -101,12 +114,24 @@ pub(crate) async fn create(
     by: By<Fleet>,
     app: App,
     path: Path<String>,
-    Json(wanted): Json<NewGroup>,
+    asked: Once<NewGroup>,
 ) -> Answer {
-    let (by, tenant, group) = (by.operator().actor(), id(&path)?, id(&wanted.group)?);
-    let made = async move { groups::create(&app, &by, &tenant, &group).await };
-    let record = Service::to_its_end(made).await?;
-    Ok(HttpResponse::Created().json(GroupView::new(&wanted.group, &record)))
+    let Once { body: wanted, call } = asked;
+    let actor = by.operator().actor();
+    let (tenant, group): (_, GroupId) = (id(&path)?, id(&wanted.group)?);
+    let service = app.clone();
+    let make = async move |asked: Option<Asked>| {
+        let made = async move {
+            let named = group.as_str().to_owned();
+            let answer = |record: &GroupRecord| {
+                created(&GroupView::new(&named, record), Some(etag::of(record)))
+            };
+            let keep = Keep { asked: asked.as_ref(), answer: &answer };
+            answer(&groups::create(&service, &actor, &tenant, &group, &keep).await?)
+        };
+        Ok(Service::to_its_end(made).await?)
+    };
+    call.once(&app, &by.operator().name, make).await
 }
 
 pub(crate) async fn revoke(
@@ -123,5 +148,5 @@ pub(crate) async fn revoke(
         _ => false,
     };
     let taken = following.taken(&app, &tenant, is_it).await?;
-    Ok(revoked::answer(GroupView::new(&group, &record), taken))
+    Ok(tagged(revoked::answer(GroupView::new(&group, &record), taken), &etag::of(&record)))
 }

@@ -5,6 +5,7 @@ pub(crate) mod claims;
 pub(crate) mod devices;
 pub(crate) mod groups;
 pub(crate) mod history;
+pub(crate) mod imports;
 pub(crate) mod keys;
 pub(crate) mod operators;
 pub(crate) mod reason;

@@ -1,15 +1,20 @@
 use std::collections::BTreeSet;
 
-use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Path;
-use actix_web::HttpResponse;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{json, Value};
 
-use crate::operators::{self, OperatorRole, Tenants};
+use crate::once::{Asked, Keep};
+use crate::operators::{self, OperatorRecord, OperatorRole, Tenants};
 use crate::rest::auth::{Admin, Among};
-use crate::rest::input::{id, App, Json};
+use crate::rest::etag::{self, When};
+use crate::rest::input::{id, App};
+use crate::rest::once::{created, Once};
 use crate::rest::Answer;
+use crate::service::Service;
+use tessera_runtime::secret::Secret;
+use tessera_token::ids::RoleId;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,35 +55,59 @@ pub(crate) fn shown(tenants: &Tenants) -> Value {
     }
 }
 
+fn view(account: &OperatorRecord) -> Value {
+    json!({
+        "operator": account.name,
+        "roles": account.roles,
+        "tenants": shown(&account.tenants),
+        "created": account.created,
+    })
+}
+
+/// One account. Its token is not shown again.
+pub(crate) async fn show(
+    by: Among<Admin>,
+    app: App,
+    path: Path<String>,
+    request: HttpRequest,
+) -> Answer {
+    let (_, account) = operators::named(&app.tables, by.operator(), &path).await?;
+    Ok(etag::shown(&request, &view(&account), &etag::of(&account)))
+}
+
 pub(crate) async fn list(by: Among<Admin>, app: App) -> Answer {
     let accounts = operators::of(&app.tables, by.operator()).await?;
-    let items: Vec<_> = accounts
-        .iter()
-        .map(|(_, account)| {
-            json!({
-                "operator": account.name,
-                "roles": account.roles,
-                "tenants": shown(&account.tenants),
-                "created": account.created,
-            })
-        })
-        .collect();
+    let items: Vec<_> = accounts.iter().map(|(_, account)| view(account)).collect();
     Ok(HttpResponse::Ok().json(json!({ "items": items, "next": null })))
 }
 
-pub(crate) async fn create(by: Among<Admin>, app: App, Json(wanted): Json<NewOperator>) -> Answer {
-    let (name, tenants) = (id(&wanted.operator)?, Tenants::from(wanted.tenants));
-    let seen = shown(&tenants);
-    let token = operators::create(&app, by.operator(), &name, &wanted.roles, tenants).await?;
-    Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(json!({
-        "operator": wanted.operator,
-        "roles": wanted.roles,
-        "tenants": seen,
-        "token": token.expose(),
-    })))
+pub(crate) async fn create(by: Among<Admin>, app: App, asked: Once<NewOperator>) -> Answer {
+    let Once { body: wanted, call } = asked;
+    let (name, tenants) = (id::<RoleId>(&wanted.operator)?, Tenants::from(wanted.tenants));
+    let (maker, service) = (by.operator().clone(), app.clone());
+    let make = async move |asked: Option<Asked>| {
+        let made = async move {
+            let (seen, roles) = (shown(&tenants), wanted.roles);
+            let answer = |token: &Secret<String>| {
+                let body = json!({
+                    "operator": name.as_str(), "roles": roles, "tenants": seen, "token": token.expose(),
+                });
+                created(&body, None)
+            };
+            let keep = Keep { asked: asked.as_ref(), answer: &answer };
+            answer(&operators::create(&service, &maker, &name, &roles, tenants, &keep).await?)
+        };
+        Ok(Service::to_its_end(made).await?)
+    };
+    call.once(&app, &by.operator().name, make).await
 }
 
-pub(crate) async fn delete(by: Among<Admin>, app: App, path: Path<String>) -> Answer {
-    operators::delete(&app, by.operator(), &path).await?;
+pub(crate) async fn delete(
+    by: Among<Admin>,
+    app: App,
+    path: Path<String>,
+    When(when): When,
+) -> Answer {
+    operators::delete(&app, by.operator(), &path, &when).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -1,5 +1,5 @@
 use actix_web::web::Path;
-use actix_web::HttpResponse;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use tessera_token::ids::{DeviceId, RoleId};
@@ -12,6 +12,7 @@ use crate::registry::devices::Wanted;
 use crate::registry::roles::{self, Changed, Definition, Lines, Of, Way};
 use crate::registry::templates;
 use crate::rest::auth::{Admin, By, Viewer};
+use crate::rest::etag::{self, tagged, When};
 use crate::rest::input::{id, App, Json, Limit, PageQuery, Query};
 use crate::rest::{page, Answer};
 use crate::service::Service;
@@ -101,17 +102,24 @@ pub(crate) async fn list(
     Ok(page(found, |(role, record)| RoleView::new(&role, record)))
 }
 
-pub(crate) async fn show(_by: By<Viewer>, app: App, path: Path<(String, String)>) -> Answer {
+pub(crate) async fn show(
+    _by: By<Viewer>,
+    app: App,
+    path: Path<(String, String)>,
+    request: HttpRequest,
+) -> Answer {
     let (tenant, role) = path.into_inner();
     crate::registry::tenants::known(&app, &id(&tenant)?).await?;
     let record = roles::known(&app, &id(&tenant)?, id::<RoleId>(&role)?.as_str()).await?;
-    Ok(HttpResponse::Ok().json(RoleView::new(&role, record)))
+    let tag = etag::of(&record);
+    Ok(etag::shown(&request, &RoleView::new(&role, record), &tag))
 }
 
 pub(crate) async fn put(
     by: By<Admin>,
     app: App,
     path: Path<(String, String)>,
+    When(when): When,
     Query(How { dry_run, keep_tokens }): Query<How>,
     Json(body): Json<RoleBody>,
 ) -> Answer {
@@ -121,20 +129,23 @@ pub(crate) async fn put(
     let (by, tenant, role) = (by.operator().actor(), id(&tenant)?, id(&named)?);
     let way = Way { dry_run, keep_tokens };
     let put = async move {
-        roles::put(&app, &by, &Of { tenant: &tenant, role: &role, way }, &wanted).await
+        let of = Of { tenant: &tenant, role: &role, way, when: &when };
+        roles::put(&app, &by, &of, &wanted).await
     };
     let changed = Service::to_its_end(put).await?;
     let mut response = match changed.old.is_none() && !dry_run {
         true => HttpResponse::Created(),
         false => HttpResponse::Ok(),
     };
-    Ok(response.json(told(&named, changed, dry_run)))
+    let tag = tag(&changed, dry_run);
+    Ok(tagged(response.json(told(&named, changed, dry_run)), tag.as_deref().unwrap_or_default()))
 }
 
 pub(crate) async fn change(
     by: By<Admin>,
     app: App,
     path: Path<(String, String)>,
+    When(when): When,
     Query(How { dry_run, keep_tokens }): Query<How>,
     Json(body): Json<LinesBody>,
 ) -> Answer {
@@ -147,10 +158,21 @@ pub(crate) async fn change(
     let (by, tenant, role) = (by.operator().actor(), id(&tenant)?, id(&named)?);
     let way = Way { dry_run, keep_tokens };
     let change = async move {
-        roles::change_lines(&app, &by, &Of { tenant: &tenant, role: &role, way }, &lines).await
+        let of = Of { tenant: &tenant, role: &role, way, when: &when };
+        roles::change_lines(&app, &by, &of, &lines).await
     };
     let changed = Service::to_its_end(change).await?;
-    Ok(HttpResponse::Ok().json(told(&named, changed, dry_run)))
+    let tag = tag(&changed, dry_run);
+    let answer = HttpResponse::Ok().json(told(&named, changed, dry_run));
+    Ok(tagged(answer, tag.as_deref().unwrap_or_default()))
+}
+
+/// The tag of the role as it is: a try leaves it as it was.
+fn tag(changed: &Changed, dry_run: bool) -> Option<String> {
+    match dry_run {
+        true => changed.old.as_ref().map(|old| etag::of(old)),
+        false => Some(etag::of(&changed.new)),
+    }
 }
 
 /// The role as it is now, or as it would be, with what the change does.
@@ -190,10 +212,15 @@ fn contained(role: &RoleRecord) -> Vec<Value> {
     told.collect()
 }
 
-pub(crate) async fn delete(by: By<Admin>, app: App, path: Path<(String, String)>) -> Answer {
+pub(crate) async fn delete(
+    by: By<Admin>,
+    app: App,
+    path: Path<(String, String)>,
+    When(when): When,
+) -> Answer {
     let (tenant, named) = path.into_inner();
     let (by, tenant, role) = (by.operator().actor(), id(&tenant)?, id(&named)?);
-    let deleted = async move { roles::delete(&app, &by, &tenant, &role).await };
+    let deleted = async move { roles::delete(&app, &by, &tenant, &role, &when).await };
     Service::to_its_end(deleted).await?;
     Ok(HttpResponse::Ok().json(json!({ "role": named })))
 }

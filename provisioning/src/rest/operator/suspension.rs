@@ -1,12 +1,11 @@
 //! Suspension of devices and groups, and how it is shown.
 
 use actix_web::web::Path;
-use actix_web::HttpResponse;
 use serde::Serialize;
 use tessera_token::ids::{DeviceId, TenantId};
 
 use super::devices::{not_found, shown};
-use super::groups::GroupView;
+use super::groups::answer;
 use super::reason::WithReason;
 use crate::records::Suspension;
 use crate::registry::suspension;
@@ -60,7 +59,7 @@ pub(crate) async fn group(
     let (tenant, group) = (id(&tenant)?, id(&group)?);
     let done = async move { suspension::group(&app, &by, &tenant, &group, &reason).await };
     let record = Service::to_its_end(done).await?;
-    Ok(HttpResponse::Ok().json(GroupView::new(&named, &record)))
+    Ok(answer(&named, &record))
 }
 
 pub(crate) async fn reinstate_group(
@@ -71,5 +70,5 @@ pub(crate) async fn reinstate_group(
     let (tenant, group) = path.into_inner();
     let by = by.operator().actor();
     let record = suspension::reinstate_group(&app, &by, &id(&tenant)?, &id(&group)?).await?;
-    Ok(HttpResponse::Ok().json(GroupView::new(&group, &record)))
+    Ok(answer(&group, &record))
 }

@@ -1,17 +1,22 @@
 use actix_web::web::Path;
-use actix_web::HttpResponse;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 
+use crate::once::{Asked, Keep};
 use crate::operators::Tenants;
 use crate::records::{Confirmation, Staleness, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::tenants;
 use crate::rest::auth::{Admin, Among, By, Security, Viewer};
+use crate::rest::etag::{self, tagged, When};
 use crate::rest::input::{id, App, Json, PageQuery, Query};
+use crate::rest::once::{created, Once};
 use crate::rest::operator::revoked::{self, Waits};
 use crate::rest::{page, Answer};
+use crate::revision::Precondition;
 use crate::revoke::taken::follow;
 use crate::service::Service;
+use tessera_token::ids::TenantId;
 use tessera_token::trust::Change;
 
 #[derive(Serialize)]
@@ -67,22 +72,39 @@ pub(crate) async fn list(by: Among<Viewer>, app: App, Query(query): Query<PageQu
     Ok(page(found, |(tenant, record)| TenantView::new(&tenant, &record)))
 }
 
-pub(crate) async fn create(by: By<Admin>, app: App, Json(wanted): Json<NewTenant>) -> Answer {
-    let (by, tenant) = (by.operator().actor(), id(&wanted.tenant)?);
-    let made = async move { tenants::create(&app, &by, &tenant, wanted.bearer).await };
-    let record = Service::to_its_end(made).await?;
-    Ok(HttpResponse::Created().json(TenantView::new(&wanted.tenant, &record)))
+pub(crate) async fn create(by: By<Admin>, app: App, asked: Once<NewTenant>) -> Answer {
+    let Once { body: wanted, call } = asked;
+    let (actor, tenant): (_, TenantId) = (by.operator().actor(), id(&wanted.tenant)?);
+    let service = app.clone();
+    let make = async move |asked: Option<Asked>| {
+        let made = async move {
+            let named = tenant.as_str().to_owned();
+            let answer = |record: &TenantRecord| {
+                created(&TenantView::new(&named, record), Some(etag::of(record)))
+            };
+            let keep = Keep { asked: asked.as_ref(), answer: &answer };
+            answer(&tenants::create(&service, &actor, &tenant, wanted.bearer, &keep).await?)
+        };
+        Ok(Service::to_its_end(made).await?)
+    };
+    call.once(&app, &by.operator().name, make).await
 }
 
-pub(crate) async fn show(_by: By<Viewer>, app: App, path: Path<String>) -> Answer {
+pub(crate) async fn show(
+    _by: By<Viewer>,
+    app: App,
+    path: Path<String>,
+    request: HttpRequest,
+) -> Answer {
     let record = tenants::known(&app, &id(&path)?).await?;
-    Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
+    Ok(etag::shown(&request, &TenantView::new(&path, &record), &etag::of(&record)))
 }
 
 pub(crate) async fn set(
     by: By<Admin>,
     app: App,
     path: Path<String>,
+    When(when): When,
     Json(wanted): Json<Settings>,
 ) -> Answer {
     let (by, tenant) = (by.operator().actor(), id(&path)?);
@@ -91,19 +113,27 @@ pub(crate) async fn set(
         return Err(Refused::malformed("bearer, confirmation or staleness is required").into());
     }
     let set = async move {
+        let mut when = when;
         if let Some(staleness) = wanted.staleness {
-            tenants::set_staleness(&app, &by, &tenant, staleness).await?;
+            tenants::set_staleness(&app, &by, &tenant, (staleness, &when)).await?;
+            // The first change has the precondition of the call; the others rest on it.
+            when = Precondition::Nothing;
         }
         if let Some(bearer) = wanted.bearer {
-            tenants::set_bearer(&app, &by, &tenant, bearer).await?;
+            tenants::set_bearer(&app, &by, &tenant, (bearer, &when)).await?;
+            when = Precondition::Nothing;
         }
         if let Some(confirmation) = wanted.confirmation {
-            tenants::set_confirmation(&app, &by, &tenant, confirmation).await?;
+            tenants::set_confirmation(&app, &by, &tenant, (confirmation, &when)).await?;
         }
         tenants::known(&app, &tenant).await
     };
     let record = Service::to_its_end(set).await?;
-    Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
+    Ok(answer(&path, &record))
+}
+
+fn answer(tenant: &str, record: &TenantRecord) -> HttpResponse {
+    tagged(HttpResponse::Ok().json(TenantView::new(tenant, record)), &etag::of(record))
 }
 
 pub(crate) async fn revoke(
@@ -119,10 +149,10 @@ pub(crate) async fn revoke(
         _ => false,
     };
     let taken = following.taken(&app, &path, is_it).await?;
-    Ok(revoked::answer(TenantView::new(&path, &record), taken))
+    Ok(tagged(revoked::answer(TenantView::new(&path, &record), taken), &etag::of(&record)))
 }
 
 pub(crate) async fn reinstate(by: By<Security>, app: App, path: Path<String>) -> Answer {
     let record = tenants::reinstate(&app, &by.operator().actor(), &id(&path)?).await?;
-    Ok(HttpResponse::Ok().json(TenantView::new(&path, &record)))
+    Ok(answer(&path, &record))
 }

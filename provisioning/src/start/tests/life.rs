@@ -92,7 +92,15 @@ fn a_check_tells_broken_chains_and_rows_that_name_nothing() {
         let service = rig.start(|_| {}).await.unwrap();
         let by = Actor("test".to_owned());
         let other = TenantId::parse("other").unwrap();
-        tenants::create(&service, &by, &other, false).await.unwrap();
+        tenants::create(
+            &service,
+            &by,
+            &other,
+            false,
+            &crate::once::Keep { asked: None, answer: &|_| unreachable!() },
+        )
+        .await
+        .unwrap();
         let group = tessera_token::ids::GroupId::parse("default").unwrap();
         for _ in 0..3 {
             groups::revoke(&service, &by, &other, &group).await.unwrap();
@@ -149,7 +157,15 @@ fn a_service_whose_marks_were_lost_goes_on_behind_its_rows() {
         let rig = Rig::new(NOW);
         let service = rig.start(|_| {}).await.unwrap();
         let by = Actor("test".to_owned());
-        tenants::create(&service, &by, &TenantId::parse("other").unwrap(), false).await.unwrap();
+        tenants::create(
+            &service,
+            &by,
+            &TenantId::parse("other").unwrap(),
+            false,
+            &crate::once::Keep { asked: None, answer: &|_| unreachable!() },
+        )
+        .await
+        .unwrap();
         chained(&service).await;
         let root = service.root.public();
         rig.database.close().await.unwrap();
@@ -176,7 +192,15 @@ fn a_service_whose_marks_were_lost_goes_on_behind_its_rows() {
             |row: &(tessera_runtime::sql::Key, _)| crate::tables::number(&row.0, 0).unwrap();
         assert!(number(&after) > number(&before));
         assert!(service.tables.tenants.contains(crate::tables::one("other")).await.unwrap());
-        tenants::create(&service, &by, &TenantId::parse("more").unwrap(), false).await.unwrap();
+        tenants::create(
+            &service,
+            &by,
+            &TenantId::parse("more").unwrap(),
+            false,
+            &crate::once::Keep { asked: None, answer: &|_| unreachable!() },
+        )
+        .await
+        .unwrap();
         chained(&service).await;
         service.database.close().await.unwrap();
         let checked = check_stopped(&store, &|_| {}).await.unwrap();

@@ -129,7 +129,8 @@ fn a_token_rests_on_the_role_that_it_was_made_from() {
             refresh_tokens: false,
         };
         let role = RoleId::parse("sensor").unwrap();
-        let of = Of { tenant: &tenant, role: &role, way: Way::default() };
+        let when = &crate::revision::Precondition::Nothing;
+        let of = Of { tenant: &tenant, role: &role, way: Way::default(), when };
         roles::put(&service, &Actor("test".to_owned()), &of, &wanted).await.unwrap();
         assert_eq!(write(&second).await, Attempt::Conflict);
         chained(&service).await;

@@ -134,7 +134,7 @@ async fn serving(link: &Link, dispatcher: &mut Dispatcher, limits: &ServerLimits
                 Phase::Closing => return Poll::Ready(End::Last),
                 Phase::Answering => {
                     let now = link.written.get();
-                    if now.saturating_sub(taken) < SERVER_ANSWER_BYTES {
+                    if link.is_behind() && now.saturating_sub(taken) < SERVER_ANSWER_BYTES {
                         return Poll::Ready(End::Over("answer_not_taken"));
                     }
                     taken = now;

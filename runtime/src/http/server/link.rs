@@ -55,6 +55,8 @@ pub(super) struct Link {
     pub(super) answered: Cell<bool>,
     pub(super) refused: Cell<Option<Refused>>,
     pub(super) written: Cell<u64>,
+    /// Bytes of an answer wait for the peer to take others.
+    behind: Cell<bool>,
     /// Bytes that went either way since the place was last told of progress.
     moved: Cell<usize>,
 }
@@ -76,6 +78,7 @@ impl Link {
             answered: Cell::new(false),
             refused: Cell::new(None),
             written: Cell::new(0),
+            behind: Cell::new(false),
             moved: Cell::new(0),
         }
     }
@@ -166,14 +169,24 @@ impl Link {
 
     pub(super) fn write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut stream = self.stream.borrow_mut();
-        let written = std::task::ready!(Pin::new(&mut **stream).poll_write(cx, bytes))?;
+        let tried = Pin::new(&mut **stream).poll_write(cx, bytes);
+        self.behind.set(tried.is_pending());
+        let written = std::task::ready!(tried)?;
         self.written.set(self.written.get().saturating_add(written as u64));
         self.note_moved(written);
         Poll::Ready(Ok(written))
     }
 
     pub(super) fn flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut **self.stream.borrow_mut()).poll_flush(cx)
+        let tried = Pin::new(&mut **self.stream.borrow_mut()).poll_flush(cx);
+        self.behind.set(tried.is_pending());
+        tried
+    }
+
+    /// Whether the peer keeps the server waiting. It does not while an answer is still being made and all of it so far was
+    /// taken.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind.get()
     }
 
     pub(super) fn shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

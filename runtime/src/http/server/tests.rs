@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
+use actix_web::body::BodyStream;
 use actix_web::dev::ServerHandle;
 use actix_web::{web, App, HttpResponse};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -105,6 +106,12 @@ fn app() -> App<
         .route("/refused", web::post().to(|| async { HttpResponse::Forbidden().body("no") }))
         .route("/echo", web::post().to(|body: web::Bytes| async { HttpResponse::Ok().body(body) }))
         .route("/never", web::get().to(never))
+        .route("/along", web::post().to(along))
+}
+
+/// Answers each part of a body when it comes.
+async fn along(body: web::Payload) -> HttpResponse {
+    HttpResponse::Ok().body(BodyStream::new(body))
 }
 
 async fn never() -> HttpResponse {
@@ -320,6 +327,36 @@ async fn an_answer_that_is_not_taken_ends_the_connection() {
     let mut peer = rig.connect().await;
     let (_, body) = peer.ask("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(body.len(), LARGE);
+    rig.end().await;
+}
+
+/// An answer that waits for the rest of its request is not one that the peer does not take.
+#[tokio::test]
+async fn an_answer_may_begin_before_the_request_is_here_and_take_its_time() {
+    let rig = Rig::new();
+    let mut peer = rig.connect().await;
+    peer.send("POST /along HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    peer.send("3\r\none\r\n").await;
+    let (head, _) = peer.answer().await;
+    assert!(head.contains("transfer-encoding: chunked"), "{head}");
+    let mut part = [0; 8];
+    for text in ["one", "two"] {
+        peer.0.read_exact(&mut part).await.unwrap();
+        assert_eq!(part, format!("3\r\n{text}\r\n").as_bytes());
+        tokio::time::sleep(crate::limits::SERVER_ANSWER_STEP + Duration::from_secs(1)).await;
+        if text == "one" {
+            peer.send("3\r\ntwo\r\n").await;
+        }
+    }
+    let mut small = rig.connect().await;
+    small.send("POST /along HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\none").await;
+    small.answer().await;
+    assert_eq!(small.rest().await, "3\r\none\r\n0\r\n\r\n");
+    peer.send("0\r\n\r\n").await;
+    // The connection ends at once: nothing of the body is unread.
+    let rest = timeout(Duration::from_secs(3), peer.rest()).await.expect("it lingers");
+    assert_eq!(rest, "0\r\n\r\n");
+    rig.ended("answered").await;
     rig.end().await;
 }
 

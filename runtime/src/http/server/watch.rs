@@ -149,8 +149,11 @@ impl Exchange {
 
     async fn answer(self, mut response: Response<BoxBody>) -> Response<Told> {
         let Self { link, body, length, keep } = self;
+        // An answer that is made while it is sent may be made of the rest of the body.
+        let streams = matches!(response.body().size(), BodySize::Stream);
         let is_read = match (body, length) {
             (None, _) => true,
+            _ if streams => link.phase() != Phase::Body,
             (Some(body), Some(length)) if (1..=SERVER_LEFT_BYTES).contains(&length) => {
                 timeout(SERVER_CLOSING, rest(&link, &body)).await.unwrap_or(false)
             }
@@ -196,8 +199,13 @@ fn take(
             link.go_on();
         }
         Some(Err(_)) => {}
-        None if link.phase() == Phase::Body => link.turn(Phase::Working),
-        None => {}
+        None => {
+            // The answer may have begun before the body was read.
+            link.unread.set(false);
+            if link.phase() == Phase::Body {
+                link.turn(Phase::Working);
+            }
+        }
     }
     Poll::Ready(part)
 }

@@ -11,6 +11,7 @@ mod fan_in;
 mod fan_out;
 mod flood;
 mod growth;
+mod import;
 mod issue;
 mod leave;
 mod refused;
@@ -62,6 +63,8 @@ pub enum Measure {
     Flood,
     /// Tokens issued over REST, durable.
     Issue,
+    /// Devices imported as one stream, durable. It fills the registry and is measured when it is named.
+    Import,
     /// Bytes written to the disk. It takes long and is measured when it is named.
     Wear,
 }
@@ -114,6 +117,7 @@ impl Measure {
             Self::Growth => "growth",
             Self::Flood => "flood",
             Self::Issue => "issue",
+            Self::Import => "import",
             Self::Wear => "wear",
         }
     }
@@ -133,6 +137,7 @@ impl Measure {
             Self::Revoke | Self::RevokeFeed => "revocations",
             Self::Flood => "bad connects",
             Self::Issue => "tokens",
+            Self::Import => "devices",
         }
     }
 
@@ -143,7 +148,7 @@ impl Measure {
                 &[Server::Tessera, Server::MosquittoPassword, Server::Mosquitto, Server::Flashmq]
             }
             Self::Refused | Self::Revoke | Self::RevokeFeed => &[Server::Tessera],
-            Self::Flood | Self::Issue | Self::Wear => &[Server::Tessera],
+            Self::Flood | Self::Issue | Self::Import | Self::Wear => &[Server::Tessera],
             _ => &[Server::Tessera, Server::Mosquitto, Server::Flashmq],
         }
     }
@@ -194,6 +199,7 @@ impl Measure {
             Self::Growth => growth::run(stage, &running).await,
             Self::Flood => flood::run(stage, &running).await,
             Self::Issue => issue::run(stage, servers).await,
+            Self::Import => import::run(stage, servers, round).await,
             Self::Wear => wear::run(stage, servers, &running).await,
         }
     }

@@ -1,19 +1,22 @@
-use actix_web::http::header::CACHE_CONTROL;
 use actix_web::http::StatusCode;
 use actix_web::web::Path;
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use tessera_runtime::secret::Secret;
 use tessera_token::encoding::{base64url, from_base64url};
+use tessera_token::ids::GroupId;
 use tessera_token::proof::SymmetricKey;
 
 use super::rights;
+use crate::once::{self, Asked, Keep};
 use crate::records::ways::GroupKeyRecord;
 use crate::refused::Refused;
-use crate::registry::ways::group_keys::{self, Given};
+use crate::registry::ways::group_keys::{self, Given, Shown};
 use crate::rest::auth::{By, Security, Viewer};
-use crate::rest::input::{id, App, Json, PageQuery, Query};
+use crate::rest::input::{id, App, PageQuery, Query};
+use crate::rest::once::{created, Once};
 use crate::rest::{page, Answer};
+use crate::service::Service;
 
 #[derive(Serialize)]
 struct GroupKeyView<'a> {
@@ -70,17 +73,16 @@ fn given(text: Option<String>) -> Result<Given, Refused> {
     key.map(Some).ok_or_else(|| Refused::malformed("key is 32 to 64 bytes as base64url"))
 }
 
+/// The one answer that shows a key.
 fn answer(
     status: StatusCode,
     name: &str,
-    record: GroupKeyRecord,
-    drawn: Option<SymmetricKey>,
-) -> HttpResponse {
-    let text = drawn.map(|key| Secret::new(base64url(key.expose_bytes())));
+    (record, drawn): &Shown,
+) -> Result<once::Answer, Refused> {
+    let text = drawn.as_ref().map(|key| Secret::new(base64url(key.expose_bytes())));
     let shown = text.as_ref().map(|text| text.expose().as_str());
-    HttpResponse::build(status)
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(GroupKeyView::new(name, record, shown))
+    let made = created(&GroupKeyView::new(name, record.clone(), shown), None)?;
+    Ok(once::Answer { status: status.as_u16(), ..made })
 }
 
 pub(crate) async fn list(
@@ -101,25 +103,45 @@ pub(crate) async fn create(
     by: By<Security>,
     app: App,
     path: Path<String>,
-    Json(body): Json<NewGroupKey>,
+    asked: Once<NewGroupKey>,
 ) -> Answer {
-    let (by, rights) = (by.operator().actor(), rights(&body.role, body.group.as_deref())?);
-    let (tenant, name) = (id(&path)?, id(&body.group_key)?);
+    let Once { body, call } = asked;
+    let (actor, rights) = (by.operator().actor(), rights(&body.role, body.group.as_deref())?);
+    let (tenant, name) = (id(&path)?, id::<GroupId>(&body.group_key)?);
     let given = given(body.key)?;
-    let made = group_keys::create(&app, &by, &tenant, &name, &rights, given).await?;
-    Ok(answer(StatusCode::CREATED, &body.group_key, made.0, made.1))
+    let service = app.clone();
+    let make = async move |asked: Option<Asked>| {
+        let made = async move {
+            let answer = |made: &Shown| answer(StatusCode::CREATED, name.as_str(), made);
+            let keep = Keep { asked: asked.as_ref(), answer: &answer };
+            let wanted = (&rights, given);
+            answer(&group_keys::create(&service, &actor, &tenant, &name, wanted, &keep).await?)
+        };
+        Ok(Service::to_its_end(made).await?)
+    };
+    call.once(&app, &by.operator().name, make).await
 }
 
 pub(crate) async fn rotate(
     by: By<Security>,
     app: App,
     path: Path<(String, String)>,
-    Json(body): Json<Rotation>,
+    asked: Once<Rotation>,
 ) -> Answer {
+    let Once { body, call } = asked;
     let (tenant, name) = path.into_inner();
-    let (by, given) = (by.operator().actor(), given(body.key)?);
-    let made = group_keys::rotate(&app, &by, &id(&tenant)?, &id(&name)?, given).await?;
-    Ok(answer(StatusCode::OK, &name, made.0, made.1))
+    let (tenant, name) = (id(&tenant)?, id::<GroupId>(&name)?);
+    let (actor, given) = (by.operator().actor(), given(body.key)?);
+    let service = app.clone();
+    let make = async move |asked: Option<Asked>| {
+        let made = async move {
+            let answer = |made: &Shown| answer(StatusCode::OK, name.as_str(), made);
+            let keep = Keep { asked: asked.as_ref(), answer: &answer };
+            answer(&group_keys::rotate(&service, &actor, &tenant, &name, given, &keep).await?)
+        };
+        Ok(Service::to_its_end(made).await?)
+    };
+    call.once(&app, &by.operator().name, make).await
 }
 
 pub(crate) async fn drop_secondary(
@@ -130,7 +152,7 @@ pub(crate) async fn drop_secondary(
     let (tenant, name) = path.into_inner();
     let by = by.operator().actor();
     let record = group_keys::drop_secondary(&app, &by, &id(&tenant)?, &id(&name)?).await?;
-    Ok(answer(StatusCode::OK, &name, record, None))
+    Ok(HttpResponse::Ok().json(GroupKeyView::new(&name, record, None)))
 }
 
 pub(crate) async fn delete(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {

@@ -1,17 +1,19 @@
 //! Resources of the ways of enrolment: the ways of a group, and what entitles devices by them.
 
 use actix_web::web::Path;
-use actix_web::HttpResponse;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{json, Value};
 use tessera_token::ids::{GroupId, TenantId};
 use tessera_token::messages::Way;
 
+use crate::records::ways::GroupWays;
 use crate::refused::Refused;
 use crate::registry::tenants::DEFAULT_GROUP;
 use crate::registry::ways::{self, Rights};
 use crate::registry::{groups, tenants};
 use crate::rest::auth::{Admin, By, Viewer};
+use crate::rest::etag::{self, tagged, When};
 use crate::rest::input::{id, App, Json};
 use crate::rest::Answer;
 
@@ -33,23 +35,30 @@ pub(crate) struct WaysBody {
     ways: Vec<String>,
 }
 
-fn shown(group: &str, ways: &[Way]) -> HttpResponse {
-    let names: Vec<&str> = ways.iter().map(|way| way.as_str()).collect();
-    HttpResponse::Ok().json(json!({ "group": group, "ways": names }))
+fn view(group: &str, record: &GroupWays) -> Value {
+    let names: Vec<&str> = record.ways.iter().map(|way| way.as_str()).collect();
+    json!({ "group": group, "ways": names })
 }
 
-pub(crate) async fn show(_by: By<Viewer>, app: App, path: Path<(String, String)>) -> Answer {
+pub(crate) async fn show(
+    _by: By<Viewer>,
+    app: App,
+    path: Path<(String, String)>,
+    request: HttpRequest,
+) -> Answer {
     let (tenant, group) = path.into_inner();
     let (tenant, named): (TenantId, GroupId) = (id(&tenant)?, id(&group)?);
     tenants::known(&app, &tenant).await?;
     groups::known(&app, &tenant, named.as_str()).await?;
-    Ok(shown(&group, &ways::of_group(&app, &tenant, named.as_str()).await?))
+    let record = ways::of_group(&app, &tenant, named.as_str()).await?;
+    Ok(etag::shown(&request, &view(&group, &record), &etag::of(&record)))
 }
 
 pub(crate) async fn set(
     by: By<Admin>,
     app: App,
     path: Path<(String, String)>,
+    When(when): When,
     Json(body): Json<WaysBody>,
 ) -> Answer {
     let (tenant, group) = path.into_inner();
@@ -63,6 +72,6 @@ pub(crate) async fn set(
     };
     let wanted = body.ways.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let by = by.operator().actor();
-    let set = ways::set(&app, &by, &id(&tenant)?, &id(&group)?, &wanted).await?;
-    Ok(shown(&group, &set))
+    let set = ways::set(&app, &by, &id(&tenant)?, &id(&group)?, (&wanted, &when)).await?;
+    Ok(tagged(HttpResponse::Ok().json(view(&group, &set)), &etag::of(&set)))
 }

@@ -1,0 +1,528 @@
+//! Import and export of devices. A file is sent in pieces, each of which may be sent again: its lines are answered with
+//! `unchanged` then. Progress goes to the error output.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{json, Value};
+use tessera_runtime::clock::{SharedClock, SystemClock};
+use tessera_simulators::operator::{segment, tenant_path, OperatorError};
+
+use super::{complain_of_lost_codes, show_claims, words, Call};
+use crate::args::{Exported, Imported, TenantArgs};
+use crate::error::{Fault, Outcome};
+use crate::output;
+
+/// Lines of one piece.
+const PIECE_LINES: usize = 5_000;
+/// Bytes of one piece.
+const PIECE_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of a line that are sent: the service refuses shorter ones already.
+const LINE_BYTES: u64 = 8 * 1024;
+/// Devices of one call for claims.
+const CLAIMS_AT_ONCE: usize = 400;
+/// Time for one piece, and for an export until it is taken up again.
+const PIECE_TIME: Duration = Duration::from_secs(150);
+const EXPORT_TIME: Duration = Duration::from_secs(3600);
+/// Times that one place is tried again, and the longest wait before.
+const TRIES: u32 = 8;
+const WAIT_MOST: Duration = Duration::from_secs(15);
+/// Refused lines that are shown.
+const SHOWN: u64 = 20;
+/// Time between two words of progress.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Imports from a file.
+pub(super) async fn import(what: Imported) -> Outcome {
+    let Imported::Devices { file, dry_run, from_line, errors, tenant } = what;
+    let call = Call::of(&tenant.operator)?;
+    let errors = errors.map(|path| Errors::create(&path)).transpose()?;
+    let mut source = Source::open(&file)?;
+    let mut progress = Progress::new(errors, call.json);
+    source.skip(from_line - 1)?;
+    let query = if dry_run { "?dry_run=true" } else { "" };
+    let path = tenant_path(&tenant.tenant, &format!("import/devices{query}"));
+    let resume = |line: u64, fault: Fault| {
+        let words = format!(
+            "the lines before {line} of {} are done: go on with --from-line {line}",
+            file.display()
+        );
+        match fault.what_next() {
+            Some(hint) => {
+                let words = format!("{hint}\n  {words}");
+                fault.hint(words)
+            }
+            None => fault.hint(words),
+        }
+    };
+    loop {
+        let piece = source.piece()?;
+        if piece.lines == 0 {
+            break;
+        }
+        if let Err((line, fault)) = send(&call, &path, piece, &mut progress).await {
+            return Err(resume(line, fault));
+        }
+        progress.say(&file);
+    }
+    progress.end(dry_run)
+}
+
+/// Sends a piece, from the first line that is not answered, until all of its lines are. A fault goes with the line to go on
+/// from.
+async fn send(
+    call: &Call,
+    path: &str,
+    mut piece: Piece,
+    progress: &mut Progress,
+) -> Result<(), (u64, Fault)> {
+    let (mut tries, mut wait) = (0, Duration::from_millis(250));
+    while piece.lines > 0 {
+        let why = match call.client.lines(path, piece.bytes.clone(), PIECE_TIME).await {
+            Ok(answer) => {
+                let told =
+                    progress.take(&answer, piece.first).map_err(|fault| (piece.first, fault))?;
+                if told.is_whole {
+                    return Ok(());
+                }
+                if told.lines > 0 {
+                    tries = 0;
+                }
+                piece.drop_lines(told.lines);
+                told.why
+            }
+            Err(error) if is_passing(&error) => words(error),
+            Err(error) => return Err((piece.first, words(error))),
+        };
+        tries += 1;
+        if tries > TRIES || output::is_closed() {
+            return Err((piece.first, why));
+        }
+        output::complain(&format!("line {}: {why}; it is tried again", piece.first));
+        tokio::time::sleep(wait).await;
+        wait = wait.saturating_mul(2).min(WAIT_MOST);
+    }
+    Ok(())
+}
+
+fn is_passing(error: &OperatorError) -> bool {
+    matches!(error, OperatorError::Http(error) if error.is_temporary())
+}
+
+/// The lines of a file.
+struct Source {
+    name: PathBuf,
+    reader: Box<dyn BufRead>,
+    /// Lines that were read.
+    read: u64,
+}
+
+/// Some lines of it.
+struct Piece {
+    /// The number of the first one.
+    first: u64,
+    lines: u64,
+    bytes: Vec<u8>,
+}
+
+impl Source {
+    fn open(file: &Path) -> Result<Self, Fault> {
+        let reader: Box<dyn BufRead> = match file.as_os_str() == "-" {
+            true => Box::new(BufReader::new(io::stdin())),
+            false => {
+                let open = File::open(file).map_err(|error| at(file, &error))?;
+                Box::new(BufReader::new(open))
+            }
+        };
+        Ok(Self { name: file.to_owned(), reader, read: 0 })
+    }
+
+    fn skip(&mut self, lines: u64) -> Result<(), Fault> {
+        let mut none = Vec::new();
+        for _ in 0..lines {
+            none.clear();
+            if !self.line(&mut none)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self) -> Result<Piece, Fault> {
+        let mut piece = Piece { first: self.read + 1, lines: 0, bytes: Vec::new() };
+        while (piece.lines as usize) < PIECE_LINES && piece.bytes.len() < PIECE_BYTES {
+            if !self.line(&mut piece.bytes)? {
+                break;
+            }
+            piece.lines += 1;
+        }
+        Ok(piece)
+    }
+
+    /// Adds the next line with its end. Of one that is too long a part is enough: it is refused.
+    fn line(&mut self, into: &mut Vec<u8>) -> Result<bool, Fault> {
+        let fault = |error| at(&self.name, &error);
+        let before = into.len();
+        let mut part = self.reader.as_mut().take(LINE_BYTES);
+        if part.read_until(b'\n', into).map_err(fault)? == 0 {
+            return Ok(false);
+        }
+        self.read += 1;
+        if into.last() != Some(&b'\n') {
+            if (into.len() - before) as u64 == LINE_BYTES {
+                self.pass_line()?;
+            }
+            into.push(b'\n');
+        }
+        Ok(true)
+    }
+
+    /// Reads to the end of the line, and keeps nothing.
+    fn pass_line(&mut self) -> Result<(), Fault> {
+        loop {
+            let here = self.reader.fill_buf().map_err(|error| at(&self.name, &error))?;
+            let end = here.iter().position(|byte| *byte == b'\n');
+            let (count, is_over) = (end.map_or(here.len(), |end| end + 1), here.is_empty());
+            self.reader.consume(count);
+            if is_over || end.is_some() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Piece {
+    fn drop_lines(&mut self, lines: u64) {
+        for _ in 0..lines.min(self.lines) {
+            let end = self.bytes.iter().position(|byte| *byte == b'\n');
+            self.bytes.drain(..end.map_or(self.bytes.len(), |end| end + 1));
+        }
+        self.first += lines.min(self.lines);
+        self.lines -= lines.min(self.lines);
+    }
+}
+
+fn at(path: &Path, error: &io::Error) -> Fault {
+    Fault::new(format!("{}: {error}", path.display()))
+}
+
+/// The file of refused lines.
+struct Errors {
+    path: PathBuf,
+    file: File,
+}
+
+impl Errors {
+    fn create(path: &Path) -> Result<Self, Fault> {
+        let file = File::create(path).map_err(|error| at(path, &error))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+}
+
+/// The counts so far.
+struct Progress {
+    clock: SharedClock,
+    began: Duration,
+    said: Duration,
+    errors: Option<Errors>,
+    json: bool,
+    lines: u64,
+    imported: u64,
+    unchanged: u64,
+    refused: u64,
+}
+
+/// What an answer to a piece says of it.
+struct Told {
+    /// The service has read all of it.
+    is_whole: bool,
+    /// Lines of the piece up to the last one that was answered.
+    lines: u64,
+    why: Fault,
+}
+
+impl Progress {
+    fn new(errors: Option<Errors>, json: bool) -> Self {
+        let clock = SystemClock::shared();
+        let now = clock.monotonic();
+        Self {
+            clock,
+            began: now,
+            said: now,
+            errors,
+            json,
+            lines: 0,
+            imported: 0,
+            unchanged: 0,
+            refused: 0,
+        }
+    }
+
+    /// Counts the answers to a piece that begins at this line of the file.
+    fn take(&mut self, answer: &[u8], first: u64) -> Result<Told, Fault> {
+        let broken = || Fault::new("the answer broke off").passing(true);
+        let mut told = Told { is_whole: false, lines: 0, why: broken() };
+        for line in answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let Ok(mut line) = serde_json::from_slice::<Value>(line) else { break };
+            let Some(number) = line.get("line").and_then(Value::as_u64) else {
+                told.is_whole = line.get("done") == Some(&Value::Bool(true));
+                if let Some(why) = line.get("detail").and_then(Value::as_str) {
+                    told.why = Fault::new(why);
+                }
+                break;
+            };
+            told.lines = number;
+            self.lines += 1;
+            match line.get("outcome").and_then(Value::as_str) {
+                Some("imported") => self.imported += 1,
+                Some("unchanged") => self.unchanged += 1,
+                _ => {
+                    self.refused += 1;
+                    if let Some(line) = line.as_object_mut() {
+                        line.insert("line".to_owned(), json!(first + number - 1));
+                    }
+                    self.tell(&line)?;
+                }
+            }
+        }
+        Ok(told)
+    }
+
+    /// Tells of a refused line.
+    fn tell(&mut self, line: &Value) -> Result<(), Fault> {
+        if let Some(Errors { path, file }) = &mut self.errors {
+            writeln!(file, "{line}").map_err(|error| at(path, &error))?;
+        }
+        let text = |name: &str| line.get(name).and_then(Value::as_str);
+        match self.refused {
+            0..=SHOWN => {
+                let number = line.get("line").and_then(Value::as_u64).unwrap_or_default();
+                let device =
+                    text("device").map(|device| format!(" ({device})")).unwrap_or_default();
+                let field = text("field").map(|field| format!("{field}: ")).unwrap_or_default();
+                let (code, detail) = (text("code").unwrap_or("?"), text("detail").unwrap_or(""));
+                output::complain(&format!("line {number}{device}: {field}{code}: {detail}"));
+            }
+            refused if refused == SHOWN + 1 => {
+                output::complain(
+                    "further refused lines are not shown: --errors FILE keeps them all",
+                );
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn seconds(&self) -> f64 {
+        self.clock.monotonic().saturating_sub(self.began).as_secs_f64()
+    }
+
+    fn say(&mut self, file: &Path) {
+        let now = self.clock.monotonic();
+        if now.saturating_sub(self.said) < EVERY {
+            return;
+        }
+        self.said = now;
+        let rate = self.lines as f64 / self.seconds().max(1e-3);
+        let Self { lines, refused, .. } = self;
+        output::complain(&format!(
+            "{}: {lines} lines, {refused} refused, {rate:.0} lines/s",
+            file.display()
+        ));
+    }
+
+    fn end(self, dry_run: bool) -> Outcome {
+        let seconds = self.seconds();
+        let Self { json, lines, imported, unchanged, refused, .. } = self;
+        let would =
+            if dry_run { "would be imported (dry run: nothing was written)" } else { "imported" };
+        let text = format!(
+            "{lines} lines in {seconds:.1} s: {imported} {would}, {unchanged} unchanged, {refused} refused"
+        );
+        let object = json!({
+            "lines": lines, "imported": imported, "unchanged": unchanged, "refused": refused,
+            "dry_run": dry_run, "seconds": seconds,
+        });
+        output::result(json, &text, &object);
+        Ok(u8::from(refused > 0))
+    }
+}
+
+/// Makes a claim for each device of a file, and shows the codes of all that were made, also when one call fails.
+pub(super) async fn claims(
+    call: &Call,
+    path: &str,
+    mut body: Value,
+    (file, plain): (&Path, bool),
+) -> Outcome {
+    let text = std::fs::read_to_string(file).map_err(|error| at(file, &error))?;
+    let ids: Vec<&str> = text.lines().map(str::trim).filter(|id| !id.is_empty()).collect();
+    if ids.is_empty() {
+        return Err(Fault::new(format!("{}: there is no device id in it", file.display())));
+    }
+    let (mut made, mut fault) = (Vec::new(), None);
+    for some in ids.chunks(CLAIMS_AT_ONCE) {
+        if let Some(body) = body.as_object_mut() {
+            body.insert("devices".to_owned(), json!(some));
+        }
+        match call.client.create(path, &body).await {
+            Ok(mut answer) => match answer.get_mut("claims").map(Value::take) {
+                Some(Value::Array(claims)) => made.extend(claims),
+                _ => fault = Some(words(OperatorError::Empty)),
+            },
+            Err(error) => fault = Some(words(error)),
+        }
+        if fault.is_some() {
+            break;
+        }
+    }
+    let count = made.len();
+    let made = json!({ "claims": made });
+    show_claims(call, &made, plain);
+    if output::is_closed() {
+        complain_of_lost_codes(&made);
+    }
+    match fault {
+        None => Ok(0),
+        Some(fault) => {
+            let next = ids.get(count).copied().unwrap_or_default();
+            let done =
+                format!("claims were made for {count} devices: go on with those from {next:?} on");
+            Err(fault.hint(done))
+        }
+    }
+}
+
+/// Exports into a file.
+pub(super) async fn export(what: Exported) -> Outcome {
+    let (kind, file, tenant) = match what {
+        Exported::Devices { file, tenant } => ("devices", file, tenant),
+        Exported::Claims { file, tenant } => ("claims", file, tenant),
+    };
+    let call = Call::of(&tenant.operator)?;
+    if file.as_os_str() == "-" {
+        let mut take = |lines: &[u8]| {
+            output::write(&String::from_utf8_lossy(lines));
+            Ok(!output::is_closed())
+        };
+        let count = rows(&call, &tenant, kind, &mut take).await?;
+        output::complain(&format!("{count} {kind}"));
+        return Ok(0);
+    }
+    // It has its name when it is whole.
+    let mut part = file.clone().into_os_string();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let mut out = File::create(&part).map_err(|error| at(&part, &error))?;
+    let count =
+        rows(&call, &tenant, kind, &mut |lines| out.write_all(lines).map(|()| true)).await?;
+    let done = out.sync_all().and_then(|()| std::fs::rename(&part, &file));
+    done.map_err(|error| at(&file, &error))?;
+    let text = format!("{}: {count} {kind}", file.display());
+    output::result(call.json, &text, &json!({ "file": file, "rows": count }));
+    Ok(0)
+}
+
+/// Takes whole lines; whether more are wanted.
+type Take<'a> = &'a mut (dyn FnMut(&[u8]) -> io::Result<bool> + Send);
+
+/// Hands over all lines. An answer that breaks off is taken up again behind its last line.
+async fn rows(call: &Call, tenant: &TenantArgs, kind: &str, take: Take<'_>) -> Result<u64, Fault> {
+    let (mut count, mut after, mut tries) = (0, String::new(), 0);
+    loop {
+        let query =
+            if after.is_empty() { String::new() } else { format!("?after={}", segment(&after)) };
+        let path = tenant_path(&tenant.tenant, &format!("export/{kind}{query}"));
+        let (mut held, mut failed, mut got) = (Vec::new(), None, false);
+        let mut keep = |part: &[u8]| {
+            held.extend_from_slice(part);
+            let Some(end) = held.iter().rposition(|byte| *byte == b'\n') else { return true };
+            let whole: Vec<u8> = held.drain(..=end).collect();
+            count += whole.iter().filter(|byte| **byte == b'\n').count() as u64;
+            got = true;
+            if let Some(last) = last_device(&whole) {
+                after = last;
+            }
+            match take(&whole) {
+                Ok(goes_on) => goes_on,
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            }
+        };
+        let answer = call.client.parts(&path, EXPORT_TIME, &mut keep).await;
+        if let Some(error) = failed {
+            return Err(Fault::new(format!("the export was not written: {error}")));
+        }
+        match answer {
+            Ok(()) => return Ok(count),
+            // An export of claims names no place to go on from.
+            Err(error)
+                if is_passing(&error)
+                    && (got || tries < TRIES)
+                    && (kind == "devices" || count == 0) =>
+            {
+                tries = if got { 0 } else { tries + 1 };
+                output::complain(&format!("{error}; it goes on behind {count} {kind}"));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(error) => return Err(words(error)),
+        }
+    }
+}
+
+fn last_device(lines: &[u8]) -> Option<String> {
+    let last = lines.split(|byte| *byte == b'\n').rev().find(|line| !line.is_empty())?;
+    let line: Value = serde_json::from_slice(last).ok()?;
+    line.get("device").and_then(Value::as_str).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        let reader = Box::new(io::Cursor::new(text.as_bytes().to_vec()));
+        Source { name: "x".into(), reader, read: 0 }
+    }
+
+    #[test]
+    fn a_file_comes_in_pieces_and_long_lines_are_cut() {
+        let mut text = "a\n".repeat(PIECE_LINES);
+        text.push_str(&format!("b\n{}\n\nend", "x".repeat(100_000)));
+        let mut file = source(&text);
+        let first = file.piece().unwrap();
+        assert_eq!((first.first, first.lines), (1, PIECE_LINES as u64));
+        let second = file.piece().unwrap();
+        assert_eq!((second.first, second.lines), (PIECE_LINES as u64 + 1, 4));
+        let lines: Vec<&[u8]> = second.bytes.split(|byte| *byte == b'\n').collect();
+        assert_eq!(lines.len(), 5);
+        assert_eq!((lines[0], lines[1].len()), (&b"b"[..], LINE_BYTES as usize));
+        assert_eq!((lines[2], lines[3]), (&b""[..], &b"end"[..]));
+        assert_eq!(file.piece().unwrap().lines, 0);
+        let mut file = source("a\nb\nc\n");
+        file.skip(2).unwrap();
+        let piece = file.piece().unwrap();
+        assert_eq!((piece.first, piece.bytes.as_slice()), (3, &b"c\n"[..]));
+    }
+
+    #[test]
+    fn an_answer_that_broke_off_says_where_to_go_on() {
+        let mut progress = Progress::new(None, true);
+        let answer = "{\"line\":1,\"device\":\"a\",\"outcome\":\"imported\"}\n{\"line\":2,\"outcome\":\"unchanged\"}\n{\"li";
+        let told = progress.take(answer.as_bytes(), 11).unwrap();
+        assert!(!told.is_whole);
+        assert_eq!((told.lines, progress.imported, progress.unchanged), (2, 1, 1));
+        let mut piece = source("a\nb\nc\n").piece().unwrap();
+        piece.drop_lines(told.lines);
+        assert_eq!((piece.first, piece.lines, piece.bytes.as_slice()), (3, 1, &b"c\n"[..]));
+        let end = "{\"line\":1,\"outcome\":\"refused\",\"code\":\"role_unknown\"}\n{\"done\":true,\"code\":null,\"detail\":null}\n";
+        let told = progress.take(end.as_bytes(), 13).unwrap();
+        assert!(told.is_whole);
+        assert_eq!(progress.refused, 1);
+        assert_eq!(last_device(b"{\"device\":\"a\"}\n{\"device\":\"b\"}\n"), Some("b".to_owned()));
+    }
+}
