@@ -31,6 +31,7 @@ pub mod transport;
 mod authentication;
 pub mod authorisation;
 pub mod codec;
+mod push;
 pub mod registry;
 pub mod resumption;
 pub mod session;

@@ -98,6 +98,13 @@ pub const ROUTER_QUIET_TICKS: u32 = 40;
 /// Bytes of the router's own record for a message, beside what is written.
 pub const ROUTER_RECORD: u64 = 320;
 
+/// Pushed tokens of push refresh that are taken at once, and that failed and are not told yet.
+pub const PUSHES: usize = 256;
+/// For how long provisioning waits for a page of push refresh when nothing changes.
+pub const PUSH_PAGE_WAIT: Duration = Duration::from_secs(2);
+/// For how long changes are gathered for one page.
+pub const PUSH_PAGE_GATHER: Duration = Duration::from_millis(20);
+
 /// Members of one shared group.
 pub const GROUP_MEMBERS: usize = 1_024;
 

@@ -10,6 +10,7 @@ use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
 use crate::database_settings::DatabaseSettings;
 use crate::limits::{self, AdmissionLimits};
+use crate::push_settings::PushSettings;
 use crate::room::TrustLimits;
 use crate::start_error::StartError;
 
@@ -41,6 +42,8 @@ pub struct ProvisioningConfig {
     pub derivation_key_file: Option<PathBuf>,
     /// The address by which devices reach the service, such as `https://id.example.com`: the issuer in its metadata.
     pub public_origin: Option<String>,
+    /// Brokers to which the next tokens of connected devices are pushed.
+    pub push: PushSettings,
     /// How often peers may ask.
     pub admission: AdmissionLimits,
     /// Go on with what is left of a store that holds less than it should, or make everything but the root key anew when it
@@ -90,6 +93,7 @@ impl ProvisioningConfig {
             issue_algorithm: Algorithm::default(),
             derivation_key_file: None,
             public_origin: None,
+            push: PushSettings::default(),
             admission: AdmissionLimits::default(),
             accept_loss: false,
             replace_keys: false,
@@ -137,6 +141,7 @@ impl ProvisioningConfig {
         if self.sweep_every.is_zero() {
             return Err(StartError::Config("the time between sweeps must be above 0"));
         }
+        self.push.check()?;
         if !self.trust.fit_verifiers() {
             return Err(StartError::Config("the trust limits must be what verifiers can hold"));
         }

@@ -20,6 +20,7 @@ mod enrol;
 mod feed;
 mod heal;
 mod preview;
+mod push;
 mod recovery;
 mod refresh;
 mod refresh_grant;
@@ -50,6 +51,7 @@ mod config;
 mod keys;
 
 mod database_settings;
+mod push_settings;
 
 mod audit;
 mod former;
@@ -73,6 +75,7 @@ mod refused;
 pub use config::{HttpsFiles, ProvisioningConfig};
 pub use database_settings::DatabaseSettings;
 pub use limits::{AdmissionLimits, Rate};
+pub use push_settings::{PushBroker, PushSettings};
 pub use records::Attributes;
 pub use registry::templates::{scope_of_device, Placeholders};
 pub use room::TrustLimits;

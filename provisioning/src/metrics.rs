@@ -22,6 +22,9 @@ pub(crate) struct ServiceMetrics {
     pub(crate) findings: Counter,
     pub(crate) restored: Gauge,
     pub(crate) clock_ahead: Gauge,
+    pub(crate) pushes: Counter,
+    pub(crate) push_waiting: Gauge,
+    pub(crate) push_connected: Gauge,
 }
 
 impl ServiceMetrics {
@@ -79,6 +82,21 @@ impl ServiceMetrics {
                 "Seconds that the clock is ahead of the accepted time; negative when behind; 0 when right",
                 &[],
             )?,
+            pushes: metrics.counter(
+                "tessera_provisioning_pushes_total",
+                "Pushes of next tokens to connected devices, by outcome; late ones are counted so when they leave",
+                &["outcome"],
+            )?,
+            push_waiting: metrics.gauge(
+                "tessera_provisioning_push_waiting",
+                "Sessions at a broker whose next push waits for its time",
+                &["broker"],
+            )?,
+            push_connected: metrics.gauge(
+                "tessera_provisioning_push_connected",
+                "Whether this process pushes tokens to a broker: 1, or 0",
+                &["broker"],
+            )?,
             swept: metrics.counter(
                 "tessera_provisioning_swept_total",
                 "Rows removed after expiry",
@@ -111,6 +129,7 @@ impl ServiceMetrics {
             )?,
         };
         own.names_shared.set(&[], 0);
+        own.pushes.present(&["failed"]);
         // Its first count is an alert.
         own.refusals.present(&[RefusalCode::ProofInvalid.as_str()]);
         Ok(own)

@@ -12,6 +12,7 @@ use crate::records::kept::{KeptAnswer, KeptRequest};
 use crate::records::keys::KeyRecord;
 use crate::records::marks::Marks;
 use crate::records::operators::OperatorRecord;
+use crate::records::push::PushTurn;
 use crate::records::rekey::RekeyRecord;
 use crate::records::trl::{ListState, ListUpdate, ListedToken};
 use crate::records::verifiers::VerifierRow;
@@ -35,6 +36,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/6.sql"),
         include_str!("schema/7.sql"),
         include_str!("schema/8.sql"),
+        include_str!("schema/9.sql"),
     ],
     kept: &[
         "tenants",
@@ -108,6 +110,8 @@ pub(crate) struct Tables {
     pub(crate) trl_tenants: Table<ListState>,
     /// share, account, verifier, process
     pub(crate) verifiers: Table<VerifierRow>,
+    /// broker: the process that pushes tokens to it
+    pub(crate) push_turns: Table<PushTurn>,
     /// tenant, kind, subject: what readers knew beyond a restored service
     pub(crate) findings: Table<FindingRow>,
     /// hash of account, method, path and Idempotency-Key
@@ -152,6 +156,7 @@ impl Tables {
             trl_updates: database.table(),
             trl_tenants: database.table(),
             verifiers: database.table(),
+            push_turns: database.table(),
             findings: database.table(),
             kept_requests: database.table(),
             kept_answers: database.table(),

@@ -37,6 +37,7 @@ mod pages;
 mod paho;
 mod pauses;
 mod proxies;
+mod push;
 mod readme;
 mod refresh_tokens;
 mod revocations;

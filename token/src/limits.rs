@@ -52,6 +52,10 @@ pub const ENROL_CERTIFICATES: usize = 3;
 pub const ENROL_CERTIFICATE_BYTES: usize = 2048;
 /// Bytes of a device message (enrol, token request, answer).
 pub const MESSAGE_BYTES: usize = 8192;
+/// Entries of each list in a page of push refresh.
+pub const PUSH_PAGE: usize = 200;
+/// Bytes of such a page.
+pub const PUSH_PAGE_BYTES: usize = 64 * 1024;
 /// Bytes of a trust snapshot: about a million changed devices.
 pub const SNAPSHOT_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of one trust event or heartbeat.

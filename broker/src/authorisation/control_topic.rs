@@ -9,6 +9,8 @@ pub enum ControlTopic {
     Status,
     /// `$tessera/alerts`: receive what behaviour tracking noticed, where the scope says so.
     Alerts,
+    /// `$tessera/refresh`: provisioning hears of sessions and pushes tokens; it is closed to all others.
+    Refresh,
 }
 
 impl ControlTopic {
@@ -18,11 +20,13 @@ impl ControlTopic {
             Self::Token => "$tessera/token",
             Self::Status => "$tessera/status",
             Self::Alerts => "$tessera/alerts",
+            Self::Refresh => "$tessera/refresh",
         }
     }
 
     /// The control topic of this name.
     pub fn of(topic: &str) -> Option<Self> {
-        [Self::Token, Self::Status, Self::Alerts].into_iter().find(|one| one.topic() == topic)
+        let all = [Self::Token, Self::Status, Self::Alerts, Self::Refresh];
+        all.into_iter().find(|one| one.topic() == topic)
     }
 }

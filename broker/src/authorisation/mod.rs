@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use tessera_token::ace::AUTHZ_INFO;
 use tessera_token::grant::Grant;
+use tessera_token::messages::is_service_tenant;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
@@ -48,7 +49,8 @@ pub fn may_subscribe(scope: &Scope, wanted: &Subscription) -> bool {
     match ControlTopic::of(filter.as_str()) {
         Some(ControlTopic::Token | ControlTopic::Status) => wanted.share.is_none(),
         Some(ControlTopic::Alerts) => wanted.share.is_none() && scope.may_subscribe(filter),
-        None => false,
+        // No scope opens it: see [`Rights`].
+        Some(ControlTopic::Refresh) | None => false,
     }
 }
 
@@ -153,10 +155,20 @@ impl Rights {
 
     fn publishes(&self, topic: &TopicName) -> bool {
         may_publish(self.grant.scope(), topic)
+            || self.is_service() && ControlTopic::of(topic.as_str()) == Some(ControlTopic::Refresh)
     }
 
     fn subscribes(&self, wanted: &Subscription) -> bool {
+        let control = || ControlTopic::of(wanted.filter.as_str());
         may_subscribe(self.grant.scope(), wanted)
+            || self.is_service()
+                && wanted.share.is_none()
+                && control() == Some(ControlTopic::Refresh)
+    }
+
+    /// Whether the peer is provisioning itself.
+    fn is_service(&self) -> bool {
+        is_service_tenant(self.grant.tenant())
     }
 
     fn receives(&self, topic: &str) -> bool {
@@ -166,6 +178,7 @@ impl Rights {
         match ControlTopic::of(topic) {
             Some(ControlTopic::Token | ControlTopic::Status) => true,
             Some(ControlTopic::Alerts) => self.grant.scope().may_receive_str(topic),
+            Some(ControlTopic::Refresh) => self.is_service(),
             None => false,
         }
     }

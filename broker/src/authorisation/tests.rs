@@ -120,8 +120,12 @@ impl TrustView for Trust {
 
 /// The rights of a bearer token with this scope: only the chain makes a grant, so it goes through the chain.
 pub(crate) fn rights(entries: &[(&str, Permission)]) -> Rights {
+    rights_of("acme", entries)
+}
+
+fn rights_of(tenant: &str, entries: &[(&str, Permission)]) -> Rights {
     let key = SecretKey::from_seed(&[4; 32]);
-    let tenant = TenantId::parse("acme").unwrap();
+    let tenant = TenantId::parse(tenant).unwrap();
     let entry = |(filter, permission): &(&str, Permission)| ScopeEntry {
         filter: TopicFilter::parse(filter).unwrap(),
         permission: *permission,
@@ -230,4 +234,34 @@ fn everything_but_the_will_ends_with_the_token() {
     assert_eq!(some.subscribe(&wanted("$tessera/status"), over), expired);
     assert_eq!(some.receive("a", over), expired);
     assert!(some.will(&topic("a")).is_ok());
+}
+
+/// No scope opens `$tessera/refresh`: it belongs to the tenant that provisioning keeps for itself.
+#[test]
+fn push_refresh_is_for_the_service_alone() {
+    const REFRESH: &str = "$tessera/refresh";
+    let all = Permission::Both;
+    let others = [
+        rights(&[]),
+        rights(&[("#", all), (REFRESH, all), ("$tessera/#", all)]),
+        rights_of("tessera.provisioning2", &[(REFRESH, all)]),
+        rights_of("tessera", &[(REFRESH, all)]),
+    ];
+    for rights in others {
+        assert!(rights.publish(&topic(REFRESH), NOW).is_err());
+        for filter in [REFRESH, "$tessera/#", "$tessera/+", "$share/g/$tessera/refresh"] {
+            assert!(rights.subscribe(&wanted(filter), NOW).is_err(), "{filter}");
+        }
+        assert!(rights.receive(REFRESH, NOW).is_err());
+    }
+    let service = rights_of("tessera.provisioning", &[]);
+    assert!(service.publish(&topic(REFRESH), NOW).is_ok());
+    assert!(service.subscribe(&wanted(REFRESH), NOW).is_ok());
+    assert!(service.receive(REFRESH, NOW).is_ok());
+    assert!(service.publish(&topic(REFRESH), NOW.plus(100)).is_err(), "its token has expired");
+    for closed in ["$share/g/$tessera/refresh", "$tessera/#", "$tessera/alerts", "d/1/telemetry"] {
+        assert!(service.subscribe(&wanted(closed), NOW).is_err(), "{closed}");
+    }
+    assert!(service.publish(&topic("d/1/cmd"), NOW).is_err());
+    assert!(service.will(&topic(REFRESH)).is_err(), "no will");
 }

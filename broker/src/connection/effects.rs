@@ -8,7 +8,7 @@ use tessera_token::refusal::RefusalCode;
 use super::serve::Connection;
 use crate::authorisation::ControlTopic;
 use crate::codec::{Ack, Packet, ReasonCode, SubAck};
-use crate::control_topics::{status, token};
+use crate::control_topics::{refresh, status, token};
 use crate::hub::{Hub, Routed};
 use crate::message::Message;
 use crate::refusals::{Refusal, What};
@@ -28,10 +28,14 @@ impl Connection {
                 {
                     self.hub.alerts.remove(&self.session);
                 }
+                self.hub.push.note(self.session.id);
                 self.send(&Packet::UnsubAck(ack));
             }
             ControlEffect::Token(payload) => {
                 token::submit(&self.hub, &self.session, &self.handle, payload);
+            }
+            ControlEffect::Refresh(payload) => {
+                refresh::submit(&self.hub, &self.session, &payload);
             }
             ControlEffect::Refused { what, code, topic } => self.refused(what, code, &topic),
             ControlEffect::End(end) => return Some(end),
@@ -133,7 +137,8 @@ impl Connection {
 
     fn begin_control(&mut self, control: ControlTopic) {
         match control {
-            ControlTopic::Token => {}
+            ControlTopic::Token => self.hub.push.note(self.session.id),
+            ControlTopic::Refresh => {}
             ControlTopic::Status => self.status(),
             ControlTopic::Alerts => self.hub.alerts.add(&self.session),
         }

@@ -122,6 +122,7 @@ async fn resume(
         lost.extend(session.narrow());
     }
     hub.unsubscribe(session, &lost).await;
+    hub.push.note(session.id);
     if session.look(|machine| machine.control(ControlTopic::Alerts)).is_some() {
         hub.alerts.add(session);
     }

@@ -1,6 +1,7 @@
 //! Messages of the broker itself below `$tessera/`: [`token`] renews the token of a session, [`status`] sends server
-//! time, expiry and refusals. [`crate::alerts`] publishes the third topic.
+//! time, expiry and refusals, [`refresh`] takes pushed tokens. [`crate::alerts`] publishes the fourth topic.
 
+pub(crate) mod refresh;
 pub(crate) mod status;
 pub(crate) mod token;
 

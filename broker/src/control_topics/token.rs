@@ -242,7 +242,11 @@ pub(crate) async fn reauthenticate(
     Ok(())
 }
 
-async fn replace(
+/// Puts a grant in the place of the present one.
+///
+/// # Errors
+/// The fault; the session goes on as it was, unless its rights have ended.
+pub(super) async fn replace(
     hub: &Arc<Hub>,
     session: &Arc<Session>,
     handle: &Arc<ConnectionHandle>,
@@ -263,6 +267,7 @@ async fn replace(
     if narrower {
         narrow(hub, session, &grant).await;
     }
+    hub.push.note(session.id);
     hub.schedule(session, hub.now());
     // A revocation that came in since the token was judged found the old grant, or looked at neither.
     let ended = revoked::revocation_of(validator, held.grant());

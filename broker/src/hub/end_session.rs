@@ -27,6 +27,7 @@ impl Hub {
             Left::Replaced(next) => next.wake(),
             Left::Outlived => {}
             Left::Kept(will) => {
+                self.push.note(session.id);
                 self.schedule(session, now);
                 if let Some(will) = will {
                     self.publish_will(session, will).await;
@@ -49,6 +50,7 @@ impl Hub {
         let finished = session.finish();
         // After the end: a session that is added now sees its end and takes itself out.
         self.alerts.remove(session);
+        self.push.ended(session.id);
         match session.routes.try_lock() {
             Ok(mut routes) => drop(routes.take()),
             // A subscribe is under way: the end of a session does not wait for it.

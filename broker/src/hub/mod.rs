@@ -22,6 +22,7 @@ use crate::challenges::Challenges;
 use crate::message::{SubscriberId, Trusted};
 use crate::metrics::BrokerMetrics;
 use crate::persistence::{Persistence, SessionRows};
+use crate::push::PushChanges;
 use crate::registry::{AlertListeners, Registry};
 use crate::relay::Relay;
 use crate::resumption::TicketKeys;
@@ -54,6 +55,7 @@ pub(crate) struct Hub {
     /// Requests a pass over messages of revoked publishers; requests before it begins are one.
     pub(crate) revocation_sweep: Notify,
     pub(crate) alerts: AlertListeners,
+    pub(crate) push: PushChanges,
     pub(crate) tasks: TaskTracker,
     pub(crate) disconnected: mpsc::Sender<Disconnected>,
     pub(crate) next_session: AtomicU64,

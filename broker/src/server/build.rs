@@ -23,6 +23,7 @@ use crate::hub::{Disconnected, Hub};
 use crate::limits::DISCONNECT_QUEUE;
 use crate::metrics::BrokerMetrics;
 use crate::persistence::Persistence;
+use crate::push::PushChanges;
 use crate::registry::{AlertListeners, Full, Registry};
 use crate::relay::Relay;
 use crate::resumption::TicketKeys;
@@ -90,6 +91,7 @@ pub(super) async fn build(
         relay,
         revocation_sweep: Notify::new(),
         alerts: AlertListeners::default(),
+        push: PushChanges::default(),
         tasks: TaskTracker::new(),
         disconnected,
         next_session: AtomicU64::new(1),

@@ -258,6 +258,11 @@ impl Session {
         self.state.lock().handle.is_some()
     }
 
+    /// The connection that serves it.
+    pub(crate) fn served_by(&self) -> Option<Arc<ConnectionHandle>> {
+        self.state.lock().handle.clone()
+    }
+
     /// Whether it has ended for good.
     pub fn has_ended(&self) -> bool {
         self.state.lock().ended

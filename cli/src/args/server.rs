@@ -73,6 +73,10 @@ pub(crate) struct ServiceArgs {
     /// Allow HTTP in clear beyond this machine: tokens can be read on the way.
     #[arg(long)]
     pub(crate) http_in_clear: bool,
+    /// Push the next tokens of connected devices to this broker: mqtts://host:port, mqtt://host:port, #NAME behind it when
+    /// the broker has a verifier name of its own, or self for the broker of `tessera up`. May be given several times.
+    #[arg(long, value_name = "BROKER")]
+    pub(crate) push: Vec<String>,
 }
 
 /// The balancers and proxies that may name the address of a peer.

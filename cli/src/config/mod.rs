@@ -23,11 +23,13 @@ use crate::args::{
 use crate::error::Fault;
 
 mod database;
+mod push;
 mod show;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use database::RawDatabase;
+pub(crate) use push::RawPush;
 pub(crate) use show::run;
 
 /// Libraries that speak of every connection are asked for warnings alone.
@@ -113,6 +115,7 @@ pub(crate) struct RawProvisioning {
     database: RawDatabase,
     /// The address by which devices reach provisioning.
     public_origin: Option<String>,
+    push: RawPush,
     limits: RawProvisioningLimits,
 }
 
@@ -204,6 +207,7 @@ impl Raw {
     /// As [`Raw::with_log`], for provisioning.
     pub(crate) fn with_service(mut self, args: &ServiceArgs) -> Self {
         self.http = args.http.or(self.http);
+        self.provisioning.push.with(args);
         self.http_in_clear |= args.http_in_clear;
         self.https.cert = args.https_cert.clone().or(self.https.cert);
         self.https.key = args.https_key.clone().or(self.https.key);
@@ -340,6 +344,7 @@ impl Config {
     pub(crate) fn provisioning(&self) -> Result<ProvisioningConfig, Fault> {
         let mut config = ProvisioningConfig::new(&self.data, self.http)?;
         config.database = self.provisioning.database.validate()?;
+        config.push = self.provisioning.push.validate()?;
         config.https = self.https.clone();
         config.http_in_clear = self.http_in_clear;
         config.proxy = self.proxy.validate()?;
@@ -351,6 +356,11 @@ impl Config {
         config.public_origin = self.provisioning.public_origin.clone();
         self.provisioning.limits.apply(&mut config)?;
         Ok(config)
+    }
+
+    /// Whether provisioning pushes tokens to the broker of the same process.
+    pub(crate) fn pushes_to_self(&self) -> bool {
+        self.provisioning.push.is_to_self()
     }
 
     /// The broker's part; `provisioning` is where it relays token requests to, once that is known.

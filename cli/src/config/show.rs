@@ -77,6 +77,8 @@ impl Raw {
         self.tls.client_auth.get_or_insert_with(|| auth.to_owned());
         self.tls.min_version.get_or_insert_with(|| "1.2".to_owned());
         self.tls.extended_main_secret.get_or_insert(true);
+        let most = tessera_provisioning::limits::PUSH_PER_SECOND;
+        self.provisioning.push.per_second.get_or_insert(most);
         let own = &mut self.broker;
         own.ace_challenge.get_or_insert_with(|| "clear_only".to_owned());
         own.authz_info.get_or_insert(broker.authz_info);
@@ -97,6 +99,7 @@ impl Raw {
             ("tls.key", &self.tls.key),
             ("tls.client_ca", &self.tls.client_ca),
             ("provisioning.database.cafile", &self.provisioning.database.cafile),
+            ("provisioning.push.cafile", &self.provisioning.push.cafile),
             ("broker.resumption.ticket_key_file", &self.broker.resumption.ticket_key_file),
         ];
         all.into_iter().filter_map(|(key, path)| Some((key, path.clone()?))).collect()

@@ -25,6 +25,10 @@ pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
         .after_loss(&args.loss, &args.seeds);
     raw.data = args.data.clone().or(raw.data);
     let config = raw.validate("./tessera-data")?;
+    if config.pushes_to_self() {
+        let fault = Fault::new("provisioning.push.brokers: self is for tessera up");
+        return Err(fault.hint("name the broker by its URL, mqtts://host:port"));
+    }
     if args.new_operator {
         return new_operator(&config, args.log.json).await;
     }

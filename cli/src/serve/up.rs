@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tessera_provisioning::{reachable, ProvisioningHandle};
+use tessera_provisioning::{reachable, ProvisioningHandle, PushBroker};
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::http::Server;
 use tessera_runtime::stop::Stop;
@@ -35,6 +35,9 @@ pub(crate) async fn run(args: UpArgs) -> Outcome {
             return Err(fault);
         }
     };
+    if config.pushes_to_self() {
+        push_to_self(&config, &provisioning, &broker)?;
+    }
     let (provisioning, broker) = (Arc::new(provisioning), Arc::new(broker));
     let copied = (Arc::clone(&provisioning), Arc::clone(&broker));
     let copy = move |to: &Path| {
@@ -55,6 +58,20 @@ pub(crate) async fn run(args: UpArgs) -> Outcome {
     broker.close();
     run_file::remove(&config.data);
     ended(&left)
+}
+
+/// Over the listener in clear on this machine.
+fn push_to_self(
+    config: &Config,
+    provisioning: &ProvisioningHandle,
+    broker: &BrokerPart,
+) -> Result<(), Fault> {
+    let at = PushBroker::here(reachable(broker.handle.mqtt_addr), config.verifier.as_ref());
+    match config.mqtt.address().is_some() && provisioning.push_to(at) {
+        true => Ok(()),
+        false => Err(Fault::new("provisioning.push.brokers: self needs the listener mqtt")
+            .hint("name an address with --mqtt, or the broker by its URL with --push")),
+    }
 }
 
 /// Several processes share a database, and each `up` would be a broker of its own with tokens that only one has.

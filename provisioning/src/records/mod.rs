@@ -20,6 +20,7 @@ pub(crate) mod marks;
 pub(crate) mod octets;
 pub(crate) mod operators;
 mod page;
+pub(crate) mod push;
 pub(crate) mod rekey;
 mod rows;
 mod suspension;

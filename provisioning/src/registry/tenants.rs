@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use tessera_runtime::sql::Batch;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
+use tessera_token::messages::{is_service_tenant, SERVICE_TENANT};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
 
@@ -29,8 +30,32 @@ pub(crate) async fn find(
     Ok(service.tables.tenants.get(one(tenant.as_str())).await?)
 }
 
+/// The tenant; the service's own is none to anyone.
 pub(crate) async fn known(service: &Service, tenant: &TenantId) -> Result<TenantRecord, Refused> {
+    if is_service_tenant(tenant) {
+        return Err(RefusalCode::TenantUnknown.into());
+    }
+    with_keys(service, tenant).await
+}
+
+/// As [`known`], and also the service's own tenant: its issuer keys are rotated and cut as those of others.
+pub(crate) async fn with_keys(
+    service: &Service,
+    tenant: &TenantId,
+) -> Result<TenantRecord, Refused> {
     find(service, tenant).await?.ok_or_else(|| RefusalCode::TenantUnknown.into())
+}
+
+/// Makes the service's own tenant when it is not there.
+pub(crate) async fn found_own(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+) -> Result<(), Refused> {
+    match found(service, by, tenant, false, None).await {
+        Err(refused) if refused.code == RefusalCode::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
 }
 
 /// The tenant, when devices of it may be served.
@@ -51,6 +76,19 @@ pub(crate) async fn create(
     bearer: bool,
     keep: &Keep<'_, TenantRecord>,
 ) -> Result<TenantRecord, Refused> {
+    match is_service_tenant(tenant) {
+        true => Err(RefusalCode::AlreadyExists.into()),
+        false => found(service, by, tenant, bearer, Some(keep)).await,
+    }
+}
+
+async fn found(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    bearer: bool,
+    keep: Option<&Keep<'_, TenantRecord>>,
+) -> Result<TenantRecord, Refused> {
     let load = Load::founding(tenant.as_str(), DEFAULT_GROUP);
     until_committed(async || {
         if find(service, tenant).await?.is_some() {
@@ -58,7 +96,9 @@ pub(crate) async fn create(
         }
         let hold = service.room_for(tenant.as_str(), load, Purpose::Growth).await?;
         let (record, mut batch, changes) = founding(service, tenant, bearer).await?;
-        keep.with(service, &mut batch, &record).await?;
+        if let Some(keep) = keep {
+            keep.with(service, &mut batch, &record).await?;
+        }
         let entry = service.entry(by, "tenant.create", tenant.as_str(), tenant.as_str());
         let tried = service.publish_within(hold, changes.clone(), batch, entry).await?;
         if tried == Attempt::Conflict {
@@ -269,7 +309,9 @@ pub(crate) async fn list(
     limit: usize,
 ) -> Result<Page<(String, TenantRecord)>, Refused> {
     let after = after.map(one);
-    let rows = service.tables.tenants.scan(&[], after.as_deref(), limit + 1).await?;
+    let mut rows = service.tables.tenants.scan(&[], after.as_deref(), limit + 2).await?;
+    rows.retain(|(key, _)| key.first() != Some(&SERVICE_TENANT.into()));
+    rows.truncate(limit + 1);
     Ok(Page::named(rows, limit))
 }
 

@@ -43,7 +43,7 @@ pub(super) type Known = (KeyId, KeyRecord);
 
 impl Step {
     pub(super) async fn read(service: &Service, tenant: &TenantId) -> Result<Self, Refused> {
-        tenants::known(service, tenant).await?;
+        tenants::with_keys(service, tenant).await?;
         let keys = of_tenant(&service.tables, tenant).await?;
         Ok(Self { tenant: tenant.clone(), keys })
     }

@@ -12,10 +12,11 @@ use tessera_runtime::stop::Stop;
 use tessera_runtime::store::StoreError;
 use tessera_runtime::tls::{ServerTls, TlsError};
 use tessera_token::key::Thumbprint;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::Actor;
 use crate::config::ProvisioningConfig;
+use crate::push_settings::PushBroker;
 use crate::service::Service;
 use crate::start_error::StartError;
 pub use check::{check_stopped, Checked};
@@ -52,6 +53,7 @@ pub struct ProvisioningHandle {
     root: Thumbprint,
     first_start: Option<FirstStart>,
     service: Arc<Service>,
+    push: mpsc::Sender<PushBroker>,
 }
 
 /// The secrets that the very first start made, shown once.
@@ -102,6 +104,12 @@ impl ProvisioningHandle {
         let by = Actor("service".to_owned());
         self.service.note_blocking(&self.service.entry(&by, "backup.make", "", "store"))?;
         self.service.database.copy_to(to)
+    }
+
+    /// Pushes tokens to this broker from now on, as to those of the settings. False when the service stops, or has too many
+    /// to begin with.
+    pub fn push_to(&self, broker: PushBroker) -> bool {
+        self.push.try_send(broker).is_ok()
     }
 
     /// The secrets that were made, when this was the first start in the folder.

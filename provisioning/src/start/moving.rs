@@ -141,6 +141,7 @@ impl Move<'_> {
         self.table(|tables| tables.trust_events.clone()).await?;
         self.table(|tables| tables.families.clone()).await?;
         self.table(|tables| tables.verifiers.clone()).await?;
+        self.table(|tables| tables.push_turns.clone()).await?;
         self.table(|tables| tables.trl_tokens.clone()).await?;
         self.table(|tables| tables.trl_updates.clone()).await?;
         self.table(|tables| tables.trl_tenants.clone()).await?;

@@ -17,7 +17,7 @@ use tessera_runtime::tls::{self, ServerTls};
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::proof::DerivationKeys;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::begin::{Begin, Begun};
 use super::listen::{listen, Listening};
@@ -33,9 +33,11 @@ use crate::config::ProvisioningConfig;
 use crate::issue::actor::IssuerActor;
 use crate::issue::Issuer;
 use crate::keys::{in_state, tenant_of};
-use crate::limits::{BULK, BULK_OF_TENANT, KEPT_RUNNING};
+use crate::limits::{BULK, BULK_OF_TENANT, KEPT_RUNNING, PUSH_BROKERS};
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
+use crate::push;
+use crate::push_settings::PushBroker;
 use crate::records::keys::State;
 use crate::recovery::lift;
 use crate::registry::device_keys;
@@ -101,13 +103,14 @@ async fn run(parts: Parts, ready: Ready) {
         }
     };
     tracing::info!(%addr, https = tls.is_some(), "provisioning listens");
-    let handle = ProvisioningHandle { addr, inner, tls: tls.clone(), ..handle };
+    let (push, later) = mpsc::channel(PUSH_BROKERS);
+    let handle = ProvisioningHandle { addr, inner, tls: tls.clone(), push, ..handle };
     let _ = ready.send(Ok(handle));
     let _end = End(service.stop.clone());
     if let Some(tls) = tls {
         actix_rt::spawn(tls::watch(tls, service.stop.clone()));
     }
-    serve(&service, server).await;
+    serve(&service, server, later).await;
     let _ = service.audit.send(ChainPending).await;
     if let Err(error) = service.time.store(&service.database, &service.tables, true).await {
         tracing::warn!(%error, "lived time not stored: rows stay a little longer");
@@ -139,7 +142,7 @@ impl Drop for End {
     }
 }
 
-async fn serve(service: &Arc<Service>, server: Server) {
+async fn serve(service: &Arc<Service>, server: Server, later: mpsc::Receiver<PushBroker>) {
     let stopper = server.handle();
     let stop = service.stop.clone();
     actix_rt::spawn(async move {
@@ -149,6 +152,7 @@ async fn serve(service: &Arc<Service>, server: Server) {
     let sweeping = Arc::clone(service);
     let sweeper = actix_rt::spawn(async move { sweep::run(&sweeping).await });
     follow_derivation_keys(service);
+    actix_rt::spawn(push::run(Arc::clone(service), later));
     if let Err(error) = server.await {
         tracing::error!(%error, "HTTP server");
     }
@@ -377,6 +381,7 @@ pub(super) async fn build(
         root: service.root.public().thumbprint(),
         first_start,
         service: Arc::clone(&service),
+        push: mpsc::channel(1).0,
     };
     Ok((service, handle))
 }

@@ -33,6 +33,7 @@ mod matrix;
 mod moving;
 mod once;
 mod operators;
+mod push;
 mod rates;
 mod refresh;
 mod registry;

@@ -230,8 +230,11 @@ impl Device {
     fn heed(&mut self, news: impl IntoIterator<Item = News>, world: &World) {
         for one in news {
             match one {
-                News::Token { token, took, over_mqtt } => {
-                    self.hold(token, world, took);
+                News::Token { token, took, over_mqtt, pushed } => {
+                    self.hold(token, world, (!pushed).then_some(took));
+                    if pushed {
+                        world.tally.pushed.one();
+                    }
                     if over_mqtt {
                         world.tally.refreshed_by_mqtt.one();
                     }
@@ -256,10 +259,11 @@ impl Device {
         }
     }
 
-    fn hold(&mut self, token: HeldToken, world: &World, took: Duration) {
+    /// `took` is the time since it was asked for; none for a token that was pushed.
+    fn hold(&mut self, token: HeldToken, world: &World, took: Option<Duration>) {
         self.token = token;
         world.tally.refreshes.one();
-        world.tally.refresh_latency.observe(took);
+        took.into_iter().for_each(|took| world.tally.refresh_latency.observe(took));
         if !std::mem::replace(&mut self.refreshed, true) {
             world.tally.refreshed.one();
         }
@@ -267,7 +271,7 @@ impl Device {
 
     async fn refresh_by_rest(&mut self, world: &World) {
         let news = match by_rest(&self.holder(world)).await {
-            Ok((token, took)) => News::Token { token, took, over_mqtt: false },
+            Ok((token, took)) => News::Token { token, took, over_mqtt: false, pushed: false },
             Err(error) => News::Failed(error),
         };
         self.heed([news], world);

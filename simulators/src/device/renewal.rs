@@ -1,12 +1,13 @@
 //! How a connected device renews its token: at about 70 % of its life over `$tessera/token`; over REST when that has no
 //! answer in time or finds no room, and then it hands the new token in, because the session ends with the token that the
-//! broker knows.
+//! broker knows. A token that provisioning pushes comes before; then the device asks later, when the next one is missing.
 
 use std::pin::Pin;
 use std::time::Duration;
 
 use tessera_runtime::random::{self, Random};
-use tessera_token::messages::TokenKind;
+use tessera_token::limits::PROOF_WINDOW_SECONDS;
+use tessera_token::messages::{TokenAnswer, TokenKind};
 use tessera_token::seal::OpeningKey;
 use tokio::time::{sleep, Sleep};
 
@@ -14,6 +15,7 @@ use super::api::{longer, token_answer, token_request, ApiError, DeviceApi};
 use super::clock::DeviceClock;
 use super::credential::HeldToken;
 use super::identity::Identity;
+use super::unverified_claims::unverified_claims;
 use crate::limits;
 use crate::mqtt::{Link, NotSent};
 
@@ -22,6 +24,9 @@ pub const TOKEN_TOPIC: &str = "$tessera/token";
 
 /// Share of a token's life after which it is renewed, in percent, unless a device has another habit.
 pub const RENEW_PERCENT: u64 = 70;
+
+/// The same for a token that was pushed: the next one comes before, unless push is away.
+pub const PUSHED_PERCENT: u64 = 85;
 
 /// A device, as far as its token is renewed.
 pub struct Holder<'a> {
@@ -66,6 +71,8 @@ pub enum News {
         took: Duration,
         /// Whether it came over MQTT.
         over_mqtt: bool,
+        /// Whether it was pushed, and not asked for.
+        pushed: bool,
     },
     /// No answer came over MQTT, and REST is asked: a failure only if that has none either.
     AskedTwice,
@@ -154,7 +161,7 @@ impl Renewal {
     pub fn take(&mut self, payload: &[u8], holder: &Holder<'_>) -> Option<News> {
         // An answer to nothing: the peer would choose token and time.
         if !std::mem::take(&mut self.is_open) {
-            return None;
+            return self.take_pushed(payload, holder);
         }
         match token_answer(payload, holder.clock, self.opens.as_ref()) {
             Ok(answer) => {
@@ -165,7 +172,8 @@ impl Renewal {
                 let token = HeldToken::of(&answer);
                 self.step = Step::Ask;
                 self.after(wait(self.percent, &token, holder));
-                Some(News::Token { token, took: now.saturating_sub(started), over_mqtt: true })
+                let took = now.saturating_sub(started);
+                Some(News::Token { token, took, over_mqtt: true, pushed: false })
             }
             // A nonce to sign instead of the time: over REST at once.
             Err(error) if error.is_temporary() || holder.clock.has_nonce() => {
@@ -180,6 +188,16 @@ impl Renewal {
             }
             Err(error) => Some(News::Failed(error)),
         }
+    }
+
+    /// Takes a token that provisioning pushed. It sets no clock: nothing was asked, so the peer could choose its time.
+    fn take_pushed(&mut self, payload: &[u8], holder: &Holder<'_>) -> Option<News> {
+        let token = pushed(&TokenAnswer::from_cbor(payload).ok()?, holder)?;
+        self.opens = None;
+        self.pause = limits::BACKOFF.0;
+        self.step = Step::Ask;
+        self.after(wait(self.percent.max(PUSHED_PERCENT), &token, holder));
+        Some(News::Token { token, took: Duration::ZERO, over_mqtt: true, pushed: true })
     }
 
     fn ask(&mut self, link: &impl TokenLink, holder: &Holder<'_>) -> Option<Duration> {
@@ -202,7 +220,7 @@ impl Renewal {
                 self.pause = limits::BACKOFF.0;
                 self.hand_in(link, &token, news);
                 self.after(wait(self.percent, &token, holder));
-                news.push(News::Token { token, took, over_mqtt: false });
+                news.push(News::Token { token, took, over_mqtt: false, pushed: false });
             }
             Err(error) => {
                 let pause = jitter(self.pause, holder.random);
@@ -222,6 +240,24 @@ impl Renewal {
     fn after(&mut self, wait: Duration) {
         self.due = Box::pin(sleep(wait));
     }
+}
+
+/// The token of an answer that nothing asked for, when it can be the next one of this device: bound to its key, later than
+/// the one that it holds, and of the present by the clock that the device has. The broker has verified it; a token that a
+/// stranger made is good nowhere, and the device asks for another when it is refused.
+fn pushed(answer: &TokenAnswer, holder: &Holder<'_>) -> Option<HeldToken> {
+    let Holder { identity, clock, token: held, kind, .. } = holder;
+    let claims = unverified_claims(&answer.access_token)?;
+    let is_plain = *kind == TokenKind::Key && !answer.bearer && answer.key.is_none();
+    let is_own = claims.tenant == identity.tenant && claims.device == identity.device;
+    // Without a key in it the token names the key, or refers to it.
+    let is_bound = claims.confirmation.is_none_or(|key| key == identity.key.public());
+    let off = claims.issued.get().abs_diff(clock.now().get());
+    let mut token = HeldToken::of(answer);
+    token.received = claims.issued;
+    token.expires = claims.expires;
+    let is_next = off <= 2 * PROOF_WINDOW_SECONDS && token.expires > held.expires;
+    (is_plain && is_own && is_bound && is_next).then_some(token)
 }
 
 /// A new token over REST, and how long it took.
@@ -267,4 +303,45 @@ pub fn jitter(wait: Duration, random: &dyn Random) -> Duration {
 pub fn fraction(random: &dyn Random) -> f64 {
     let number = random::number(random).unwrap_or(u64::MAX / 2);
     (number >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use tessera_runtime::clock::ManualClock;
+    use tessera_runtime::random::SystemRandom;
+
+    use super::*;
+    use crate::device::tests::{answer_until, identity, NOW};
+
+    /// The token of this answer, as the device of `identity` takes it when it holds another one.
+    fn taken(answer: &TokenAnswer, kind: TokenKind) -> Option<HeldToken> {
+        let identity = identity();
+        let clock = DeviceClock::new(ManualClock::at(NOW), 0);
+        let api = DeviceApi::new("http://127.0.0.1:9").unwrap();
+        let held = HeldToken::of(&answer_until(&identity, NOW, 60));
+        let random = SystemRandom;
+        let (clock, random, token) = (&clock, &random as &dyn Random, &held);
+        let holder = Holder { identity: &identity, clock, random, api: &api, token, kind };
+        pushed(answer, &holder)
+    }
+
+    #[test]
+    fn a_pushed_token_is_taken_when_it_can_be_the_next_one_of_the_device() {
+        let (own, key) = (identity(), TokenKind::Key);
+        let next = answer_until(&own, NOW, 900);
+        let token = taken(&next, key).unwrap();
+        assert_eq!((token.bytes, token.expires), (next.access_token.clone(), NOW.plus(900)));
+        assert!(taken(&answer_until(&own, NOW, 60), key).is_none(), "it is no later one");
+        let bearer = TokenAnswer { bearer: true, ..next.clone() };
+        assert!(taken(&bearer, key).is_none() && taken(&next, TokenKind::Bearer).is_none());
+        let other_time = answer_until(&own, NOW.plus(121), 900);
+        assert!(taken(&other_time, key).is_none(), "the peer would choose the time");
+        let mut other = own.clone();
+        other.key = tessera_token::key::SecretKey::from_seed(&[5; 32]);
+        assert!(taken(&answer_until(&other, NOW, 900), key).is_none(), "another key");
+        let other = Identity { device: "d-2".parse().unwrap(), ..own };
+        assert!(taken(&answer_until(&other, NOW, 900), key).is_none(), "another device");
+        let nonsense = TokenAnswer { access_token: vec![1; 80], ..next };
+        assert!(taken(&nonsense, key).is_none());
+    }
 }

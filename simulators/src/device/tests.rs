@@ -31,13 +31,18 @@ fn scope() -> Scope {
 }
 
 pub(super) fn answer(identity: &Identity) -> TokenAnswer {
+    answer_until(identity, NOW, 60)
+}
+
+/// A token that is issued at this time, for so many seconds.
+pub(super) fn answer_until(identity: &Identity, issued: UnixSeconds, life: u64) -> TokenAnswer {
     let claims = Claims {
         tenant: identity.tenant.clone(),
         device: identity.device.clone(),
         audience: Audience::parse("mqtt").unwrap(),
-        expires: NOW.plus(60),
+        expires: issued.plus(life),
         not_before: None,
-        issued: NOW,
+        issued,
         serial: Serial::from_counter(7),
         confirmation: Some(identity.key.public()),
         scope: scope(),
@@ -46,12 +51,12 @@ pub(super) fn answer(identity: &Identity) -> TokenAnswer {
     let issuer = SecretKey::from_seed(&[9; 32]);
     TokenAnswer {
         access_token: issue(&claims, Algorithm::Ed25519, &issuer).unwrap(),
-        expires_in: 60,
+        expires_in: life,
         bearer: false,
         key: None,
         audience: claims.audience,
         scope: scope(),
-        server_time: NOW,
+        server_time: issued,
     }
 }
 

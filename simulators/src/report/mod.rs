@@ -44,6 +44,9 @@ pub struct Report {
     pub refreshed: u64,
     /// Tokens that came over MQTT, of those refreshed.
     pub refreshed_by_mqtt: u64,
+    /// Tokens that provisioning pushed, of those over MQTT.
+    #[serde(default)]
+    pub pushed: u64,
     /// Requests for a token over MQTT that had no answer or no room, so that REST was asked too: no failures by
     /// themselves.
     pub asked_twice: u64,

@@ -74,6 +74,7 @@ pub fn table(report: &Report) -> String {
         ("devices refreshed", format!("{} of {}", report.refreshed, report.devices)),
         ("tokens refreshed", report.refreshes.to_string()),
         ("of them over MQTT", report.refreshed_by_mqtt.to_string()),
+        ("of these pushed", report.pushed.to_string()),
         ("asked again over REST", report.asked_twice.to_string()),
     ];
     for (name, value) in rows {

@@ -69,6 +69,8 @@ pub struct Tally {
     pub refreshed: Count,
     /// Refreshes that were answered on `$tessera/token`.
     pub refreshed_by_mqtt: Count,
+    /// Of these, tokens that provisioning pushed.
+    pub pushed: Count,
     /// Requests on `$tessera/token` without an answer in time, or that found no room: REST was asked after them.
     pub asked_twice: Count,
     /// Connections lost without asking.
@@ -132,6 +134,7 @@ impl Tally {
             refreshes: self.refreshes.get(),
             refreshed: self.refreshed.get(),
             refreshed_by_mqtt: self.refreshed_by_mqtt.get(),
+            pushed: self.pushed.get(),
             asked_twice: self.asked_twice.get(),
             lost: self.lost.get(),
             failures: self.failures(),

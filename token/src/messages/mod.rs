@@ -17,6 +17,7 @@ mod enrol;
 mod error;
 mod labels;
 mod pop_key;
+mod push;
 mod refused;
 mod rekey;
 mod request;
@@ -35,6 +36,7 @@ pub use ace_request::{
 pub use enrol::{EnrolRequest, NonceAnswer};
 pub use error::MessageError;
 pub use pop_key::{IssuedKey, TokenKind};
+pub use push::{is_service_tenant, PushCall, PushPage, PushSession, SERVICE_TENANT};
 pub use refused::{AceError, RefusalAnswer};
 pub use rekey::{FormerKey, RekeyRequest};
 pub use request::TokenRequest;

@@ -47,6 +47,8 @@ pub enum ControlEffect {
     },
     /// A token request or a token came on `$tessera/token`.
     Token(Bytes),
+    /// A payload for `$tessera/refresh`.
+    Refresh(Bytes),
     /// Something was refused and the connection goes on.
     Refused {
         /// A publish or a subscription.

@@ -7,7 +7,7 @@
 //! 5. The client keeps to Receive Maximum.
 //! 6. The grant allows the topic ([`crate::authorisation`]).
 //! 7. A QoS 2 message is held until PUBREL ([`super::release`]).
-//! 8. `$tessera/token` goes to [`crate::control_topics`].
+//! 8. `$tessera/token` and `$tessera/refresh` go to [`crate::control_topics`].
 //! 9. The connection performs [`Effect::Publish`]: `hub/route.rs` stores a retained message and delivers by exact,
 //!    persistent and wildcard routes ([`crate::routing`]).
 //! 10. The answer leaves when the commit of the rows is durable (`connection/serve.rs`).
@@ -44,8 +44,10 @@ impl Machine {
             return self.hold_or_pass_on(packet_id, message(publish, topic, cx), cx, effects);
         }
         /* 8 */
-        if ControlTopic::of(topic.as_str()) == Some(ControlTopic::Token) {
-            return submit_token(publish, effects);
+        match ControlTopic::of(topic.as_str()) {
+            Some(ControlTopic::Token) => return submit(publish, ControlEffect::Token, effects),
+            Some(ControlTopic::Refresh) => return submit(publish, ControlEffect::Refresh, effects),
+            _ => {}
         }
         /* 9 */
         let answer = publish.packet_id.map_or(Answer::Nothing, Answer::PubAck);
@@ -211,8 +213,8 @@ impl Machine {
     }
 }
 
-fn submit_token(publish: Publish, effects: &mut Effects) {
-    effects.push(ControlEffect::Token(publish.payload));
+fn submit(publish: Publish, to: fn(Bytes) -> ControlEffect, effects: &mut Effects) {
+    effects.push(to(publish.payload));
     if let Some(packet_id) = publish.packet_id {
         let ack = Ack::new(packet_id, ReasonCode::SUCCESS);
         effects.push(Effect::Send(Packet::PubAck(ack)));

@@ -62,7 +62,7 @@ pub(crate) async fn well_known(
     Query(whose): Query<Whose>,
 ) -> Answer {
     let tenant: TenantId = id(whose.tenant.as_deref().unwrap_or("default"))?;
-    tenants::known(&app, &tenant).await?;
+    tenants::with_keys(&app, &tenant).await?;
     let keys: Vec<_> = of_tenant(&app.tables, &tenant)
         .await?
         .into_iter()
@@ -82,7 +82,7 @@ pub(crate) async fn well_known(
 
 pub(crate) async fn list(_by: By<Viewer>, app: App, path: Path<String>) -> Answer {
     let tenant: TenantId = id(&path)?;
-    tenants::known(&app, &tenant).await?;
+    tenants::with_keys(&app, &tenant).await?;
     let keys = of_tenant(&app.tables, &tenant).await?;
     let items: Vec<_> = keys.iter().map(|(id, record)| KeyView::new(*id, record)).collect();
     Ok(HttpResponse::Ok().json(json!({ "items": items, "next": null })))

@@ -1,0 +1,48 @@
+//! The token that is pushed: for what the device is at this moment, as for a device that asks.
+
+use tessera_runtime::sql::Batch;
+use tessera_token::hash::TokenHash;
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::messages::TokenKind;
+use tessera_token::refusal::RefusalCode;
+
+use crate::refused::Refused;
+use crate::registry::{devices, standing, tenants};
+use crate::service::Service;
+use crate::tables::pair;
+use crate::token_for_device;
+use crate::write::{until_committed, Attempt};
+
+/// The answer with the next token, whose record is durable. It is bound to the device key: to any other holder it is of no
+/// use. A device that may have none gets none.
+///
+/// # Errors
+/// The code for which the device would be refused itself.
+pub(super) async fn next_token(
+    service: &Service,
+    tenant: &TenantId,
+    device: &DeviceId,
+) -> Result<(Vec<u8>, TokenHash), Refused> {
+    if service.time.wrong().is_some() {
+        return Err(RefusalCode::ClockWrong.into());
+    }
+    until_committed(async || {
+        let owner = tenants::known(service, tenant).await?;
+        let record = devices::known(service, tenant, device).await?;
+        standing::check(service, tenant, &owner, &record).await?;
+        let of = (tenant, &owner, device, &record);
+        let granted =
+            token_for_device::issue(service, of.0, of.1, of.2, of.3, TokenKind::Key).await?;
+        let mut batch = Batch::new();
+        batch.expect(&service.tables.devices, pair(tenant, device.as_str()), &record);
+        granted.expect(service, &mut batch);
+        granted.issued.record(&service.tables, &mut batch, (tenant, device), None);
+        let tried = service.write_unnoted(batch).await?;
+        if tried == Attempt::Committed(()) {
+            service.metrics.issued.inc(&["push"]);
+        }
+        let hash = TokenHash::of(&granted.issued.token);
+        Ok(tried.map(|()| (granted.answer(service).to_cbor(), hash)))
+    })
+    .await
+}

@@ -1,0 +1,350 @@
+//! The refresher of one broker: the only owner of what is known of the sessions there, and of when each is due.
+//!
+//! 1. It waits for the turn, connects with a key and a token of its own, and asks for all sessions.
+//! 2. Pages of the broker tell of sessions that are new, have another token, or have gone; [`Pacer`] gives each its time.
+//! 3. A session that is due gets a token: made, durable, and then handed to the broker. The session's new token shows the
+//!    success; a push without an outcome is tried again.
+//! 4. When the connection ends, all of it is forgotten, and begins anew after a pause with jitter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use tessera_runtime::random;
+use tessera_token::hash::TokenHash;
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::messages::{PushCall, PushPage, PushSession};
+use tessera_token::refusal::RefusalCode;
+use tokio::sync::mpsc;
+use tokio::time::{interval, sleep, MissedTickBehavior};
+
+use super::identity::{Own, OwnToken};
+use super::mqtt::{Ended, Link};
+use super::next_token::next_token;
+use super::pace::{Id, Life, Pacer};
+use super::turn::Turn;
+use crate::limits::{
+    PUSHES_AT_ONCE, PUSHES_UNDER_WAY, PUSH_BACKOFF, PUSH_BEAT, PUSH_SILENCE, PUSH_TICK,
+};
+use crate::push_settings::PushBroker;
+use crate::refused::Refused;
+use crate::service::Service;
+
+const REFRESH_TOPIC: &str = "$tessera/refresh";
+const TOKEN_TOPIC: &str = "$tessera/token";
+
+/// Failures in a row after which it is told that nothing is pushed.
+const TOLD_AFTER: u32 = 3;
+
+/// Why a connection is over.
+enum Over {
+    /// The service stops.
+    Stopped,
+    /// Another process has the turn, or may have it.
+    TurnLost,
+    Ended(Ended),
+}
+
+impl From<Ended> for Over {
+    fn from(ended: Ended) -> Self {
+        Self::Ended(ended)
+    }
+}
+
+impl From<Refused> for Over {
+    fn from(refused: Refused) -> Self {
+        Self::Ended(Ended(refused.code.as_str().to_owned()))
+    }
+}
+
+/// Pushes to one broker until the service stops.
+pub(super) async fn run(service: Arc<Service>, broker: PushBroker) {
+    let name = broker.to_string();
+    let Ok(mut turn) = Turn::new(&service, name.clone()) else { return };
+    let mut pause = PUSH_BACKOFF.0;
+    let mut failures = 0_u32;
+    while !service.stop.is_stopping() {
+        // A database that is away for a moment is asked again.
+        if !turn.beat(&service).await.unwrap_or(false) {
+            wait(&service, PUSH_BEAT).await;
+            continue;
+        }
+        let began = service.clock.monotonic();
+        let over = Connection::serve(&service, &broker, &mut turn).await;
+        service.metrics.push_connected.set(&[&name], 0);
+        service.metrics.push_waiting.set(&[&name], 0);
+        match over {
+            Over::Stopped => break,
+            Over::TurnLost => {
+                tracing::warn!(broker = name, "another process pushes to this broker")
+            }
+            Over::Ended(why) => {
+                let lasted = service.clock.monotonic().saturating_sub(began);
+                if lasted > PUSH_BACKOFF.1 {
+                    (pause, failures) = (PUSH_BACKOFF.0, 0);
+                }
+                failures = failures.saturating_add(1);
+                // At its first start a broker has yet to hear of the tenant of the service.
+                if failures == TOLD_AFTER {
+                    tracing::warn!(broker = name, %why, "no tokens are pushed to this broker; it is tried again");
+                }
+            }
+        }
+        wait(&service, jitter(&service, pause)).await;
+        pause = pause.saturating_mul(2).min(PUSH_BACKOFF.1);
+    }
+    turn.give_back(&service).await;
+}
+
+async fn wait(service: &Service, time: Duration) {
+    tokio::select! {
+        () = sleep(time) => {}
+        () = service.stop.stopping() => {}
+    }
+}
+
+/// Half to one and a half of `pause`.
+fn jitter(service: &Service, pause: Duration) -> Duration {
+    let drawn = random::number(&*service.random).unwrap_or(u64::MAX / 2);
+    let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(millis / 2 + drawn % millis.max(1))
+}
+
+/// A session at the broker.
+struct Known {
+    tenant: TenantId,
+    device: DeviceId,
+    token: TokenHash,
+    /// The token that was handed to the broker, until that has an outcome.
+    pushed: Option<TokenHash>,
+}
+
+/// The outcome of the making of a token.
+type Made = (Id, Result<(Vec<u8>, TokenHash), RefusalCode>);
+
+/// One connection, and what came over it.
+struct Connection<'a> {
+    service: &'a Arc<Service>,
+    name: String,
+    link: Link,
+    pacer: Pacer,
+    known: HashMap<Id, Known>,
+    /// Tokens that are being made.
+    making: usize,
+    /// Pushes that were handed to the broker and have no outcome.
+    under_way: usize,
+    made: (mpsc::Sender<Made>, mpsc::Receiver<Made>),
+}
+
+impl<'a> Connection<'a> {
+    async fn serve(service: &'a Arc<Service>, broker: &PushBroker, turn: &mut Turn) -> Over {
+        match Self::open(service, broker).await {
+            Ok((mut connection, own, token)) => {
+                let over = connection.served(turn, &own, token).await.unwrap_or_else(|over| over);
+                if matches!(over, Over::Stopped | Over::TurnLost) {
+                    connection.link.close().await;
+                }
+                over
+            }
+            Err(over) => over,
+        }
+    }
+
+    async fn open(
+        service: &'a Arc<Service>,
+        broker: &PushBroker,
+    ) -> Result<(Self, Own, OwnToken), Over> {
+        let own = Own::make(service).await?;
+        let token = own.token(service).await?;
+        let verifier = broker.verifier().unwrap_or(service.config.audience.as_str());
+        let password = own.password(service, verifier, &token);
+        let login = (own.client_id().to_text(), password);
+        let trust = &service.config.push.trust;
+        let link = Link::open(broker, trust, (&login.0, login.1), REFRESH_TOPIC).await?;
+        let name = broker.to_string();
+        tracing::info!(broker = name, "tokens are pushed to this broker");
+        service.metrics.push_connected.set(&[&name], 1);
+        let seed =
+            random::number(&*service.random).map_err(|_| Refused::from(RefusalCode::NotReady))?;
+        let connection = Self {
+            service,
+            name,
+            link,
+            pacer: Pacer::new(service.config.push.per_second, seed),
+            known: HashMap::new(),
+            making: 0,
+            under_way: 0,
+            made: mpsc::channel(PUSHES_AT_ONCE),
+        };
+        Ok((connection, own, token))
+    }
+
+    async fn served(&mut self, turn: &mut Turn, own: &Own, token: OwnToken) -> Result<Over, Over> {
+        let service = self.service;
+        self.call(PushCall::Begin).await?;
+        let mut ticks = interval(PUSH_TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = service.clock.monotonic();
+        let mut pinged = heard;
+        let mut renew = heard.saturating_add(share(token.life));
+        loop {
+            tokio::select! {
+                page = self.link.next() => {
+                    let page = PushPage::from_cbor(&page?);
+                    let page = page.ok_or_else(|| Ended("a page that is malformed".to_owned()))?;
+                    heard = service.clock.monotonic();
+                    self.take(page);
+                    self.call(PushCall::Next).await?;
+                }
+                Some(made) = self.made.1.recv() => self.hand_over(made).await?,
+                _ = ticks.tick() => {
+                    let now = service.clock.monotonic();
+                    if now.saturating_sub(heard) > PUSH_SILENCE {
+                        return Err(Ended("the broker sends no page".to_owned()).into());
+                    }
+                    // Of an error of the database the beat tells by its age.
+                    let _ = turn.beat(service).await;
+                    if !turn.is_held(service.clock.monotonic()) {
+                        return Ok(Over::TurnLost);
+                    }
+                    if now.saturating_sub(pinged) > self.link.keep_alive() / 2 {
+                        pinged = now;
+                        self.link.ping().await?;
+                    }
+                    if now >= renew {
+                        let next = own.token(service).await?;
+                        renew = now.saturating_add(share(next.life));
+                        self.link.publish(TOKEN_TOPIC, next.bytes).await?;
+                    }
+                    self.look();
+                }
+                () = service.stop.stopping() => return Ok(Over::Stopped),
+            }
+        }
+    }
+
+    async fn call(&mut self, call: PushCall) -> Result<(), Ended> {
+        self.link.publish(REFRESH_TOPIC, call.to_cbor()).await
+    }
+
+    /// Takes a page in.
+    fn take(&mut self, page: PushPage) {
+        let now = millis(self.service.clock.monotonic());
+        for session in page.sessions {
+            self.session(session, now);
+        }
+        for id in page.gone {
+            self.settled(id);
+            self.known.remove(&id);
+            self.pacer.gone(id);
+        }
+        for (id, code) in page.failed {
+            if self.settled(id) {
+                self.failed(id, code, now);
+            }
+        }
+    }
+
+    fn session(&mut self, session: PushSession, now: u64) {
+        let PushSession { session: id, tenant, device, token, issued, expires } = session;
+        let before = self.known.get(&id);
+        if before.is_some_and(|known| known.token == token) {
+            return;
+        }
+        if before.is_some_and(|known| known.pushed == Some(token)) {
+            self.service.metrics.pushes.inc(&["pushed"]);
+        }
+        self.settled(id);
+        let seconds = |time: u64| time.saturating_mul(1000);
+        let life = Life {
+            age: seconds(self.service.now().since(issued)),
+            whole: seconds(expires.since(issued)),
+        };
+        match self.pacer.session(id, life, now) {
+            true => {
+                self.known.insert(id, Known { tenant, device, token, pushed: None });
+            }
+            false => {
+                self.known.remove(&id);
+                self.service.metrics.limits_hit.inc(&["push_sessions"]);
+            }
+        }
+    }
+
+    /// A push that was under way has its outcome; false when none was.
+    fn settled(&mut self, id: Id) -> bool {
+        let pushed = self.known.get_mut(&id).and_then(|known| known.pushed.take());
+        self.under_way -= usize::from(pushed.is_some());
+        pushed.is_some()
+    }
+
+    fn failed(&mut self, id: Id, code: RefusalCode, now: u64) {
+        self.service.metrics.pushes.inc(&["failed"]);
+        tracing::debug!(broker = self.name, session = id, %code, "push failed");
+        // A cause that may go away in a moment: again. Everything else is for the device: it asks, and is told why.
+        match code.is_of_the_server() || code == RefusalCode::RateLimited {
+            true => self.pacer.failed(id, now),
+            false => self.pacer.rest(id),
+        }
+    }
+
+    /// Begins the pushes that are due.
+    fn look(&mut self) {
+        let now = millis(self.service.clock.monotonic());
+        for id in self.pacer.unanswered(now) {
+            self.settled(id);
+            self.service.metrics.pushes.inc(&["failed"]);
+        }
+        let room = PUSHES_AT_ONCE.saturating_sub(self.making);
+        let room = room.min(PUSHES_UNDER_WAY.saturating_sub(self.making + self.under_way));
+        for due in self.pacer.take(now, room) {
+            let Some(known) = self.known.get(&due.id) else { continue };
+            if due.late {
+                self.service.metrics.pushes.inc(&["late"]);
+            }
+            self.making += 1;
+            let (service, made) = (Arc::clone(self.service), self.made.0.clone());
+            let (tenant, device) = (known.tenant.clone(), known.device.clone());
+            actix_rt::spawn(async move {
+                let token = next_token(&service, &tenant, &device).await;
+                let token = token.map_err(|refused| refused.code);
+                // The connection may be over.
+                let _ = made.send((due.id, token)).await;
+            });
+        }
+        let waiting = i64::try_from(self.pacer.waiting()).unwrap_or(i64::MAX);
+        self.service.metrics.push_waiting.set(&[&self.name], waiting);
+    }
+
+    async fn hand_over(&mut self, (id, made): Made) -> Result<(), Ended> {
+        self.making -= 1;
+        let now = millis(self.service.clock.monotonic());
+        // It may have gone, or have another token by now: then the pacer does not wait for this one.
+        if !self.known.contains_key(&id) || !self.pacer.is_sent(id) {
+            return Ok(());
+        }
+        match made {
+            Ok((answer, token)) => {
+                self.settled(id);
+                if let Some(known) = self.known.get_mut(&id) {
+                    known.pushed = Some(token);
+                    self.under_way += 1;
+                }
+                self.call(PushCall::Token { session: id, answer }).await
+            }
+            Err(code) => {
+                self.failed(id, code, now);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// When a token of its own is renewed.
+fn share(life: u64) -> Duration {
+    Duration::from_millis(life.saturating_mul(700))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,160 @@
+//! The brokers to which tokens are pushed.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use tessera_runtime::tls::Trust;
+use tessera_token::ids::VerifierName;
+
+use crate::limits::PUSH_PER_SECOND;
+use crate::start_error::StartError;
+
+/// Push refresh, as an operator decided on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushSettings {
+    /// The brokers; without one nothing is pushed.
+    pub brokers: Vec<PushBroker>,
+    /// Pushes to one broker in a second that are never exceeded.
+    pub per_second: u32,
+    /// Which brokers are believed.
+    pub trust: Trust,
+}
+
+impl Default for PushSettings {
+    fn default() -> Self {
+        Self { brokers: Vec::new(), per_second: PUSH_PER_SECOND, trust: Trust::default() }
+    }
+}
+
+/// A broker, and how it is reached.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PushBroker {
+    tls: bool,
+    host: String,
+    port: u16,
+    /// The name in connect proofs, when it is not the audience.
+    verifier: Option<String>,
+}
+
+impl PushBroker {
+    /// Takes `mqtts://host:port` or `mqtt://host:port`, and behind `#` the broker's verifier name when it has one of its own.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (place, verifier) = match text.split_once('#') {
+            Some((place, name)) => (place, Some(VerifierName::parse(name).ok()?)),
+            None => (text, None),
+        };
+        let (tls, place, usual) = match place.strip_prefix("mqtts://") {
+            Some(place) => (true, place, 8883),
+            None => (false, place.strip_prefix("mqtt://")?, 1883),
+        };
+        let (host, port) = match place.rsplit_once(':') {
+            Some((host, port)) if !host.ends_with(':') && !port.ends_with(']') => {
+                (host, port.parse().ok()?)
+            }
+            _ => (place, usual),
+        };
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+        let is_good = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && host.bytes().all(is_name),
+        };
+        let verifier = verifier.map(|name| name.as_str().to_owned());
+        (is_good && port != 0).then(|| Self { tls, host: host.to_owned(), port, verifier })
+    }
+
+    /// The broker of the same process, over TCP.
+    pub fn here(address: std::net::SocketAddr, verifier: Option<&VerifierName>) -> Self {
+        let host = match address.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        let verifier = verifier.map(|name| name.as_str().to_owned());
+        Self { tls: false, host, port: address.port(), verifier }
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Host and port to connect to.
+    pub(crate) fn place(&self) -> (&str, u16) {
+        (self.host.trim_start_matches('[').trim_end_matches(']'), self.port)
+    }
+
+    pub(crate) fn verifier(&self) -> Option<&str> {
+        self.verifier.as_deref()
+    }
+
+    /// Whether others could read what is sent to it.
+    fn is_in_clear_beyond_this_machine(&self) -> bool {
+        let (host, _) = self.place();
+        let is_here = host == "localhost"
+            || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+        !self.tls && !is_here
+    }
+}
+
+impl fmt::Display for PushBroker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "mqtts" } else { "mqtt" };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
+    }
+}
+
+impl PushSettings {
+    pub(crate) fn check(&self) -> Result<(), StartError> {
+        if !(1..=100_000).contains(&self.per_second) {
+            return Err(StartError::Config("push.per_second must be 1 to 100,000"));
+        }
+        let in_clear = self.brokers.iter().any(PushBroker::is_in_clear_beyond_this_machine);
+        if in_clear && !self.trust.in_clear {
+            return Err(StartError::Config(
+                "push.brokers names a broker on another machine in clear: use mqtts://, or set push.in_clear",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_is_scheme_host_port_and_a_name() {
+        let shown = |text: &str| PushBroker::parse(text).map(|one| one.to_string());
+        assert_eq!(shown("mqtts://b1.example.com").unwrap(), "mqtts://b1.example.com:8883");
+        assert_eq!(shown("mqtt://127.0.0.1:1#b1").unwrap(), "mqtt://127.0.0.1:1");
+        assert_eq!(shown("mqtt://[::1]").unwrap(), "mqtt://[::1]:1883");
+        assert_eq!(PushBroker::parse("mqtt://h:1#b1").unwrap().verifier(), Some("b1"));
+        assert_eq!(PushBroker::parse("mqtt://[::1]:7").unwrap().place(), ("::1", 7));
+        for wrong in [
+            "",
+            "h:1",
+            "http://h",
+            "mqtt://",
+            "mqtt://h:0",
+            "mqtt://h:x",
+            "mqtt://u@h",
+            "mqtt://h/p",
+            "mqtt://h#",
+            "mqtt://h#~",
+        ] {
+            assert_eq!(shown(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn another_machine_in_clear_must_be_meant() {
+        let brokers = |text: &str| vec![PushBroker::parse(text).unwrap()];
+        let with = |text: &str, in_clear| {
+            let trust = Trust { cafile: None, in_clear };
+            PushSettings { brokers: brokers(text), trust, ..PushSettings::default() }
+                .check()
+                .is_ok()
+        };
+        assert!(with("mqtt://127.0.0.1", false) && with("mqtt://[::1]", false));
+        assert!(with("mqtts://b.example.com", false) && with("mqtt://10.0.0.1", true));
+        assert!(!with("mqtt://10.0.0.1", false) && !with("mqtt://b.example.com", false));
+    }
+}
