@@ -26,6 +26,8 @@ pub struct AgentConfig {
     pub gateway: bool,
     /// The thumbprint of the root key: what all trust rests on.
     pub root_pin: Thumbprint,
+    /// The thumbprint of the offline root key, when it is pinned too: then no link is taken without it.
+    pub offline_pin: Option<Thumbprint>,
     /// Where trust data comes from; `None` works from the store alone.
     pub feed: Option<FeedConfig>,
     /// Seconds for which it decides all the same when it hears the feed and cannot follow it.
@@ -50,6 +52,7 @@ impl AgentConfig {
             verifier: Verifier::default(),
             gateway: false,
             root_pin,
+            offline_pin: None,
             feed: None,
             not_followed_seconds: limits::TRUST_NOT_FOLLOWED_SECONDS,
             derivation_key_file: None,

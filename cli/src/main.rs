@@ -21,6 +21,7 @@ mod error;
 mod output;
 mod pages;
 mod progress;
+mod root;
 mod secrets;
 mod terminal;
 mod ticket_keys;
@@ -134,6 +135,7 @@ async fn run(command: Command) -> Outcome {
         Command::Backup(args) => backup::run(args).await,
         Command::Restore(args) => backup::run_restore(args).await,
         Command::Store(command) => store::run(command).await,
+        Command::Root(command) => root::run(command).await,
         Command::NewTicketKeys(args) => ticket_keys::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Device(command) => device::run(command).await,

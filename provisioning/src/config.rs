@@ -9,6 +9,7 @@ use tessera_token::key::Algorithm;
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
 use crate::database_settings::DatabaseSettings;
+use crate::key_schedule::KeySchedule;
 use crate::limits::{self, AdmissionLimits};
 use crate::push_settings::PushSettings;
 use crate::room::TrustLimits;
@@ -37,6 +38,8 @@ pub struct ProvisioningConfig {
     pub token_seconds: u64,
     /// The algorithm number in the tokens' header: -19, or -8 for verifiers that do not know RFC 9864.
     pub issue_algorithm: Algorithm,
+    /// When issuer keys are rotated without an operator.
+    pub keys: KeySchedule,
     /// A file of derivation keys, which it shares with the broker of the audience: devices may ask for tokens that are
     /// bound to a symmetric key (RFC 9202 section 3.3.2). Without it no device gets one.
     pub derivation_key_file: Option<PathBuf>,
@@ -91,6 +94,7 @@ impl ProvisioningConfig {
             audience,
             token_seconds: 3600,
             issue_algorithm: Algorithm::default(),
+            keys: KeySchedule::default(),
             derivation_key_file: None,
             public_origin: None,
             push: PushSettings::default(),
@@ -142,6 +146,7 @@ impl ProvisioningConfig {
             return Err(StartError::Config("the time between sweeps must be above 0"));
         }
         self.push.check()?;
+        self.keys.check()?;
         if !self.trust.fit_verifiers() {
             return Err(StartError::Config("the trust limits must be what verifiers can hold"));
         }

@@ -33,6 +33,7 @@ pub(crate) async fn keys(service: &Service) -> Result<(), Refused> {
         } else if ends_soon(&record, service.time.removal().get()) {
             match rotation::rotate(service, &by, &tenant).await {
                 Ok(_) => {
+                    service.metrics.key_rotations.inc(&["expiry"]);
                     tracing::warn!(%tenant, key = %id, "an issuer key that ends soon was rotated");
                 }
                 // Other tenants do not wait for this one, and the next round asks again.

@@ -51,6 +51,7 @@ mod config;
 mod keys;
 
 mod database_settings;
+mod key_schedule;
 mod push_settings;
 
 mod audit;
@@ -74,6 +75,7 @@ mod refused;
 
 pub use config::{HttpsFiles, ProvisioningConfig};
 pub use database_settings::DatabaseSettings;
+pub use key_schedule::KeySchedule;
 pub use limits::{AdmissionLimits, Rate};
 pub use push_settings::{PushBroker, PushSettings};
 pub use records::Attributes;
@@ -83,4 +85,5 @@ pub use settings::RawLimits;
 pub use start::{check_stopped, copy_stopped, mark_restored, mark_restored_on, Checked};
 pub use start::{move_to_server, Moved};
 pub use start::{reachable, renew_operator, FirstStart, Provisioning, ProvisioningHandle};
+pub use start::{root_accept, root_request, OfflineRoot, RootAccepted, RootChange};
 pub use start_error::{LostSeed, StartError};

@@ -375,6 +375,22 @@ pub const ADDRESSES: usize = 65_536;
 pub const KEY_SECONDS: u64 = 10 * 365 * 24 * 3600;
 /// Seconds before its end at which an issuer key is rotated by the service itself.
 pub const KEY_RENEW_SECONDS: u64 = 90 * 24 * 3600;
+/// Seconds for which an issuer key signs by default (90 days).
+pub const KEY_PERIOD_SECONDS: u64 = 90 * 24 * 3600;
+/// The shortest period in seconds (2 days): a key is published for a day before it signs.
+pub const KEY_PERIOD_SECONDS_LEAST: u64 = 2 * 24 * 3600;
+/// The longest period in seconds (5 years): half of an issuer key's validity.
+pub const KEY_PERIOD_SECONDS_MOST: u64 = KEY_SECONDS / 2;
+/// Seconds for which the next key is published at least before the schedule lets it sign (2 days).
+pub const KEY_AHEAD_SECONDS: u64 = 2 * 24 * 3600;
+/// The least of it: a snapshot may be so old when a reader takes it.
+pub const KEY_AHEAD_SECONDS_LEAST: u64 = SNAPSHOT_SECONDS;
+/// The most of it in seconds (30 days).
+pub const KEY_AHEAD_SECONDS_MOST: u64 = 30 * 24 * 3600;
+/// Rotations by schedule in one sweep: tenants that were made together have their turns one after the other.
+pub const ROTATIONS_PER_SWEEP: usize = 64;
+/// Time between two errors in the log that keys cannot be rotated.
+pub const KEYS_TOLD_EVERY: Duration = Duration::from_secs(3600);
 /// Seconds of lived time between two durable writes of it: a kill leaves rows so much longer.
 pub const LIVED_STEP_SECONDS: u64 = 600;
 /// Clocks of readers that are remembered: those that were heard last.

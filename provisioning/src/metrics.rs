@@ -25,6 +25,9 @@ pub(crate) struct ServiceMetrics {
     pub(crate) pushes: Counter,
     pub(crate) push_waiting: Gauge,
     pub(crate) push_connected: Gauge,
+    pub(crate) key_age: Gauge,
+    pub(crate) key_overdue: Gauge,
+    pub(crate) key_rotations: Counter,
 }
 
 impl ServiceMetrics {
@@ -96,6 +99,21 @@ impl ServiceMetrics {
                 "tessera_provisioning_push_connected",
                 "Whether this process pushes tokens to a broker: 1, or 0",
                 &["broker"],
+            )?,
+            key_age: metrics.gauge(
+                "tessera_provisioning_key_age_seconds",
+                "Seconds for which the oldest issuer key of all tenants is in its state",
+                &["state"],
+            )?,
+            key_overdue: metrics.gauge(
+                "tessera_provisioning_key_overdue_seconds",
+                "The longest time for which a rotation by schedule is due and finds no room; 0 when none is",
+                &[],
+            )?,
+            key_rotations: metrics.counter(
+                "tessera_provisioning_key_rotations_total",
+                "Rotations of issuer keys by what asked for them: schedule, operator or expiry",
+                &["by"],
             )?,
             swept: metrics.counter(
                 "tessera_provisioning_swept_total",

@@ -56,7 +56,7 @@ pub(crate) async fn renew(
     leads: impl Fn(&str) -> Result<(), Refused>,
 ) -> Result<Renewed, Refused> {
     is_fresh(service, request)?;
-    let key = FamilyKey::of(&service.root);
+    let key = FamilyKey::of(&service.founder);
     let shown = key.open(&request.token).ok_or(RefusalCode::RefreshTokenInvalid)?;
     let mut charged = false;
     until_committed(async || {

@@ -50,7 +50,12 @@ pub(crate) struct Service {
     pub(crate) database: Database,
     pub(crate) tables: Tables,
     pub(crate) seeds: Seeds,
+    /// The root key that signs.
     pub(crate) root: Arc<SecretKey>,
+    /// The links that lead from the first root key to it.
+    pub(crate) links: Arc<Vec<Vec<u8>>>,
+    /// The first root key: refresh tokens are made by it.
+    pub(crate) founder: Arc<SecretKey>,
     pub(crate) nonces: Nonces,
     pub(crate) admission: Admission,
     pub(crate) pending: Arc<Pending>,

@@ -11,6 +11,7 @@ use tessera_runtime::store::StoreError;
 use tessera_runtime::tls::TlsError;
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
+use tessera_token::trust::TrustError;
 
 use crate::records::keys::State;
 
@@ -40,6 +41,8 @@ pub enum StartError {
     Keys,
     /// The store is there, and its root key is not.
     RootLost(PathBuf),
+    /// A link between root sets is not good.
+    RootLink(TrustError),
     /// Issuer keys that are in use have no seed.
     SeedsLost(Vec<LostSeed>),
     /// The folder holds keys or tokens of a service, and its store is gone.
@@ -95,6 +98,16 @@ impl fmt::Display for StartError {
                 "{}: the root key is missing. Brokers and agents pin it: restore it from a backup (docs/backup.md)",
                 path.display()
             ),
+            Self::RootLink(TrustError::Order) => f.write_str(
+                "the link does not begin at the present roots: another change was accepted meanwhile. Make a new request",
+            ),
+            Self::RootLink(TrustError::Signature) => f.write_str(
+                "the link lacks a signature, or has one that is wrong: have it signed with `tessera root sign`",
+            ),
+            Self::RootLink(TrustError::Root) => f.write_str(
+                "the links to the present root key are lost, or of another service: restore a backup (docs/backup.md)",
+            ),
+            Self::RootLink(error) => write!(f, "the root link is not good: {error}"),
             Self::SeedsLost(lost) => seeds_lost(f, lost),
             Self::StoreLost(path) => write!(
                 f,

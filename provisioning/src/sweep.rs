@@ -13,7 +13,7 @@ use crate::records::IssuedRecord;
 use crate::refused::Refused;
 use crate::registry::rights;
 use crate::revoke::{taken, trl};
-use crate::rotation::retire_expired;
+use crate::rotation::{retire_expired, schedule};
 use crate::service::Service;
 use crate::tables::number;
 use crate::trust::ledger::Head;
@@ -24,6 +24,7 @@ use crate::write::Attempt;
 #[derive(Default)]
 pub(crate) struct Cursors {
     claims: Option<Key>,
+    keys: schedule::Look,
     /// When the rows of verifiers were last looked through.
     verifiers: Option<Duration>,
 }
@@ -85,6 +86,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("lift", crate::recovery::lift::run(service).await);
     round.took("metrics", measure(service).await);
     round.took("heal", heal::keys(service).await);
+    round.took("rotate", schedule::run(service, &mut cursors.keys).await);
     round.took("retire", retire_expired(service).await);
     round.took("issued", all_issued(service).await);
     round.took("revoked", revoked(service).await);

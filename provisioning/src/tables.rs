@@ -37,6 +37,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/7.sql"),
         include_str!("schema/8.sql"),
         include_str!("schema/9.sql"),
+        include_str!("schema/10.sql"),
     ],
     kept: &[
         "tenants",

@@ -41,6 +41,7 @@ mod push;
 mod readme;
 mod refresh_tokens;
 mod revocations;
+mod roots;
 mod rumqttc;
 mod schemathesis;
 mod scripts;

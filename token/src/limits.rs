@@ -60,6 +60,10 @@ pub const PUSH_PAGE_BYTES: usize = 64 * 1024;
 pub const SNAPSHOT_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of one trust event or heartbeat.
 pub const EVENT_BYTES: usize = 4096;
+/// Bytes of one link between root sets: its statement and four signatures, with room.
+pub const ROOT_LINK_BYTES: usize = 1024;
+/// Links between root sets, from the first on: a change a month for five years.
+pub const ROOT_LINKS: usize = 64;
 /// Events in one answer of the trust feed.
 pub const EVENTS_PER_ANSWER: usize = 1000;
 /// Tenants of one reader that does not read all: what one operator account can belong to.

@@ -6,6 +6,7 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::store::Store;
+use tessera_token::trust::Roots;
 
 use super::Agent;
 use crate::behaviour::{self, BehaviourParts};
@@ -37,7 +38,8 @@ impl Opened {
     ) -> Result<Self, AgentError> {
         let store = Store::open_with(&config.data_dir, &config.store_options())?;
         tell_loss(&store, metrics)?;
-        let trust_store = TrustStore::new(&store, config.root_pin)?;
+        let roots = Roots { online: config.root_pin, offline: config.offline_pin };
+        let trust_store = TrustStore::pinning(&store, roots)?;
         let tenants = config.feed.as_ref().and_then(|feed| feed.tenants.clone());
         let mut state = known_trust(&trust_store, config)?;
         if let Some(tenants) = &tenants {

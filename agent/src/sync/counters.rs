@@ -5,6 +5,7 @@ pub(super) struct Counters {
     pub(super) age: Gauge,
     pub(super) ahead: Gauge,
     pub(super) seq: Gauge,
+    pub(super) root_set: Gauge,
     pub(super) following: Gauge,
     pub(super) not_followed: Counter,
     pub(super) errors: Counter,
@@ -25,6 +26,11 @@ impl Counters {
                 &[],
             )?,
             seq: metrics.gauge("tessera_trust_seq", "Number of the newest trust event", &[])?,
+            root_set: metrics.gauge(
+                "tessera_trust_root_set",
+                "Number of the root set that is trusted: 0 is the pinned one, and each link adds one",
+                &[],
+            )?,
             following: metrics.gauge(
                 "tessera_trust_following",
                 "1 while the trust feed is followed or not heard at all, 0 while it is heard and cannot be followed",

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Method, Request, CBOR};
 use tessera_token::encoding::base64url;
-use tessera_token::limits::{EVENTS_PER_ANSWER, EVENT_BYTES, SNAPSHOT_BYTES};
+use tessera_token::limits::{
+    EVENTS_PER_ANSWER, EVENT_BYTES, ROOT_LINKS, ROOT_LINK_BYTES, SNAPSHOT_BYTES,
+};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
-    READER_HEADER, VERIFIER_HEADER, VERIFIER_KIND_HEADER, VERIFIER_SHARED_HEADER,
+    READER_HEADER, ROOT_SET_HEADER, VERIFIER_HEADER, VERIFIER_KIND_HEADER, VERIFIER_SHARED_HEADER,
 };
 
 use super::{Ask, Poll, Stand};
@@ -95,7 +97,8 @@ impl Source {
         namesake: Arc<Namesake>,
     ) -> Result<Self, HttpError> {
         let limits = HttpLimits {
-            response_bytes: SNAPSHOT_BYTES.max(EVENTS_PER_ANSWER * EVENT_BYTES),
+            response_bytes: (SNAPSHOT_BYTES + (ROOT_LINKS + 1) * ROOT_LINK_BYTES)
+                .max(EVENTS_PER_ANSWER * EVENT_BYTES),
             ..HttpLimits::default()
         };
         let client = HttpClient::new(&config.server, Some(config.token.clone()), limits)?;
@@ -118,11 +121,17 @@ impl Source {
                     Request::new(Method::Get, &path).within(limits::SYNC_SNAPSHOT_TOTAL)
                 }
                 // It admits devices under this name: the service tells when another reader does.
-                Ask::Events(_) => Request::new(Method::Get, &path)
-                    .header(VERIFIER_HEADER, namesake.name().as_str())
-                    .header(READER_HEADER, namesake.reader())
-                    .header(VERIFIER_KIND_HEADER, namesake.kind())
-                    .within(limits::SYNC_POLL_TOTAL),
+                Ask::Events(poll) => {
+                    let request = Request::new(Method::Get, &path)
+                        .header(VERIFIER_HEADER, namesake.name().as_str())
+                        .header(READER_HEADER, namesake.reader())
+                        .header(VERIFIER_KIND_HEADER, namesake.kind())
+                        .within(limits::SYNC_POLL_TOTAL);
+                    match poll.root_set {
+                        0 => request,
+                        number => request.header(ROOT_SET_HEADER, number.to_string()),
+                    }
+                }
                 Ask::Show => Request::new(Method::Post, &path)
                     .body(CBOR, evidence)
                     .within(limits::SYNC_SNAPSHOT_TOTAL),

@@ -11,11 +11,12 @@ use std::time::Duration;
 use tessera_runtime::metrics::{Metrics, MetricsError};
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::store::StoreError;
-use tessera_token::trust::{EventHash, Feed, FeedAnswer, FeedNonce, TenantSet};
+use tessera_token::trust::{EventHash, Feed, FeedAnswer, FeedNonce, LinkedSnapshot, TenantSet};
 
 use crate::limits;
 use crate::trust::{
-    Applied, Taken, Trust, TrustEffect, TrustRefusal, TrustState, TrustStore, Viewed,
+    Applied, Taken, Trust, TrustEffect, TrustRefusal, TrustState, TrustStore, TrustStoreError,
+    Viewed,
 };
 
 use counters::Counters;
@@ -31,6 +32,8 @@ mod absence;
 mod actor;
 mod counters;
 mod fetch;
+#[cfg(test)]
+mod root_tests;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -70,6 +73,8 @@ pub(crate) struct Poll {
     pub(crate) wait: u64,
     /// When it was made, monotonic: the confirmed data are as old as that.
     pub(crate) made: Duration,
+    /// The number of the root set that is trusted here.
+    pub(crate) root_set: u64,
 }
 
 /// The next step: wait, then ask.
@@ -230,10 +235,13 @@ impl SyncCore {
     }
 
     fn snapshot(&mut self, bytes: &[u8]) -> Result<Next, Trouble> {
+        let (links, bytes) = LinkedSnapshot::read(bytes).map_err(TrustRefusal::from)?;
+        self.follow_links(&links)?;
+        let pin = self.store.pin();
         let old = self.trust.load().as_ref().clone();
         let (tenants, time) = (self.tenants.as_ref(), self.trust.time());
         let taken = Taken { now: time.earlier(), wall: time.wall(), heard: time.heard() };
-        let state = old.with_snapshot_of(tenants, bytes, self.store.pin(), taken)?;
+        let state = old.with_snapshot_of(tenants, bytes, &pin, taken)?;
         let saved = self.store.save_snapshot(bytes, &state);
         self.stored = 0;
         self.waiting.clear();
@@ -246,7 +254,7 @@ impl SyncCore {
             let (before, tenants) = (whose(old.tenants()), whose(state.tenants()));
             tracing::warn!(before, tenants, "this verifier follows other tenants from now on");
         }
-        let same = !old.is_empty() && state.seq() == old.seq() && !others;
+        let same = old.is_of_root(&pin) && state.seq() == old.seq() && !others;
         let (seq, left_out) = (state.seq(), state.left_out());
         let tenants = whose(state.tenants());
         let effect = (!same).then_some(TrustEffect::Reloaded);
@@ -254,6 +262,26 @@ impl SyncCore {
         tracing::info!(seq, left_out, tenants, url = self.url, "trust snapshot taken");
         saved?;
         Ok(self.soon())
+    }
+
+    /// The roots to which the links lead are durable before anything that they sign is taken.
+    fn follow_links(&self, links: &[Vec<u8>]) -> Result<(), Trouble> {
+        match self.store.follow_links(links) {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                let set = self.store.roots();
+                let (number, root) = (set.number(), format!("{:?}", set.roots().online));
+                tracing::warn!(
+                    number,
+                    root,
+                    url = self.url,
+                    "the root key was changed by a signed link"
+                );
+                Ok(())
+            }
+            Err(TrustStoreError::Refused(refusal)) => Err(refusal.into()),
+            Err(TrustStoreError::Store(error)) => Err(error.into()),
+        }
     }
 
     fn events(&mut self, poll: &Poll, bytes: &[u8]) -> Result<Next, Trouble> {
@@ -335,7 +363,9 @@ impl SyncCore {
 
     fn soon(&mut self) -> Next {
         let state = self.trust.load();
-        let others = state.tenants() != self.tenants.as_ref();
+        // Nothing more is taken by a former root.
+        let others =
+            state.tenants() != self.tenants.as_ref() || !state.is_of_root(&self.store.pin());
         let long = self.stored > limits::TRUST_EVENTS_STORED && self.may_shorten();
         let nonce = random::bytes(self.random.as_ref()).map(FeedNonce::from_bytes);
         let ask = match nonce {
@@ -345,6 +375,7 @@ impl SyncCore {
                     nonce,
                     wait: if self.settled { limits::SYNC_WAIT_SECONDS } else { 0 },
                     made: self.trust.monotonic(),
+                    root_set: self.store.roots().number(),
                 })
             }
             // Without randomness nothing could be confirmed: a snapshot confirms nothing.
@@ -396,6 +427,7 @@ impl SyncCore {
         let ahead = self.trust.time().clock_state().map_or(0, |state| state.ahead);
         self.counters.ahead.set(&[], ahead);
         self.counters.seq.set(&[], whole(self.trust.load().seq()));
+        self.counters.root_set.set(&[], whole(self.store.roots().number()));
         self.counters.following.set(&[], i64::from(self.trust.lapse().is_none()));
     }
 }

@@ -72,7 +72,7 @@ impl Rig {
         self.verifier.store.close().unwrap();
         let now = self.verifier.clock.unix().get();
         let Rig { folder, verifier, core, .. } = self;
-        let pin = *verifier.trust_store.pin();
+        let pin = verifier.trust_store.pin();
         drop((verifier, core));
         rig_in(folder, pin, now)
     }

@@ -200,11 +200,13 @@ impl TrustState {
         if taken.now > snapshot.valid_until {
             return Err(TrustRefusal::Expired);
         }
-        if snapshot.seq < self.seq {
+        let known = !self.is_empty();
+        // Numbers of a former root bind no later one: in other hands it may have given out any.
+        let is_other_root = self.root.as_ref().is_some_and(|former| *former != root);
+        if snapshot.seq < self.seq && !is_other_root {
             return Err(TrustRefusal::Older);
         }
-        let known = !self.is_empty();
-        if known && snapshot.seq == self.seq && snapshot.head != self.head {
+        if known && snapshot.seq == self.seq && snapshot.head != self.head && !is_other_root {
             return Err(TrustRefusal::Order);
         }
         let mut next = Self::empty(tessera_token::chain::TrustView::audience(self).clone());
@@ -217,7 +219,9 @@ impl TrustState {
         next.forgotten = self.forgotten;
         next.absent_since = self.absent_since;
         // Events in a row leave no gap, however long it took.
-        if let Some(confirmed) = self.confirmed_at.filter(|_| known && snapshot.seq > self.seq) {
+        if let Some(confirmed) =
+            self.confirmed_at.filter(|_| known && (snapshot.seq > self.seq || is_other_root))
+        {
             let was_long = taken.away(snapshot.time, confirmed) > TOKEN_LIFE_SECONDS;
             match was_long && taken.contradicts(snapshot.time, confirmed) {
                 true => next.absent_since = self.absent_since.or(Some(confirmed)),

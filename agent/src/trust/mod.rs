@@ -30,6 +30,8 @@ mod freshness;
 mod names;
 mod refusal;
 mod rollback_floor;
+mod root_line;
+mod root_store;
 mod shards;
 mod state;
 mod store;

@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 use tessera_token::chain::{IssuerKey, KeyState, TenantTrust, TrustView};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
-use tessera_token::key::{KeyId, Preparation, PublicKey};
+use tessera_token::key::{KeyId, Preparation, PublicKey, Thumbprint};
 use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
@@ -172,6 +172,11 @@ impl TrustState {
     /// Whether a snapshot was ever taken.
     pub fn is_empty(&self) -> bool {
         self.root.is_none()
+    }
+
+    /// Whether the root key with this thumbprint signed it.
+    pub(crate) fn is_of_root(&self, pin: &Thumbprint) -> bool {
+        self.root.as_ref().is_some_and(|root| root.thumbprint() == *pin)
     }
 
     /// Devices with an epoch of their own.

@@ -1,16 +1,21 @@
 use std::fmt;
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::RwLock;
 
 use tessera_runtime::store::{Batch, Row, Store, StoreError, Table};
 use tessera_token::ids::Audience;
 use tessera_token::key::Thumbprint;
 use tessera_token::limits::EVIDENCE_EVENTS;
 use tessera_token::time::UnixSeconds;
-use tessera_token::trust::Evidence;
+use tessera_token::trust::{Evidence, Roots};
 
 use super::refusal::TrustRefusal;
 use super::rollback_floor::RollbackFloor;
+use super::root_line::RootLine;
+use super::root_store::stored_line;
 use super::state::TrustState;
 use crate::limits;
 
@@ -34,14 +39,16 @@ const FLOOR_PIECES: &[u8] = b"floor_pieces";
 /// Trust at rest: the signed bytes themselves, verified again whenever they are read, and how far time has come.
 #[derive(Clone)]
 pub struct TrustStore {
-    store: Store,
+    pub(super) store: Store,
     meta: Table,
     snapshot: Table,
     floor: Table,
     events: Table,
     /// The views of a verifier of some tenants, by the number they lead to; their events have that number and their place.
     views: Table,
-    pin: Thumbprint,
+    /// The links that were taken, oldest first, by their place.
+    pub(super) links: Table,
+    pub(super) line: Arc<RwLock<RootLine>>,
 }
 
 /// A view that was taken, with the events that it includes.
@@ -99,6 +106,16 @@ impl TrustStore {
     /// # Errors
     /// [`StoreError`].
     pub fn new(store: &Store, pin: Thumbprint) -> Result<Self, StoreError> {
+        Self::pinning(store, Roots { online: pin, offline: None })
+    }
+
+    /// The trust tables of `store`, for these roots, or those to which stored links lead from them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn pinning(store: &Store, pinned: Roots) -> Result<Self, StoreError> {
+        let links = store.table("trust_links")?;
+        let line = Arc::new(RwLock::new(stored_line(&links, pinned)?));
         Ok(Self {
             store: store.clone(),
             meta: store.table("trust_meta")?,
@@ -106,13 +123,9 @@ impl TrustStore {
             floor: store.table("trust_floor")?,
             events: store.table("trust_events")?,
             views: store.table("trust_views")?,
-            pin,
+            links,
+            line,
         })
-    }
-
-    /// The pinned root key.
-    pub fn pin(&self) -> &Thumbprint {
-        &self.pin
     }
 
     /// The stored data, every signature and the whole chain checked again; an empty version when nothing is. A part
@@ -125,7 +138,7 @@ impl TrustStore {
         let Some(snapshot) = self.load_pieces(&self.snapshot, PIECES)? else {
             return Ok(state);
         };
-        state = state.with_stored(&snapshot, &self.pin)?;
+        state = self.stored_snapshot(&state, &snapshot)?;
         if let Some(floor) = self.load_pieces(&self.floor, FLOOR_PIECES)? {
             state.raise(&RollbackFloor::from_cbor(&floor)?)?;
         }
@@ -391,7 +404,7 @@ impl TrustStore {
     }
 }
 
-fn rows(table: &Table) -> Result<Vec<Row>, StoreError> {
+pub(super) fn rows(table: &Table) -> Result<Vec<Row>, StoreError> {
     let mut rows: Vec<Row> = Vec::new();
     loop {
         let after = rows.last().map(|(key, _)| key.clone());
@@ -403,6 +416,6 @@ fn rows(table: &Table) -> Result<Vec<Row>, StoreError> {
     }
 }
 
-fn piece_key(index: usize) -> [u8; 4] {
+pub(super) fn piece_key(index: usize) -> [u8; 4] {
     u32::try_from(index).unwrap_or(u32::MAX).to_be_bytes()
 }

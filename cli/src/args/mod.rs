@@ -20,6 +20,7 @@ mod pages;
 mod place;
 mod revoke;
 mod role;
+mod root;
 mod server;
 mod sim;
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub(crate) use pages::{CompletionsArgs, ManArgs};
 pub(crate) use place::Place;
 pub(crate) use revoke::{Waits, What};
 pub(crate) use role::{LineArgs, RoleCommand};
+pub(crate) use root::{RootCommand, RootRequestArgs};
 pub(crate) use server::{
     AgentArgs, BrokerArgs, DatabaseArgs, DerivationArgs, FeedArgs, ListenArgs, LogArgs, LogFormat,
     LossArgs, ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs, UpArgs,
@@ -104,6 +106,9 @@ pub(crate) enum Command {
     /// Look after the database of provisioning while its server does not run.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Change the root keys, also by one that is kept on a machine without network.
+    #[command(subcommand)]
+    Root(RootCommand),
     /// Discard the ticket keys of a broker, and with them every resumption secret.
     NewTicketKeys(TicketKeysArgs),
     /// Show a simulated fleet, with four devices that misbehave, on a system of its own in a temporary folder.

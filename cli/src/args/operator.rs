@@ -429,7 +429,11 @@ pub(crate) enum ClaimCommand {
 
 #[derive(Subcommand)]
 pub(crate) enum KeysCommand {
-    /// The issuer keys of a tenant.
+    /// The issuer keys of a tenant, and when each leaves its state.
+    #[command(after_help = "Example:
+  tessera keys list --where state=active
+`until` says when the schedule (`[provisioning.keys]` of the configuration) ends the state: the next key becomes active, the
+active one retiring, a retiring one retired. It is empty for a compromised key, and when keys are rotated by hand alone.")]
     List {
         #[command(flatten)]
         rows: ListArgs,

@@ -296,4 +296,7 @@ pub(crate) struct FeedArgs {
     /// The thumbprint of the root key (base64url), or a file with it.
     #[arg(long, value_name = "THUMBPRINT|FILE")]
     pub(crate) root: String,
+    /// The thumbprint of the offline root key, or a file with it: then no other root key is taken without its signature.
+    #[arg(long, value_name = "THUMBPRINT|FILE")]
+    pub(crate) offline_root: Option<String>,
 }

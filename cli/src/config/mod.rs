@@ -10,7 +10,9 @@ use tessera_broker::config::RawLimits;
 use tessera_broker::resumption::RawResumption;
 use tessera_broker::transport::settings::RawTls;
 use tessera_broker::{BrokerConfig, RawBrokerConfig};
-use tessera_provisioning::{HttpsFiles, ProvisioningConfig, RawLimits as RawProvisioningLimits};
+use tessera_provisioning::{
+    HttpsFiles, KeySchedule, ProvisioningConfig, RawLimits as RawProvisioningLimits,
+};
 use tessera_runtime::http::Server;
 use tessera_runtime::log::Format;
 use tessera_runtime::proxy::RawProxy;
@@ -116,6 +118,7 @@ pub(crate) struct RawProvisioning {
     /// The address by which devices reach provisioning.
     public_origin: Option<String>,
     push: RawPush,
+    keys: KeySchedule,
     limits: RawProvisioningLimits,
 }
 
@@ -354,6 +357,8 @@ impl Config {
         config.accept_loss = self.accept_loss;
         config.replace_keys = self.replace_keys;
         config.public_origin = self.provisioning.public_origin.clone();
+        self.provisioning.keys.check()?;
+        config.keys = self.provisioning.keys;
         self.provisioning.limits.apply(&mut config)?;
         Ok(config)
     }

@@ -50,6 +50,22 @@ fn a_file_is_read_and_the_command_line_goes_before_it() {
 }
 
 #[test]
+fn the_schedule_of_keys_is_read_and_checked() {
+    let keys = |text: &str| raw(text).and_then(|raw| raw.validate("d")?.provisioning());
+    let config = keys("[provisioning.keys]\nrotate_seconds = 0").unwrap();
+    assert_eq!((config.keys.rotate_seconds, config.keys.publish_ahead_seconds), (0, 172_800));
+    assert_eq!(keys("").unwrap().keys.rotate_seconds, 7_776_000);
+    for (text, named) in [
+        ("publish_ahead_seconds = 60", "keys.publish_ahead_seconds must be"),
+        ("rotate_seconds = 60", "keys.rotate_seconds must be"),
+        ("rotate = 60", "unknown field"),
+    ] {
+        let fault = keys(&format!("[provisioning.keys]\n{text}")).err().unwrap().to_string();
+        assert!(fault.contains(named), "{fault}");
+    }
+}
+
+#[test]
 fn unknown_keys_are_named() {
     for (text, key) in [
         ("mqqt = \"127.0.0.1:0\"", "mqqt"),
@@ -114,7 +130,7 @@ fn keys_of(section: &str) -> Vec<String> {
     expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "",
     "log",
     "tls",
@@ -125,6 +141,7 @@ const SECTIONS: [&str; 11] = [
     "broker.limits",
     "provisioning",
     "provisioning.database",
+    "provisioning.keys",
     "provisioning.limits",
 ];
 

@@ -225,6 +225,7 @@ fn feed(config: &Config, provisioning: &ProvisioningHandle) -> Result<Feed, Faul
         server: provisioning.inner_url().into(),
         token: tessera_runtime::secret::read_secret_text(&config.data.join("feed.token"))?,
         root: provisioning.root_thumbprint(),
+        offline_root: None,
         tenants: None,
     })
 }

@@ -350,8 +350,7 @@ async fn reinstate(what: Again) -> Outcome {
 async fn keys(command: KeysCommand) -> Outcome {
     match command {
         KeysCommand::List { rows, tenant } => {
-            list(&tenant, "keys", &["key", "state", "since", "not_before", "not_after"], &rows)
-                .await
+            list(&tenant, "keys", &["key", "state", "since", "until", "not_after"], &rows).await
         }
         KeysCommand::Rotate { tenant } => {
             let path = tenant_path(&tenant.tenant, "keys/rotate");

@@ -28,6 +28,8 @@ pub(crate) struct Feed {
     pub(crate) server: Server,
     pub(crate) token: Secret<String>,
     pub(crate) root: Thumbprint,
+    /// The offline root key, when it is pinned too.
+    pub(crate) offline_root: Option<Thumbprint>,
     /// The tenants of the token's account; `None` is all.
     pub(crate) tenants: Option<TenantSet>,
 }
@@ -49,6 +51,7 @@ impl Feed {
             server,
             token: read_secret_text(&args.feed_token)?,
             root: read_thumbprint(&args.root)?,
+            offline_root: args.offline_root.as_deref().map(read_thumbprint).transpose()?,
             tenants,
         })
     }
@@ -66,6 +69,7 @@ impl Feed {
         if let Some(tenants) = &self.tenants {
             agent = agent.of_tenants(tenants.clone());
         }
+        agent.offline_pin = self.offline_root;
         agent.accept_loss = config.accept_loss;
         agent.must_exist = founded::is_there(&config.data);
         if let Some(name) = &config.verifier {
@@ -188,6 +192,7 @@ mod tests {
             feed_token: token.to_owned(),
             feed_tenants: Vec::new(),
             root: root.to_owned(),
+            offline_root: None,
         }
     }
 

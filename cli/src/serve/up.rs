@@ -106,7 +106,13 @@ async fn broker(
 ) -> Result<BrokerPart, Fault> {
     let token = tessera_runtime::secret::read_secret_text(&config.data.join("feed.token"))?;
     let server = Server::from(provisioning.inner_url());
-    let feed = Feed { server, token, root: provisioning.root_thumbprint(), tenants: None };
+    let feed = Feed {
+        server,
+        token,
+        root: provisioning.founding_thumbprint(),
+        offline_root: None,
+        tenants: None,
+    };
     start_broker(config, &feed, clock, stop).await
 }
 

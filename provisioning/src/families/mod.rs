@@ -73,7 +73,7 @@ pub(crate) async fn begin(
         used: None,
         live: vec![new.token],
     };
-    let family = FamilyKey::of(&service.root).family(new.serial);
+    let family = FamilyKey::of(&service.founder).family(new.serial);
     batch.insert(table, one(family), &row);
     Ok(())
 }
@@ -83,7 +83,7 @@ pub(crate) async fn first_token(
     service: &Service,
     serial: u64,
 ) -> Result<tessera_runtime::secret::Secret<String>, Refused> {
-    let key = FamilyKey::of(&service.root);
+    let key = FamilyKey::of(&service.founder);
     let family = key.family(serial);
     let row = service.tables.families.get(one(family)).await?;
     // Its lost answer comes again while the family stands where it began.
@@ -117,7 +117,7 @@ pub(crate) async fn of_token(
     service: &Service,
     token: &[u8],
 ) -> Result<Option<(Shown, FamilyRecord)>, Refused> {
-    let Some(shown) = FamilyKey::of(&service.root).open(token) else { return Ok(None) };
+    let Some(shown) = FamilyKey::of(&service.founder).open(token) else { return Ok(None) };
     let row = service.tables.families.get(one(shown.family)).await?;
     Ok(row.map(|row| (shown, row)))
 }

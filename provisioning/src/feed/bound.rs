@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::TenantSet;
+use tessera_token::trust::{LinkedSnapshot, TenantSet};
 
 use crate::limits::SNAPSHOT_WAIT;
 use crate::refused::Refused;
@@ -52,11 +52,11 @@ pub(crate) async fn take(
     }
     let (now, removal) = (service.time.now(), service.time.removal());
     let (tables, root, of) = (service.tables.clone(), Arc::clone(&service.root), tenants.clone());
-    let bound = bound.clone();
+    let (bound, links) = (bound.clone(), Arc::clone(&service.links));
     let made = held::run_reading(turn, move || async move {
         let head = Head::read(&tables).await?;
         let bytes = snapshot::make_of(&tables, &head, &root, &of, now, removal).await?;
-        let bytes = Arc::new(bytes);
+        let bytes = Arc::new(LinkedSnapshot::write(&links, bytes));
         let made = Made { tenants: id, seq: head.seq, at: now.get(), bytes: Arc::clone(&bytes) };
         bound.keep(made);
         Ok::<_, Refused>(bytes)

@@ -198,7 +198,8 @@ fn tokens(mover: &mut Mover<'_>, tables: &Tables, now: u64) -> Result<(), StoreE
 fn trust(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
     mover.each("keys", &tables.keys, |key, row: shapes::IssuerKey| {
         let shapes::IssuerKey { public, state, created, not_before, not_after, since } = row;
-        let record = KeyRecord { public, state, created, not_before, not_after, since };
+        let record =
+            KeyRecord { public, state, created, not_before, not_after, since, lived: None };
         let (tenant, id) = split(key)?;
         Some((pair(text(tenant)?, <[u8; 8]>::try_from(id).ok()?), record))
     })?;
@@ -257,7 +258,7 @@ fn marks(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
             "founded" => marks.put(batch, name, &hex::encode(&value)),
             "trust_head" => {
                 let shapes::Head { seq, hash, start, start_hash } = former.decode(&value)?;
-                marks.put(batch, name, &TrustHead { seq, hash, start, start_hash });
+                marks.put(batch, name, &TrustHead { seq, hash, start, start_hash, root: 0 });
             }
             "audit_head" => {
                 let shapes::Head { seq, hash, .. } = former.decode(&value)?;

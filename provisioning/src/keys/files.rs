@@ -9,7 +9,7 @@ use tessera_runtime::secret::{
     own_folder, read_secret_file, write_secret_file, Secret, SecretFileError,
 };
 use tessera_token::encoding::hex;
-use tessera_token::key::{KeyId, SecretKey};
+use tessera_token::key::{KeyId, SecretKey, Thumbprint};
 
 use crate::start_error::StartError;
 
@@ -39,6 +39,26 @@ impl KeyFolder {
         let key = draw(random).map_err(|_| StartError::Random)?;
         write_secret_file(&path, key.expose_seed().as_slice())?;
         Ok(key)
+    }
+
+    pub(crate) fn store_later_root(&self, root: &SecretKey) -> Result<(), SecretFileError> {
+        let path = self.later_root_path(&root.public().thumbprint());
+        write_secret_file(&path, root.expose_seed().as_slice())
+    }
+
+    /// A root key that links lead to.
+    pub(crate) fn later_root(&self, name: &Thumbprint) -> Result<SecretKey, StartError> {
+        let path = self.later_root_path(name);
+        match read(&path) {
+            Err(SecretFileError::Io(path, error)) if is_gone(&error) => {
+                Err(StartError::RootLost(path))
+            }
+            read => Ok(read?),
+        }
+    }
+
+    fn later_root_path(&self, name: &Thumbprint) -> PathBuf {
+        self.0.join(format!("root-{}.seed", name.key_id()))
     }
 
     pub(crate) fn store(&self, key: &SecretKey) -> Result<KeyId, SecretFileError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tessera_runtime::random::{self, Random};
 use tessera_runtime::sql::{Batch, Database, Key, Record, Row, Table, Value};
 use tessera_runtime::store::StoreError;
-use tessera_token::key::{KeyId, SecretKey};
+use tessera_token::key::{KeyId, SecretKey, Thumbprint};
 use tessera_token::seal::{seal, OpeningKey};
 
 use super::seeds::SeedError;
@@ -56,6 +56,19 @@ impl SealedSeeds {
         root: &SecretKey,
     ) -> Result<(), SeedError> {
         self.seal(batch, random, ROOT, root)
+    }
+
+    pub(super) fn put_later_root(
+        &self,
+        batch: &mut Batch,
+        random: &dyn Random,
+        root: &SecretKey,
+    ) -> Result<(), SeedError> {
+        self.seal(batch, random, &later_root(&root.public().thumbprint()), root)
+    }
+
+    pub(super) async fn later_root(&self, name: &Thumbprint) -> Result<SecretKey, SeedError> {
+        self.open(&later_root(name)).await
     }
 
     pub(super) fn put(
@@ -109,6 +122,10 @@ impl SealedSeeds {
         let seed = seed.as_slice().try_into().map_err(|_| SeedError::Unfit("is no seed"))?;
         Ok(SecretKey::from_seed(seed))
     }
+}
+
+fn later_root(name: &Thumbprint) -> String {
+    format!("{ROOT}-{}", name.key_id())
 }
 
 fn name(of: &str) -> Key {

@@ -1,5 +1,5 @@
-//! Secrets in rows of the database: sealed to a key that follows from the seed of the root key, which is a file. A copy of
-//! the database alone tells none of them.
+//! Secrets in rows of the database: sealed to a key that follows from the seed of the first root key, which the database does
+//! not hold in clear. A copy of the database alone tells none of them.
 
 use tessera_runtime::random::{self, Random};
 use tessera_token::key::SecretKey;

@@ -7,7 +7,7 @@ use tessera_runtime::random::Random;
 use tessera_runtime::secret::SecretFileError;
 use tessera_runtime::sql::Batch;
 use tessera_runtime::store::StoreError;
-use tessera_token::key::{KeyId, SecretKey};
+use tessera_token::key::{KeyId, SecretKey, Thumbprint};
 use tessera_token::refusal::RefusalCode;
 
 use super::files::{draw, KeyFolder};
@@ -65,6 +65,31 @@ impl Seeds {
             // It is on the disk since it was drawn.
             Self::Files(_) => Ok(()),
             Self::Rows(rows) => rows.put_root(batch, random, root),
+        }
+    }
+
+    /// Keeps a root key that links may lead to.
+    pub(crate) fn keep_later_root(
+        &self,
+        batch: &mut Batch,
+        random: &dyn Random,
+        root: &SecretKey,
+    ) -> Result<(), SeedError> {
+        match self {
+            Self::Files(folder) => Ok(folder.store_later_root(root)?),
+            Self::Rows(rows) => rows.put_later_root(batch, random, root),
+        }
+    }
+
+    /// The root key of this thumbprint, which is not the first one.
+    pub(crate) async fn later_root(&self, name: &Thumbprint) -> Result<SecretKey, StartError> {
+        let key = match self {
+            Self::Files(folder) => folder.later_root(name)?,
+            Self::Rows(rows) => rows.later_root(name).await?,
+        };
+        match key.public().thumbprint() == *name {
+            true => Ok(key),
+            false => Err(StartError::Keys),
         }
     }
 

@@ -18,6 +18,14 @@ pub(crate) struct TrustHead {
     /// The first event behind the beginning names this hash.
     #[serde(with = "octets")]
     pub(crate) start_hash: [u8; 32],
+    /// The number of the root set that signs; left out for the first one, as former versions wrote it.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub(crate) root: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_first(root: &u64) -> bool {
+    *root == 0
 }
 
 /// The newest entry of the audit log.

@@ -30,6 +30,8 @@ pub(crate) struct KeyRecord {
     pub(crate) not_after: u64,
     /// When it came into its present state.
     pub(crate) since: u64,
+    /// The lived time of that moment, by which the schedule counts; `None` in rows of former versions and of a founding.
+    pub(crate) lived: Option<u64>,
 }
 
 impl State {
@@ -55,7 +57,18 @@ impl KeyRecord {
             not_before: now.saturating_sub(tessera_token::limits::CLOCK_SKEW_SECONDS),
             not_after: now.saturating_add(KEY_SECONDS),
             since: now,
+            lived: None,
         }
+    }
+
+    /// The moment from which the schedule counts its age.
+    pub(crate) fn from(&self) -> u64 {
+        self.lived.unwrap_or(self.since)
+    }
+
+    /// The same, with an age that counts from this lived time.
+    pub(crate) fn counted_from(self, lived: u64) -> Self {
+        Self { lived: Some(lived), ..self }
     }
 
     pub(crate) fn public(&self) -> Result<PublicKey, RefusalCode> {
@@ -63,7 +76,7 @@ impl KeyRecord {
     }
 
     pub(crate) fn in_state(&self, state: State, now: u64) -> Self {
-        Self { state, since: now, ..self.clone() }
+        Self { state, since: now, lived: None, ..self.clone() }
     }
 
     /// The change that verifiers must know.

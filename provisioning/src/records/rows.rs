@@ -244,7 +244,7 @@ impl Record for KeyRecord {
     const TABLE: &'static str = "issuer_keys";
     const KEY: &'static [&'static str] = &["tenant", "key_id"];
     const COLUMNS: &'static [&'static str] =
-        &["public_key", "state", "created", "not_before", "not_after", "since"];
+        &["public_key", "state", "created", "not_before", "not_after", "since", "lived"];
     const INDEXES: &'static [(&'static str, &'static [&'static str])] =
         &[("issuer_keys_by_state", &["tenant", "state"]), ("issuer_keys_by_id", &["key_id"])];
 
@@ -256,6 +256,7 @@ impl Record for KeyRecord {
             self.not_before.into(),
             self.not_after.into(),
             self.since.into(),
+            self.lived.into(),
         ]
     }
 
@@ -267,6 +268,7 @@ impl Record for KeyRecord {
             not_before: row.number()?,
             not_after: row.number()?,
             since: row.number()?,
+            lived: row.maybe_number()?,
         })
     }
 }

@@ -105,7 +105,8 @@ async fn moved_after(
     let mut events = service.tables.trust_events.walk_after(one(lowest));
     while let Some(page) = events.next().await? {
         for (_, SignedEvent(signed)) in page {
-            let event = Event::open(&signed, &service.root.public());
+            // Our own row. A former root key may have signed it.
+            let event = Event::unverified(&signed);
             let event = event.map_err(|_| RefusalCode::Internal)?;
             let after = due.after(event.change.tenant().as_str());
             let is_known = event.seq > line && moves_nothing(&event.change);

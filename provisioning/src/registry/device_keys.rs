@@ -29,7 +29,8 @@ pub(crate) async fn check(
 ) -> Result<(), Refused> {
     let id = key.key_id();
     let issuers = service.tables.keys.find(&[("key_id", id.as_bytes().into())], None, 1).await?;
-    if !issuers.is_empty() || service.root.public() == *key {
+    let is_root = [&service.root, &service.founder].iter().any(|root| root.public() == *key);
+    if !issuers.is_empty() || is_root {
         let why = "the key of an issuer is no key of a device";
         return Err(Refused::because(RefusalCode::ConfirmationKey, why));
     }

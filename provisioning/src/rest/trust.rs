@@ -11,8 +11,8 @@ use tessera_token::limits::EVIDENCE_BYTES;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
-    EventHash, Evidence, FeedNonce, BROKER, GATEWAY, READER_HEADER, VERIFIER_HEADER,
-    VERIFIER_KIND_HEADER, VERIFIER_SHARED_HEADER,
+    EventHash, Evidence, FeedNonce, BROKER, GATEWAY, READER_HEADER, ROOT_SET_HEADER,
+    VERIFIER_HEADER, VERIFIER_KIND_HEADER, VERIFIER_SHARED_HEADER,
 };
 
 use super::auth::{Among, By, Feed, Security};
@@ -105,6 +105,10 @@ pub(super) async fn events(
         app.time.reader_shows(UnixSeconds::new(clock));
     }
     let bound = tenants.map(|tenants| Customer { share: by.operator().share(), set: tenants.id() });
+    if root_set(request.headers())? < app.links.len() {
+        // The links stand in front of the snapshot, and nothing behind it counts without them.
+        return Err(Refused::from(RefusalCode::TrustGone).into());
+    }
     let admits = admits(request.headers(), bound)?;
     if let Some(admits) = &admits {
         note(&app, admits, &by.operator().name);
@@ -129,6 +133,18 @@ fn fed(app: &App, admits: Option<&Admits>, bytes: Vec<u8>) -> HttpResponse {
         answer.headers_mut().insert(name, HeaderValue::from_static("1"));
     }
     answer
+}
+
+/// The number of the root set that the reader trusts; 0 of one that names none.
+fn root_set(headers: &HeaderMap) -> Result<usize, Refused> {
+    let Some(number) = headers.get(ROOT_SET_HEADER) else { return Ok(0) };
+    let digits = number.to_str().ok().filter(|digits| {
+        (1..=9).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit())
+    });
+    let number = digits.and_then(|digits| digits.parse().ok());
+    number.ok_or_else(|| {
+        Refused::malformed(format!("{ROOT_SET_HEADER} is a number of 1 to 9 digits"))
+    })
 }
 
 /// The verifier name of a reader that admits devices; none of one that only reads.

@@ -1,4 +1,5 @@
-//! The steps of an issuer key's life, each one write and its events: rotation, compromise, retirement.
+//! The steps of an issuer key's life, each one write and its events: rotation by hand and by [`schedule`], compromise,
+//! retirement.
 
 use tessera_runtime::sql::Batch;
 use tessera_token::ids::TenantId;
@@ -14,6 +15,7 @@ use crate::room::Load;
 use crate::service::Service;
 use crate::write::{until_committed, Attempt};
 
+pub(crate) mod schedule;
 mod succession;
 
 pub(crate) use succession::Rotated;

@@ -108,6 +108,9 @@ pub(super) async fn succeed(
     changed.splice(0..0, new_next);
     let stamp = service.time.stamp().get();
     changed.extend(leaving.iter().map(|(key, state)| (key.0, left(&key.1, *state, now, stamp))));
+    let lived = service.time.removal().get();
+    let changed: Vec<Known> =
+        changed.into_iter().map(|(id, record)| (id, record.counted_from(lived))).collect();
     for (id, record) in leaving.iter().map(|(key, _)| *key).chain(promoted) {
         let row = pair(&step.tenant, id.as_bytes());
         batch.expect(&service.tables.keys, row, record);

@@ -9,7 +9,8 @@ use tessera_token::time::UnixSeconds;
 
 use super::first_run::{initialise, is_initialised, note_root, FirstRun, Founded};
 use super::opening::Place;
-use super::{mend, seen, FirstStart};
+use super::roots::Standing;
+use super::{mend, roots, seen, FirstStart};
 use crate::audit::Pending;
 use crate::config::ProvisioningConfig;
 use crate::database_settings::DatabaseKey;
@@ -34,7 +35,12 @@ pub(super) struct Begin<'a> {
 /// A service that is there.
 pub(super) struct Begun {
     pub(super) seeds: Seeds,
+    /// The key that signs.
     pub(super) root: Arc<SecretKey>,
+    /// The links that lead from the first root key to it.
+    pub(super) links: Arc<Vec<Vec<u8>>>,
+    /// The first root key, by which the database is known.
+    pub(super) founder: Arc<SecretKey>,
     /// `None` when it was there before.
     pub(super) first_start: Option<FirstStart>,
     /// That of a database which several processes share.
@@ -62,10 +68,12 @@ impl Begin<'_> {
         };
         let root = Arc::new(seeds.root(random, !founded).await?);
         if is_initialised(tables, Some(&root)).await? {
+            let founder = root;
+            let Standing { root, links } = roots::standing(tables, &seeds, &founder).await?;
             if self.database.is_shared() {
-                note_root(&self.config.data_dir, &root)?;
+                note_root(&self.config.data_dir, &root, &roots::former(&links))?;
             }
-            return Ok(Some(Begun { seeds, root, first_start: None, key }));
+            return Ok(Some(Begun { seeds, root, links, founder, first_start: None, key }));
         }
         let first_run = FirstRun {
             dir: &self.config.data_dir,
@@ -78,7 +86,10 @@ impl Begin<'_> {
             now: self.now,
         };
         Ok(match initialise(&first_run).await? {
-            Founded::Here(first) => Some(Begun { seeds, root, first_start: Some(first), key }),
+            Founded::Here(first) => {
+                let (links, founder) = (Arc::default(), Arc::clone(&root));
+                Some(Begun { seeds, root, links, founder, first_start: Some(first), key })
+            }
             Founded::Elsewhere => None,
         })
     }

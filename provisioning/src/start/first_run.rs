@@ -104,7 +104,7 @@ pub(super) enum Founded {
 /// The files that a founding leaves in the folder.
 const FILES: [&str; 3] = [BOOTSTRAP_FILE, FEED_FILE, ROOT_FILE];
 const FEED_FILE: &str = "feed.token";
-const ROOT_FILE: &str = "root.thumbprint";
+pub(super) const ROOT_FILE: &str = "root.thumbprint";
 
 /// Tokens of a service that was not founded open nothing.
 fn forget(path: &Path) -> Result<(), StartError> {
@@ -116,12 +116,21 @@ fn forget(path: &Path) -> Result<(), StartError> {
     }
 }
 
-/// Says in the folder of a process that joins a database which service it belongs to.
-pub(super) fn note_root(dir: &Path, root: &SecretKey) -> Result<(), StartError> {
+/// Says in the folder of a process that joins a database which service it belongs to. `former` are root keys that links have
+/// led away from.
+pub(super) fn note_root(dir: &Path, root: &SecretKey, former: &[String]) -> Result<(), StartError> {
     let (path, thumbprint) = (dir.join(ROOT_FILE), name_of(root));
     if path.exists() {
         let known = std::fs::read_to_string(&path).map_err(|error| StartError::Io(path, error))?;
-        return if known.trim() == thumbprint { Ok(()) } else { Err(StartError::Keys) };
+        let known = known.trim();
+        if known == thumbprint {
+            return Ok(());
+        }
+        if !former.iter().any(|former| former == known) {
+            return Err(StartError::Keys);
+        }
+        let path = dir.join(ROOT_FILE);
+        return Ok(write_secret_file(&path, format!("{thumbprint}\n").as_bytes())?);
     }
     Ok(write_secret_file(&path, format!("{thumbprint}\n").as_bytes())?)
 }

@@ -5,6 +5,7 @@ use tessera_runtime::sql::{Batch, Database};
 use tessera_token::trust::EventHash;
 
 use super::first_run::{name_of, FOUNDED};
+use super::roots;
 use crate::keys::seeds::Seeds;
 use crate::records::heads::{AuditHead, TrustHead};
 use crate::records::SignedEvent;
@@ -37,7 +38,8 @@ pub(super) async fn marks(
         let head = marks.get::<TrustHead>(trust::ledger::HEAD).await?;
         let (seq, hash) = (number(&key, 0)?, *EventHash::of(&signed).as_bytes());
         if head.is_none_or(|head| head.seq < seq) {
-            let head = TrustHead { seq, hash, ..head.unwrap_or_default() };
+            let root = roots::number(tables).await?;
+            let head = TrustHead { seq, hash, root, ..head.unwrap_or_default() };
             marks.put(&mut batch, trust::ledger::HEAD, &head);
         }
     }

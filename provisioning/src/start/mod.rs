@@ -22,6 +22,7 @@ use crate::start_error::StartError;
 pub use check::{check_stopped, Checked};
 pub use moving::{move_to_server, Moved};
 pub use operator::renew as renew_operator;
+pub use roots::{root_accept, root_request, OfflineRoot, RootAccepted, RootChange};
 pub use stopped::{copy as copy_stopped, mark_restored, mark_restored_on};
 
 mod begin;
@@ -32,6 +33,7 @@ mod mend;
 mod moving;
 mod opening;
 mod operator;
+mod roots;
 mod run;
 mod seen;
 mod stopped;
@@ -51,6 +53,7 @@ pub struct ProvisioningHandle {
     inner: Option<SocketAddr>,
     tls: Option<Arc<ServerTls>>,
     root: Thumbprint,
+    founder: Thumbprint,
     first_start: Option<FirstStart>,
     service: Arc<Service>,
     push: mpsc::Sender<PushBroker>,
@@ -94,6 +97,11 @@ impl ProvisioningHandle {
     /// The thumbprint that brokers and agents pin.
     pub fn root_thumbprint(&self) -> Thumbprint {
         self.root
+    }
+
+    /// The thumbprint of the first root key. Links lead a verifier with a store from it to the present one.
+    pub fn founding_thumbprint(&self) -> Thumbprint {
+        self.founder
     }
 
     /// Writes a consistent copy of the store into the new folder `to`, while the service runs. Audited as `backup.make`.

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use tessera_runtime::clock::SystemClock;
 use tessera_runtime::random::SystemRandom;
@@ -14,7 +15,7 @@ use tessera_runtime::store::{StoreError, StoreOptions};
 
 use super::first_run::{is_initialised, FOUNDED};
 use super::opening::{Place, MOVED, MOVING};
-use super::seen;
+use super::{roots, seen};
 use crate::database_settings::{DatabaseKey, DatabaseSettings};
 use crate::former;
 use crate::keys::files::KeyFolder;
@@ -80,7 +81,7 @@ async fn between(
 ) -> Result<Moved, StartError> {
     let (from, to) = (Tables::of(source), Tables::of(target));
     let folder = Seeds::Files(KeyFolder::open(&place.own().join("keys"))?);
-    let root = folder.root(&SystemRandom, false).await?;
+    let root = Arc::new(folder.root(&SystemRandom, false).await?);
     if !is_initialised(&from, Some(&root)).await? {
         return Err(StartError::NotFounded(place.store()));
     }
@@ -103,6 +104,10 @@ async fn between(
         seeds.keep(&mut last, &SystemRandom, &folder.load(id).await?)?;
     }
     seeds.keep_root(&mut last, &SystemRandom, &root)?;
+    let present = roots::standing(&all.from, &folder, &root).await?.root;
+    if present.public() != root.public() {
+        seeds.keep_later_root(&mut last, &SystemRandom, &present)?;
+    }
     let founded = vec![FOUNDED.into()];
     let mark = all.from.marks.table().get(founded.clone()).await?;
     let mark = mark.ok_or_else(|| StartError::NotFounded(place.store()))?;

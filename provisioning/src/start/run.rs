@@ -287,7 +287,7 @@ pub(super) async fn build(
         pending: &pending,
         now: held.unix(),
     };
-    let Begun { seeds, root, first_start, key } = begun.begin().await?;
+    let Begun { seeds, root, links, founder, first_start, key } = begun.begin().await?;
     let time = ServiceClock::open(held, &tables).await?;
     time.store(&database, &tables, false).await?;
     let clock = time.shared();
@@ -310,11 +310,13 @@ pub(super) async fn build(
     let issuer_ = issuer.clone();
     let (database_, tables_, time_, root_, waiters_) =
         (database.clone(), tables.clone(), Arc::clone(&time), root.clone(), waiters.clone());
+    let links_ = Arc::clone(&links);
     let bells = Bells::default();
     let (bells_, pending_) = (bells.clone(), Arc::clone(&pending));
     if shared {
         let (tables, waiters) = (tables.clone(), waiters.clone());
-        let follower = Follower { tables, waiters, bells: bells.clone(), issuer: issuer.clone() };
+        let (bells, issuer, root_set) = (bells.clone(), issuer.clone(), links.len() as u64);
+        let follower = Follower { tables, waiters, bells, issuer, root_set };
         actix_rt::spawn(follower.run(head, stop.clone()));
     }
     let trust = Supervisor::start(move |_| TrustActor {
@@ -322,6 +324,7 @@ pub(super) async fn build(
         tables: tables_,
         time: time_,
         root: root_,
+        links: links_,
         pending: pending_,
         waiters: waiters_,
         bells: bells_,
@@ -348,6 +351,8 @@ pub(super) async fn build(
         tables,
         seeds,
         root,
+        links,
+        founder,
         audit,
         trust,
         waiters,
@@ -379,6 +384,7 @@ pub(super) async fn build(
         inner: None,
         tls: None,
         root: service.root.public().thumbprint(),
+        founder: service.founder.public().thumbprint(),
         first_start,
         service: Arc::clone(&service),
         push: mpsc::channel(1).0,

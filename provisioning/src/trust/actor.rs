@@ -8,6 +8,7 @@ use actix::{
 use tessera_runtime::sql::{Batch, Database};
 use tessera_runtime::store::StoreError;
 use tessera_token::key::SecretKey;
+use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, EventHash, TenantSet};
 
@@ -31,6 +32,7 @@ pub(crate) struct TrustActor {
     pub(crate) tables: Tables,
     pub(crate) time: Arc<ServiceClock>,
     pub(crate) root: Arc<SecretKey>,
+    pub(crate) links: Arc<Vec<Vec<u8>>>,
     pub(crate) pending: Arc<Pending>,
     pub(crate) waiters: Waiters,
     pub(crate) bells: Bells,
@@ -109,6 +111,8 @@ struct Line {
     tables: Tables,
     time: Arc<ServiceClock>,
     root: Arc<SecretKey>,
+    /// The number of the root set that this process signs for.
+    root_set: u64,
     pending: Arc<Pending>,
 }
 
@@ -124,6 +128,10 @@ impl Line {
     ) -> Result<Option<Written>, Refused> {
         for _ in 0..ATTEMPTS {
             let before = Head::read(&self.tables).await?;
+            if before.root != self.root_set {
+                // The roots were changed while this process ran: no reader would take what it signs.
+                return Err(RefusalCode::NotReady.into());
+            }
             let (batch, written) = self.step(&before, claimed, changes, batch.clone()).await?;
             match database.commit(batch).await {
                 Ok(()) => return Ok(Some(written)),
@@ -225,7 +233,8 @@ impl TrustActor {
     fn line(&self) -> Line {
         let (tables, time, root) = (self.tables.clone(), &self.time, &self.root);
         let pending = Arc::clone(&self.pending);
-        Line { tables, time: Arc::clone(time), root: Arc::clone(root), pending }
+        let root_set = self.links.len() as u64;
+        Line { tables, time: Arc::clone(time), root: Arc::clone(root), root_set, pending }
     }
 
     /// The event that a reader said to have, while that was lately.

@@ -21,6 +21,8 @@ pub(crate) struct Follower {
     pub(crate) waiters: Waiters,
     pub(crate) bells: Bells,
     pub(crate) issuer: Addr<IssuerActor>,
+    /// The number of the root set that this process signs for.
+    pub(crate) root_set: u64,
 }
 
 impl Follower {
@@ -34,6 +36,10 @@ impl Follower {
                 () = stop.stopping() => return,
             }
             wait = match self.look(&mut known).await {
+                Ok(()) if known.root != self.root_set => {
+                    tracing::error!("the root keys were changed: this process signs by a former one and stops; start it again");
+                    return stop.trigger();
+                }
                 Ok(()) => FOLLOW_EVERY,
                 // The database is told to be away by what needs it.
                 Err(_) => FOLLOW_AGAIN,

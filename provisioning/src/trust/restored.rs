@@ -80,7 +80,7 @@ impl Jump {
         let to = self.above.max(head.seq).checked_next_multiple_of(LINE_STEP).unwrap_or(u64::MAX);
         let to = if to == head.seq { to.saturating_add(LINE_STEP) } else { to };
         let hash = beginning(head, to, now);
-        let new = Head { seq: to, hash, start: to, start_hash: hash };
+        let new = Head { seq: to, hash, start: to, start_hash: hash, root: head.root };
         let floor = epoch_floor(tables).await?.saturating_add(1).max(now.get());
         let floor = floor.max(self.epoch.saturating_add(1));
         tables.marks.put(batch, EPOCH_FLOOR, &floor);

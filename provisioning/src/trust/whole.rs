@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, Handler, Message, ResponseFuture, WrapFuture};
 use tessera_token::refusal::RefusalCode;
+use tessera_token::trust::LinkedSnapshot;
 use tokio::sync::oneshot;
 
 use super::actor::TrustActor;
@@ -103,13 +104,15 @@ impl TrustActor {
     fn make(&mut self, head: Head, context: &mut actix::Context<Self>) {
         self.whole.now = std::mem::take(&mut self.whole.next);
         let (tables, root) = (self.tables.clone(), Arc::clone(&self.root));
+        let links = Arc::clone(&self.links);
         let (now, removal) = (self.time.now(), self.time.removal());
         let work = async move {
             let seq = head.seq;
             let make =
                 move || async move { snapshot::make(&tables, &head, &root, now, removal).await };
             let (bytes, ()) = held::run_reading((), make).await?;
-            Ok(Made { seq, at: now.get(), bytes: Arc::new(bytes?) })
+            let bytes = Arc::new(LinkedSnapshot::write(&links, bytes?));
+            Ok(Made { seq, at: now.get(), bytes })
         };
         context.spawn(work.into_actor(self).map(
             |outcome: Result<Made, Refused>, actor, context| {

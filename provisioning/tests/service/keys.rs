@@ -111,6 +111,7 @@ async fn every_tenant_has_keys_of_its_own() {
 async fn a_retired_key_is_listed_for_a_week_and_then_let_go_of() {
     let world = World::with(|config| {
         config.sweep_every = std::time::Duration::from_millis(20);
+        config.keys = tessera_provisioning::KeySchedule::BY_HAND;
     })
     .await;
     let old = of(&states(&world).await, "active")[0].to_owned();

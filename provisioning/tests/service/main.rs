@@ -43,6 +43,8 @@ mod restored;
 mod revoke;
 mod roles;
 mod room;
+mod roots;
+mod rotation;
 mod secrets;
 mod several;
 mod shares;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{json, Value};
 use tempfile::TempDir;
-use tessera_provisioning::{DatabaseSettings, ProvisioningHandle, StartError};
+use tessera_provisioning::{DatabaseSettings, ProvisioningConfig, ProvisioningHandle, StartError};
 use tessera_runtime::clock::ManualClock;
 use tessera_runtime::http::{HttpClient, HttpLimits};
 use tessera_runtime::secret::{own_folder, read_secret_text, write_secret_file};
@@ -17,6 +17,7 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Event, Feed};
 
 use crate::postgres::{settings, url_of};
+use crate::rotation;
 use crate::world::{try_start, Device, World, START};
 
 /// Two processes with folders of their own.
@@ -26,12 +27,19 @@ struct Two {
 }
 
 /// A process of the database of `first`, with the key of it.
-async fn join(first: &World, url: &str) -> (TempDir, ProvisioningHandle, Stop) {
+async fn join(
+    first: &World,
+    url: &str,
+    also: fn(&mut ProvisioningConfig),
+) -> (TempDir, ProvisioningHandle, Stop) {
     let dir = TempDir::new().unwrap();
     copy_key(first, dir.path());
     let joined = settings(url.to_owned());
-    let (handle, stop) =
-        try_start(dir.path(), &first.clock, |config| config.database = Some(joined)).await.unwrap();
+    let change = |config: &mut ProvisioningConfig| {
+        config.database = Some(joined);
+        also(config);
+    };
+    let (handle, stop) = try_start(dir.path(), &first.clock, change).await.unwrap();
     (dir, handle, stop)
 }
 
@@ -45,16 +53,21 @@ fn copy_key(first: &World, to: &std::path::Path) {
 
 /// `None`, and a word, where PostgreSQL is not installed.
 async fn two() -> Option<Two> {
+    two_with(|_| {}).await
+}
+
+async fn two_with(also: fn(&mut ProvisioningConfig)) -> Option<Two> {
     let dir = TempDir::new().unwrap();
     let url = url_of(dir.path()).await?;
     let clock = ManualClock::at(UnixSeconds::new(START));
     let database = settings(url.clone());
-    let change = |config: &mut tessera_provisioning::ProvisioningConfig| {
+    let change = |config: &mut ProvisioningConfig| {
         config.database = Some(database);
+        also(config);
     };
     let (handle, stop) = try_start(dir.path(), &clock, change).await.unwrap();
     let one = World::around(dir, clock, handle, stop);
-    let (dir, handle, stop) = join(&one, &url).await;
+    let (dir, handle, stop) = join(&one, &url, also).await;
     // Its folder has no tokens: it uses those of the first.
     for token in ["operator.token", "feed.token"] {
         std::fs::copy(one.dir.path().join(token), dir.path().join(token)).unwrap();
@@ -105,6 +118,22 @@ pub async fn entries_of(operator: &HttpClient) -> Vec<u64> {
 /// Whether these are 1, 2, 3 …
 pub fn is_one_line(numbers: &[u64]) -> bool {
     numbers.iter().copied().eq(1..=numbers.len() as u64)
+}
+
+/// Both look at the keys all the time.
+#[tokio::test]
+async fn a_key_whose_time_is_over_is_rotated_once() {
+    let Some(Two { one, other }) = two_with(rotation::quick).await else { return };
+    let before = events_of(&one.feed).await.len();
+    one.advance(11 * 24 * 3600);
+    rotation::swept(&one).await;
+    rotation::swept(&other).await;
+    let keys = one.get("/v1/tenants/default/keys").await;
+    let count = |state: &str| {
+        keys["items"].as_array().unwrap().iter().filter(|key| key["state"] == state).count()
+    };
+    assert_eq!((count("active"), count("next"), count("retiring")), (1, 1, 1));
+    assert_eq!(events_of(&other.feed).await.len(), before + 3);
 }
 
 #[tokio::test]

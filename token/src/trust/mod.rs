@@ -4,7 +4,8 @@
 //! hash of the event before it; a [`Heartbeat`] says that nothing happened since, at a signed
 //! time, and answers the [`FeedNonce`] of the reader that asked; [`Evidence`] is what a reader
 //! shows a service that knows less than it. A reader of some tenants gets a [`BoundSnapshot`] of them, and with its events
-//! a [`View`], which says that all others are of other tenants. Verifiers pin the root key by its thumbprint. Signed bytes are COSE_Sign1; external_aad
+//! a [`View`], which says that all others are of other tenants. Verifiers pin the root key by its thumbprint, and
+//! [`RootLink`]s lead them to another one. Signed bytes are COSE_Sign1; external_aad
 //! names the kind, so that one kind can never pass for another.
 
 use alloc::vec::Vec;
@@ -21,6 +22,9 @@ mod change;
 mod event;
 mod evidence;
 mod nonce;
+mod roots;
+#[cfg(test)]
+mod roots_tests;
 mod snapshot;
 mod tenants;
 #[cfg(test)]
@@ -34,6 +38,7 @@ pub use change::{Change, DeviceEpoch, GroupEpoch, RegisteredKey, RevokedToken};
 pub use event::{Event, Feed, Heartbeat};
 pub use evidence::{Evidence, Shown};
 pub use nonce::FeedNonce;
+pub use roots::{LinkedSnapshot, RootLink, RootRequest, RootSet, RootStep, Roots};
 pub use snapshot::Snapshot;
 pub use tenants::{TenantSet, TenantSetId};
 pub use view::View;
@@ -42,6 +47,9 @@ pub use view::View;
 pub const VERIFIER_HEADER: &str = "tessera-verifier";
 /// Header of a poll: the reader's process, 32 hexadecimal digits that are drawn at each start.
 pub const READER_HEADER: &str = "tessera-reader";
+/// Header of a poll: the number of the root set that the reader trusts; absent for the pinned set. A service whose root set
+/// has a higher number answers with `trust_gone`, and the links stand in front of its snapshot.
+pub const ROOT_SET_HEADER: &str = "tessera-root-set";
 /// Header of a poll: the kind of verifier, [`BROKER`] or [`GATEWAY`]. It is shown to operators and decides nothing.
 pub const VERIFIER_KIND_HEADER: &str = "tessera-verifier-kind";
 /// The kind of a verifier that serves devices itself.

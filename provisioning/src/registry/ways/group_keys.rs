@@ -60,7 +60,7 @@ fn seal(
     name: &GroupId,
     key: &SymmetricKey,
 ) -> Result<Vec<u8>, Refused> {
-    sealed(&service.root, &*service.random, &context(tenant, name), key)
+    sealed(&service.founder, &*service.random, &context(tenant, name), key)
 }
 
 /// Makes a group key. The answer has the key when the service drew it.
@@ -221,7 +221,7 @@ pub(crate) fn verifies(
     let context = context(tenant, &name);
     let mut is_right = false;
     for text in std::iter::once(&record.primary).chain(&record.secondary) {
-        let group_key = opened(&service.root, &context, text)?;
+        let group_key = opened(&service.founder, &context, text)?;
         is_right |= device_secret(&group_key, device).verifies(message, tag);
     }
     Ok(is_right)

@@ -17,7 +17,7 @@ use crate::rest::input::{id, Admitted, App, Query};
 use crate::rest::operator::revoked::{self, Waits};
 use crate::rest::Answer;
 use crate::revoke::taken::follow;
-use crate::rotation;
+use crate::rotation::{self, schedule};
 use crate::service::Service;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
@@ -32,10 +32,12 @@ struct KeyView {
     since: u64,
     not_before: u64,
     not_after: u64,
+    /// When it leaves its state by the schedule.
+    until: Option<u64>,
 }
 
 impl KeyView {
-    fn new(key: KeyId, record: &KeyRecord) -> Self {
+    fn new(key: KeyId, record: &KeyRecord, until: Option<u64>) -> Self {
         Self {
             key: key.to_string(),
             state: record.state,
@@ -44,6 +46,7 @@ impl KeyView {
             since: record.since,
             not_before: record.not_before,
             not_after: record.not_after,
+            until,
         }
     }
 }
@@ -82,15 +85,22 @@ pub(crate) async fn well_known(
 
 pub(crate) async fn list(_by: By<Viewer>, app: App, path: Path<String>) -> Answer {
     let tenant: TenantId = id(&path)?;
-    tenants::with_keys(&app, &tenant).await?;
+    let record = tenants::with_keys(&app, &tenant).await?;
     let keys = of_tenant(&app.tables, &tenant).await?;
-    let items: Vec<_> = keys.iter().map(|(id, record)| KeyView::new(*id, record)).collect();
+    let ends = schedule::ends(&app, &tenant, &record, &keys);
+    let views = keys.iter().zip(ends);
+    let items: Vec<_> =
+        views.map(|((id, record), until)| KeyView::new(*id, record, until)).collect();
     Ok(HttpResponse::Ok().json(json!({ "items": items, "next": null })))
 }
 
 pub(crate) async fn rotate(by: By<Security>, app: App, path: Path<String>) -> Answer {
     let (by, tenant) = (by.operator().actor(), id(&path)?);
-    let rotated = async move { rotation::rotate(&app, &by, &tenant).await };
+    let rotated = async move {
+        let rotated = rotation::rotate(&app, &by, &tenant).await?;
+        app.metrics.key_rotations.inc(&["operator"]);
+        Ok(rotated)
+    };
     let rotated = Service::to_its_end(rotated).await?;
     let text = |key: Option<KeyId>| key.map(|key| key.to_string());
     let body = json!({ "active": text(rotated.active), "next": text(rotated.next) });

@@ -42,6 +42,47 @@ impl Record for FormerGroup {
     }
 }
 
+struct FormerKey;
+
+impl Record for FormerKey {
+    const TABLE: &'static str = "issuer_keys";
+    const KEY: &'static [&'static str] = &["tenant", "key_id"];
+    const COLUMNS: &'static [&'static str] =
+        &["public_key", "state", "created", "not_before", "not_after", "since"];
+
+    fn values(&self) -> Vec<Value> {
+        let numbers = [5u64, 6, 7, 8].map(Value::from);
+        [vec![1; 32].into(), "active".into()].into_iter().chain(numbers).collect()
+    }
+
+    fn read(_: &mut Row) -> Result<Self, StoreError> {
+        Ok(Self)
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_the_first_step_counts_its_age_from_its_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Schema { steps: SCHEMA.steps.get(..1).unwrap(), ..SCHEMA };
+    let database = open(dir.path(), first);
+    let mut batch = Batch::new();
+    batch.put(&database.table(), pair("t", vec![2; 8]), &FormerKey);
+    database.commit(batch).await.unwrap();
+    database.close().await.unwrap();
+    let database = open(dir.path(), SCHEMA);
+    let keys = Tables::of(&database).keys;
+    let key = keys.get(pair("t", vec![2; 8])).await.unwrap().unwrap();
+    assert_eq!((key.lived, key.from(), key.not_after), (None, 8, 7));
+    let counted = key.clone().counted_from(9);
+    let mut batch = Batch::new();
+    batch.expect(&keys, pair("t", vec![2; 8]), &key);
+    batch.put(&keys, pair("t", vec![2; 8]), &counted);
+    database.commit(batch).await.unwrap();
+    assert_eq!(keys.get(pair("t", vec![2; 8])).await.unwrap(), Some(counted));
+    assert_eq!(database.faults().unwrap(), Vec::<String>::new());
+    database.close().await.unwrap();
+}
+
 fn open(folder: &Path, schema: Schema) -> Database {
     let clock = tessera_runtime::clock::SystemClock::shared();
     Database::open(folder, schema, &StoreOptions::default(), clock, &SystemRandom).unwrap().0
