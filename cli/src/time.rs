@@ -23,6 +23,21 @@ pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a moment: `2026-11-01`, `2026-11-01T10:00:00Z`, or seconds since 1970.
+pub(crate) fn parse_moment(text: &str) -> Result<u64, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(seconds);
+    }
+    let whole = if text.contains('T') { text.to_owned() } else { format!("{text}T00:00:00Z") };
+    let moment = humantime::parse_rfc3339(&whole).ok();
+    let since = moment.and_then(|moment| moment.duration_since(UNIX_EPOCH).ok());
+    since.map(|since| since.as_secs()).ok_or_else(|| {
+        format!(
+            "{text:?} is no moment: use 2026-11-01, 2026-11-01T10:00:00Z, or seconds since 1970"
+        )
+    })
+}
+
 /// Seconds since 1970 as `2026-01-31T23:59:59Z`. They may come from a token that is not verified, so any number is taken.
 pub(crate) fn utc(seconds: u64) -> String {
     match UNIX_EPOCH.checked_add(Duration::from_secs(seconds)) {

@@ -22,7 +22,7 @@ use crate::tables::pair;
 /// looks at a part of the table.
 pub(crate) async fn keys(service: &Service) -> Result<(), Refused> {
     let (now, most) = (service.now().get(), STORE_SCAN_ROWS);
-    let by = Actor("service".to_owned());
+    let by = Actor::service();
     let after = service.keys_healed.lock().take();
     let rows = service.tables.keys.scan(&[], after.as_deref(), most).await?;
     let last = rows.last().filter(|_| rows.len() == most).map(|(key, _)| key.clone());

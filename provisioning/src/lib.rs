@@ -16,9 +16,11 @@ mod start;
 mod rest;
 mod sweep;
 
+mod api_tokens;
 mod enrol;
 mod feed;
 mod heal;
+mod introspect;
 mod preview;
 mod push;
 mod recovery;
@@ -62,6 +64,7 @@ mod start_error;
 mod tables;
 
 mod admission;
+mod attempts;
 mod records;
 mod revision;
 mod strangers;

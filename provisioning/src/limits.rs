@@ -298,13 +298,36 @@ pub const OPERATORS: usize = 1000;
 /// Tenants of one operator account that does not belong to all: its row stays small.
 pub const OPERATOR_TENANTS: usize = shared::FEED_TENANTS;
 
+/// API tokens of one account: a person reads the list.
+pub const API_TOKENS_PER_ACCOUNT: usize = 50;
+/// Seconds of an API token's life when its maker names none (90 days).
+pub const API_TOKEN_SECONDS: u64 = 90 * 24 * 3600;
+/// The same at least: a job of a minute.
+pub const API_TOKEN_SECONDS_LEAST: u64 = 60;
+/// The same at most (366 days), also for a row that says more.
+pub const API_TOKEN_SECONDS_MOST: u64 = 366 * 24 * 3600;
+/// Characters of the purpose of an API token.
+pub const PURPOSE_CHARS: usize = 100;
+/// Seconds between two notes of the last use of an API token: at most one write a minute.
+pub const API_TOKEN_USED_EVERY: u64 = 60;
+/// Seconds for which an expired API token is still listed (30 days).
+pub const API_TOKEN_KEPT_SECONDS: u64 = 30 * 24 * 3600;
+/// API tokens that one page of the list looks at for those that the account sees: a few milliseconds.
+pub const API_TOKENS_LOOK: usize = 2_000;
+
 /// Audit entries chained by one write.
 pub const AUDIT_GROUP: usize = 500;
 /// Characters of the reason that an operator gives for a suspension: it is whole in the audit entry.
 pub const REASON_CHARS: usize = 200;
 /// Characters of a text in an audit entry.
 pub const AUDIT_TEXT: usize = 256;
-/// Entries that one page of the audit log looks at for those of an account's tenants: a few milliseconds.
+/// Characters of a value of a changed column in an audit entry.
+pub const AUDIT_VALUE_CHARS: usize = 1024;
+/// Refused attempts of one account in [`ATTEMPTS_WINDOW`] that have audit entries of their own; the others are one sum.
+pub const ATTEMPTS_TOLD: u64 = 20;
+/// The time for which they are counted.
+pub const ATTEMPTS_WINDOW: Duration = Duration::from_secs(60);
+/// Entries that one page of the audit log looks at for those that were asked for: a few milliseconds.
 pub const AUDIT_LOOK: usize = 2_000;
 
 /// Devices that one page of a list looks at for those that were asked for: some milliseconds.

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use tessera_runtime::random::{self, Random, RandomError};
+use tessera_runtime::credential::{self, Class};
+use tessera_runtime::random::{Random, RandomError};
 use tessera_runtime::secret::Secret;
 use tessera_runtime::sql::{Batch, Key};
-use tessera_token::encoding::base64url;
+use tessera_runtime::store::StoreError;
 use tessera_token::hash::sha256;
 use tessera_token::ids::{RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
-use crate::audit::Actor;
-use crate::limits::{OPERATORS, OPERATOR_TENANTS};
+use crate::audit::{Actor, How, Origin};
+use crate::limits::{API_TOKENS_PER_ACCOUNT, OPERATORS, OPERATOR_TENANTS};
 use crate::once::Keep;
 pub(crate) use crate::records::operators::{OperatorRecord, OperatorRole, Tenants};
 use crate::refused::Refused;
@@ -21,22 +22,37 @@ use crate::service::Service;
 use crate::tables::{one, Tables};
 use crate::write::Attempt;
 
-/// So that a leaked token is recognised by scanners.
-const PREFIX: &str = "tsr_op_";
-/// Prefix and 32 bytes as base64url.
-const TOKEN_CHARS: usize = PREFIX.len() + 43;
-
 /// The account that asks, proved by a token.
 #[derive(Debug, Clone)]
 pub(crate) struct Operator {
     pub(crate) name: String,
     pub(crate) roles: BTreeSet<OperatorRole>,
     pub(crate) tenants: Tenants,
+    pub(crate) shown: Shown,
+    /// Where its request comes from.
+    pub(crate) origin: Origin,
+}
+
+/// The token that a request showed.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    pub(crate) class: Class,
+    /// Its public name.
+    pub(crate) id: String,
+    /// The key of the row of the account behind it.
+    pub(crate) account: [u8; 32],
+}
+
+impl Shown {
+    /// The origin of a request with this token; the door adds what it knows.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { how: How::Api, credential: self.id.clone(), network: String::new() }
+    }
 }
 
 impl Operator {
     pub(crate) fn actor(&self) -> Actor {
-        Actor(self.name.clone())
+        Actor { name: self.name.clone(), origin: self.origin.clone() }
     }
 
     /// The name under which limits count its requests: the account, or one for accounts of some tenants, the first of
@@ -53,8 +69,7 @@ impl Operator {
 
 /// A new token.
 pub(crate) fn draw(random: &dyn Random) -> Result<Secret<String>, RandomError> {
-    let bytes = Secret::new(random::bytes::<32>(random)?);
-    Ok(Secret::new(format!("{PREFIX}{}", base64url(bytes.expose()))))
+    credential::draw(Class::Operator, random)
 }
 
 pub(crate) fn put(
@@ -64,15 +79,17 @@ pub(crate) fn put(
     token: &Secret<String>,
     roles: &[OperatorRole],
     now: u64,
-) {
+) -> OperatorRecord {
     let hash = sha256(token.expose().as_bytes());
     let record = OperatorRecord {
         name: name.to_owned(),
         roles: roles.iter().copied().collect(),
         tenants,
         created: now,
+        is_old_form: false,
     };
     batch.put(&tables.operators, one(hash), &record);
+    record
 }
 
 /// A new account within the tenants of its maker; its token is shown once.
@@ -98,8 +115,9 @@ pub(crate) async fn create(
     let entry = service.entry(&by.actor(), "operator.create", tenants.single(), name.as_str());
     let entry = entry.detail(detail);
     let account = (name.as_str(), tenants);
-    put(&service.tables, &mut batch, account, &token, roles, service.now().get());
     keep.with(service, &mut batch, &token).await?;
+    let record = put(&service.tables, &mut batch, account, &token, roles, service.now().get());
+    let entry = entry.change(None, Some(&record));
     match known.iter().any(|(_, account)| account.name == name.as_str()) {
         true => Err(RefusalCode::AlreadyExists.into()),
         // The name is unique in the table: of two accounts made at once only one gets it.
@@ -111,13 +129,17 @@ pub(crate) async fn create(
 }
 
 /// A tenant of others is refused exactly like one that does not exist.
-async fn check_tenants(service: &Service, by: &Operator, tenants: &Tenants) -> Result<(), Refused> {
+pub(crate) async fn check_tenants(
+    service: &Service,
+    by: &Operator,
+    tenants: &Tenants,
+) -> Result<(), Refused> {
     let Tenants::These(these) = tenants else {
         return match by.tenants {
             Tenants::All => Ok(()),
             Tenants::These(_) => Err(Refused::because(
                 RefusalCode::OperatorNotAllowed,
-                "only an account of all tenants makes another one of all tenants",
+                "only an account of all tenants gives rights in all tenants",
             )),
         };
     };
@@ -125,9 +147,7 @@ async fn check_tenants(service: &Service, by: &Operator, tenants: &Tenants) -> R
         return Err(Refused::malformed("tenants is \"all\" or a list of at least one tenant"));
     }
     if these.len() > OPERATOR_TENANTS {
-        return Err(Refused::malformed(format!(
-            "an account has at most {OPERATOR_TENANTS} tenants"
-        )));
+        return Err(Refused::malformed(format!("at most {OPERATOR_TENANTS} tenants")));
     }
     for tenant in these {
         if !by.tenants.cover(tenant) {
@@ -156,12 +176,26 @@ pub(crate) async fn delete(
     when.check(Some(&account))?;
     let mut batch = Batch::new();
     batch.expect(&service.tables.operators, key.clone(), &account);
-    batch.delete(&service.tables.operators, key);
+    end(&service.tables, &mut batch, key).await?;
     let entry = service.entry(&by.actor(), "operator.delete", account.tenants.single(), name);
+    let entry = entry.change(Some(&account), None);
     match service.write(batch, entry).await? {
         Attempt::Committed(()) => Ok(()),
         Attempt::Conflict => Err(RefusalCode::LimitReached.into()),
     }
+}
+
+/// Takes an account away, and its API tokens with it. One that is made at the same moment opens nothing: its account is gone.
+pub(crate) async fn end(tables: &Tables, batch: &mut Batch, key: Key) -> Result<(), StoreError> {
+    let account = key.first().cloned().into_iter().map(|hash| ("account", hash));
+    let account: Vec<_> = account.collect();
+    // A few more than there may be, when several were made at once.
+    let made = tables.api_tokens.find(&account, None, 4 * API_TOKENS_PER_ACCOUNT).await?;
+    for (token, _) in made {
+        batch.delete(&tables.api_tokens, token);
+    }
+    batch.delete(&tables.operators, key);
+    Ok(())
 }
 
 /// An account, and the key of its row.
@@ -188,15 +222,19 @@ pub(crate) async fn all(tables: &Tables) -> Result<Vec<Account>, Refused> {
     Ok(accounts)
 }
 
-/// The account of a token. The row is found by the hash, which tells an attacker nothing about the token.
+/// The account of an operator token. The row is found by the hash, which tells an attacker nothing about the token. A text
+/// that is no such token is refused before the store is asked.
 pub(crate) async fn find(tables: &Tables, token: &str) -> Result<Operator, Refused> {
     let unknown = RefusalCode::OperatorUnknown;
-    if token.len() != TOKEN_CHARS || !token.starts_with(PREFIX) {
+    if credential::read(token).map(|form| form.class) != Ok(Class::Operator) {
         return Err(unknown.into());
     }
-    let record = tables.operators.get(one(sha256(token.as_bytes()))).await?.ok_or(unknown)?;
+    let hash = sha256(token.as_bytes());
+    let record = tables.operators.get(one(hash)).await?.ok_or(unknown)?;
+    let shown = Shown { class: Class::Operator, id: credential::id(token), account: hash };
     let OperatorRecord { name, roles, tenants, .. } = record;
-    Ok(Operator { name, roles, tenants })
+    let origin = shown.origin();
+    Ok(Operator { name, roles, tenants, shown, origin })
 }
 
 #[cfg(test)]
@@ -206,7 +244,9 @@ mod tests {
     fn of(name: &str, tenants: &[&str]) -> Operator {
         let these = tenants.iter().map(|tenant| (*tenant).to_owned()).collect::<BTreeSet<_>>();
         let tenants = if these.is_empty() { Tenants::All } else { Tenants::These(these) };
-        Operator { name: name.to_owned(), roles: BTreeSet::new(), tenants }
+        let shown = Shown { class: Class::Operator, id: String::new(), account: [0; 32] };
+        let origin = shown.origin();
+        Operator { name: name.to_owned(), roles: BTreeSet::new(), tenants, shown, origin }
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(crate) struct Renewal<'a> {
 pub(crate) async fn renew(service: &Service, of: &Renewal<'_>) -> Result<Attempt<()>, Refused> {
     let Renewal { tenant, device, owner, old, key, claim } = *of;
     let id = claims::id_of(&claim.0)?;
-    let by = Actor(format!("device {device}"));
+    let by = Actor::device(device);
     let exchange = Exchange { tenant, device, owner, old, key, claim: Some(&id) };
     let way = format!("claim {id}");
     let tried = device_keys::exchange(service, &by, &exchange, &way, |batch: &mut Batch| {

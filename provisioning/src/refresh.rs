@@ -297,7 +297,7 @@ async fn commit(
             Err(error) => Err(error.into()),
         };
     }
-    let (by, device) = (Actor(format!("device {}", request.device)), request.device.as_str());
+    let (by, device) = (Actor::device(&request.device), request.device.as_str());
     let serial = granted.issued.serial;
     if asked.wish.refresh_token {
         let entry = service.entry(&by, "family.begin", request.tenant.as_str(), device);

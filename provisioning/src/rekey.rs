@@ -122,7 +122,7 @@ async fn exchange(
     }
     signed_by_both(service, request, key, Ok((owner.clone(), old.clone())))?;
     standing::check(service, &request.tenant, &owner, &old).await?;
-    let by = Actor(format!("device {}", request.device));
+    let by = Actor::device(&request.device);
     let (tenant, device) = (&request.tenant, &request.device);
     let of = Exchange { tenant, device, owner: &owner, old: &old, key, claim: None };
     let tried = device_keys::exchange(service, &by, &of, "signed by both", |_| {}).await?;

@@ -18,6 +18,7 @@ use tessera_token::time::UnixSeconds;
 use tessera_token::trust::Change;
 
 use crate::admission::{Admission, Source};
+use crate::attempts::Attempts;
 use crate::audit::actor::{AuditActor, ChainPending};
 use crate::audit::{Actor, Entry, Pending};
 use crate::clock::ServiceClock;
@@ -84,6 +85,7 @@ pub(crate) struct Service {
     pub(crate) running: Turns,
     /// Of imports and exports.
     pub(crate) bulk: Turns,
+    pub(crate) attempts: Attempts,
     pub(crate) metrics: ServiceMetrics,
     pub(crate) registry: Metrics,
     pub(crate) stop: Stop,

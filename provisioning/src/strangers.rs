@@ -32,6 +32,11 @@ impl Strangers {
         Refused { truth: Some(truth), ..told.into() }
     }
 
+    /// Counts a wrong token of an operator.
+    pub(crate) fn wrong_token(&self) {
+        *self.0.lock().counts.entry(RefusalCode::OperatorUnknown.as_str()).or_default() += 1;
+    }
+
     /// The text for the audit log, when it is due.
     pub(crate) fn due(&self, now: Duration) -> Option<String> {
         let mut seen = self.0.lock();

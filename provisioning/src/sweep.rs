@@ -7,8 +7,11 @@ use tessera_runtime::sql::{Batch, Key, Record, Table};
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
 use crate::audit::actor::ChainPending;
+use crate::audit::Actor;
 use crate::heal;
-use crate::limits::{CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS, VERIFIERS_SWEPT_EVERY};
+use crate::limits::{
+    API_TOKEN_KEPT_SECONDS, CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS, VERIFIERS_SWEPT_EVERY,
+};
 use crate::records::IssuedRecord;
 use crate::refused::Refused;
 use crate::registry::rights;
@@ -82,6 +85,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("nonces", service.nonces.sweep().await);
     round.took("time", time(service).await);
     round.took("strangers", strangers(service).await);
+    round.took("attempts", attempts(service).await);
     round.took("audit", audit(service).await);
     round.took("lift", crate::recovery::lift::run(service).await);
     round.took("metrics", measure(service).await);
@@ -100,6 +104,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("rekeys", rekeys(service).await);
     round.took("approvals", crate::registry::ways::approvals::sweep(service).await);
     round.took("kept", kept(service).await);
+    round.took("api_tokens", api_tokens(service).await);
     round.first
 }
 
@@ -109,9 +114,18 @@ async fn time(service: &Service) -> Result<(), Refused> {
 
 async fn strangers(service: &Service) -> Result<(), Refused> {
     let Some(sum) = service.strangers.due(service.time.monotonic()) else { return Ok(()) };
-    let by = crate::audit::Actor("service".to_owned());
+    let by = Actor::service();
     let entry = service.entry(&by, "strangers.refused", "", "requests without proof").detail(sum);
     service.write(Batch::new(), entry).await.map(|_| ())
+}
+
+async fn attempts(service: &Service) -> Result<(), Refused> {
+    for (account, count) in service.attempts.due(service.time.monotonic()) {
+        let entry = service.entry(&Actor::service(), "requests.refused", "", &account);
+        let entry = entry.detail(format!("{count} more refused requests of the account"));
+        service.write(Batch::new(), entry).await?;
+    }
+    Ok(())
 }
 
 async fn audit(service: &Service) -> Result<(), Refused> {
@@ -235,6 +249,12 @@ async fn kept(service: &Service) -> Result<(), Refused> {
         service.metrics.swept.add(&["kept"], u64::try_from(removed).unwrap_or_default());
     }
     Ok(())
+}
+
+async fn api_tokens(service: &Service) -> Result<(), Refused> {
+    let before = service.time.removal().minus(API_TOKEN_KEPT_SECONDS).get();
+    let ended = service.tables.api_tokens.up_to("expires", before, SWEEP_ROWS).await?;
+    delete_all(service, "api_tokens", &service.tables.api_tokens, ended).await
 }
 
 /// Removes rows, as they were read, and counts them under `label`. When one has changed meanwhile, the next sweep looks

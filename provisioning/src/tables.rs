@@ -3,6 +3,7 @@
 use tessera_runtime::sql::{Database, Key, Schema, Table, Value};
 use tessera_runtime::store::StoreError;
 
+use crate::records::api_tokens::ApiTokenRecord;
 use crate::records::approvals::{ApprovalCount, ApprovalRecord};
 use crate::records::attributes::AttributeRow;
 use crate::records::audit::{Chained, Entry};
@@ -38,6 +39,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/8.sql"),
         include_str!("schema/9.sql"),
         include_str!("schema/10.sql"),
+        include_str!("schema/11.sql"),
     ],
     kept: &[
         "tenants",
@@ -95,6 +97,8 @@ pub(crate) struct Tables {
     pub(crate) keys: Table<KeyRecord>,
     /// SHA-256(operator token)
     pub(crate) operators: Table<OperatorRecord>,
+    /// the public name of an API token
+    pub(crate) api_tokens: Table<ApiTokenRecord>,
     /// tenant, device: epochs that moved within the longest token life
     pub(crate) moved_devices: Table<MovedDevice>,
     /// family of refresh tokens
@@ -149,6 +153,7 @@ impl Tables {
             issued: database.table(),
             keys: database.table(),
             operators: database.table(),
+            api_tokens: database.table(),
             moved_devices: database.table(),
             families: database.table(),
             revoked_tokens: database.table(),

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`clock`] and [`random`] (all other code is handed both), [`held`] and [`lived`] (what is made of a
 //! clock that may be wrong), [`store`] (acknowledged means durable), `sql` (the same in tables, feature `sql`), [`stop`]
-//! (named tasks), [`secret`], [`derivation`], [`tls`], [`proxy`], [`http`], [`metrics`], [`log`], [`service_manager`];
+//! (named tasks), [`secret`], [`credential`], [`derivation`], [`tls`], [`proxy`], [`http`], [`metrics`], [`log`], [`service_manager`];
 //! every limit is in [`limits`].
 
 pub mod boxed;
@@ -19,6 +19,7 @@ pub mod store;
 
 pub mod stop;
 
+pub mod credential;
 pub mod derivation;
 pub mod hold_back;
 pub mod http;

@@ -17,6 +17,9 @@ use tessera_token::refusal::RefusalCode;
 use crate::device::api::longer;
 use crate::limits;
 
+/// The name of the client: the audit log of the service tells requests of the command line by it.
+const AGENT: &str = concat!("tessera/", env!("CARGO_PKG_VERSION"));
+
 /// Why an operator's call gave nothing.
 #[derive(Debug, Clone)]
 pub enum OperatorError {
@@ -137,7 +140,7 @@ impl OperatorClient {
     /// # Errors
     /// [`OperatorError`].
     pub async fn bytes(&self, path: &str, accept: &'static str) -> Result<Vec<u8>, OperatorError> {
-        let request = Request::new(Method::Get, path).accept(accept);
+        let request = Request::new(Method::Get, path).accept(accept).header("user-agent", AGENT);
         Ok(self.http.send(request).await?.body)
     }
 
@@ -151,7 +154,10 @@ impl OperatorClient {
         lines: Vec<u8>,
         within: Duration,
     ) -> Result<Vec<u8>, OperatorError> {
-        let request = Request::new(Method::Post, path).accept(NDJSON).body(NDJSON, lines);
+        let request = Request::new(Method::Post, path)
+            .accept(NDJSON)
+            .header("user-agent", AGENT)
+            .body(NDJSON, lines);
         Ok(self.http.send(request.within(within)).await?.body)
     }
 
@@ -165,7 +171,10 @@ impl OperatorClient {
         within: Duration,
         take: &mut (dyn FnMut(&[u8]) -> bool + Send),
     ) -> Result<(), OperatorError> {
-        let request = Request::new(Method::Get, path).accept(NDJSON).within(within);
+        let request = Request::new(Method::Get, path)
+            .accept(NDJSON)
+            .header("user-agent", AGENT)
+            .within(within);
         Ok(self.http.parts(request, take).await?)
     }
 
@@ -254,7 +263,10 @@ impl OperatorClient {
             return make(("if-match", tag.clone())).await;
         }
         let record = path.split('?').next().unwrap_or(path);
-        let read = self.http.send(Request::new(Method::Get, record).accept(JSON)).await;
+        let read = self
+            .http
+            .send(Request::new(Method::Get, record).accept(JSON).header("user-agent", AGENT))
+            .await;
         match read {
             Ok(answer) => {
                 let tag = answer.header("etag").unwrap_or("*").to_owned();
@@ -302,7 +314,7 @@ impl OperatorClient {
     }
 
     fn request<'a>(method: Method, path: &'a str, body: Option<&Value>) -> Request<'a> {
-        let request = Request::new(method, path).accept(JSON);
+        let request = Request::new(method, path).accept(JSON).header("user-agent", AGENT);
         match body {
             Some(body) => request.body(JSON, body.to_string().into_bytes()),
             None => request,

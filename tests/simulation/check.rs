@@ -169,9 +169,12 @@ impl World {
         let previous = self.model.audit.last().copied().unwrap_or_default();
         let seq = number("seq");
         let mut w = Writer::new();
-        w.array(9).text("tessera-audit-1").uint(seq).bytes(&previous).uint(number("at"));
+        w.array(15).text("tessera-audit-2").uint(seq).bytes(&previous).uint(number("at"));
         w.text(text("actor")).text(text("action")).text(text("tenant"));
         w.text(text("subject")).text(text("detail"));
+        for name in ["how", "credential", "network", "outcome", "before", "after"] {
+            w.text(text(name));
+        }
         let hash = sha256(&w.finish());
         let right = seq == self.model.audit.len() as u64 + 1
             && bytes("previous") == previous

@@ -110,7 +110,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
             &["clock"],
             &["held", "lived", "metrics", "store", "tls"],
             &["log", "proxy", "secret", "service_manager", "sql"],
-            &["derivation", "http"],
+            &["credential", "derivation", "http"],
         ],
     ),
     (
@@ -147,7 +147,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
         "provisioning",
         &[
             &["limits", "mac", "metrics", "refused"],
-            &["admission", "records", "revision", "strangers", "turns", "write"],
+            &["admission", "attempts", "records", "revision", "strangers", "turns", "write"],
             &["tables"],
             &["audit", "former", "room", "start_error"],
             &["database_settings", "key_schedule", "push_settings"],
@@ -159,9 +159,11 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
             &["registry"],
             &["families", "operators", "reenrol", "revoke", "rotation", "token_for_device"],
             &[
+                "api_tokens",
                 "enrol",
                 "feed",
                 "heal",
+                "introspect",
                 "preview",
                 "push",
                 "recovery",

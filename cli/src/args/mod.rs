@@ -7,6 +7,7 @@ use tessera_runtime::http::Server;
 use tessera_runtime::tls::Trust;
 
 mod account;
+mod audit;
 mod backup;
 mod bench;
 mod bulk;
@@ -25,6 +26,7 @@ mod server;
 mod sim;
 #[cfg(test)]
 mod tests;
+mod token;
 mod trust;
 mod ways;
 
@@ -56,6 +58,7 @@ pub(crate) use server::{
     LossArgs, ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs, UpArgs,
 };
 pub(crate) use sim::{CredentialsArgs, DemoArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};
+pub(crate) use token::{ApiTokenCommand, TokenCommand};
 pub(crate) use trust::TrustCommand;
 pub(crate) use ways::{
     ApprovalCommand, AuthorityCommand, DeniedCertificateCommand, GroupKeyCommand, IdsArgs,

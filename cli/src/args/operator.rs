@@ -3,11 +3,13 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Subcommand};
 
 use super::account::{MatchArgs, OperatorArgs, TenantArgs};
+use super::audit::AuditArgs;
 use super::bulk::{Exported, Imported};
 use super::life::{Again, RekeyCommand, Suspended};
 use super::list::{attribute, Act, ListArgs};
 use super::revoke::{Waits, What};
 use super::role::RoleCommand;
+use super::token::{ApiTokenCommand, TokenCommand};
 use super::trust::TrustCommand;
 use super::ways::{
     ApprovalCommand, AuthorityCommand, DeniedCertificateCommand, GroupKeyCommand, ListedKeyCommand,
@@ -21,6 +23,12 @@ pub(crate) enum OperatorCommand {
     /// Operator accounts, each of some tenants or of all: create, list, delete.
     #[command(subcommand)]
     Operator(AccountCommand),
+    /// API tokens, by which programs act with a part of your rights: create, list, delete.
+    #[command(subcommand)]
+    ApiToken(ApiTokenCommand),
+    /// Look at tokens of operators, programs and partners.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Roles: which topics the devices of a kind may use.
     #[command(subcommand)]
     Role(RoleCommand),
@@ -458,10 +466,37 @@ active one retiring, a retiring one retired. It is empty for a compromised key, 
 
 #[derive(Subcommand)]
 pub(crate) enum AuditCommand {
-    /// List the changes, with the accounts that made them.
+    /// List the changes and the refused attempts, with the accounts that made them.
+    #[command(after_help = "Examples:
+  tessera audit list --actor ann --since 2026-11-01
+  tessera audit list --tenant acme --subject d-17
+  tessera audit list --action request.refused --limit 100 --json")]
     List {
         #[command(flatten)]
+        wanted: AuditArgs,
+        #[command(flatten)]
         rows: ListArgs,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Show the newest entries, then each new one as it comes, until you stop the command.
+    #[command(after_help = "Example:
+  tessera audit tail --lines 50 --tenant acme --json")]
+    Tail {
+        /// Begin with so many of the newest entries of the log.
+        #[arg(long, value_name = "N", default_value_t = 10,
+              value_parser = clap::value_parser!(u32).range(1..=1000))]
+        lines: u32,
+        #[command(flatten)]
+        wanted: AuditArgs,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Write the whole log: one entry a line as JSON, and its signed head in the last line.
+    #[command(after_help = "Examples:
+  tessera audit export > audit.ndjson
+  tessera audit verify --file audit.ndjson --root root.thumbprint")]
+    Export {
         #[command(flatten)]
         operator: OperatorArgs,
     },
@@ -469,8 +504,13 @@ pub(crate) enum AuditCommand {
     #[command(after_help = "Examples:
   tessera audit verify
   tessera audit verify --head head.txt --root root.thumbprint
+  tessera audit verify --file audit.ndjson --root root.thumbprint
+With --file no server is asked: the file of `tessera audit export` is checked.
 It fails when the log is broken, or shorter or another one than a head says. Keep heads where the service cannot write.")]
     Verify {
+        /// A file of `tessera audit export`, in the place of the log of the service.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
         /// A head that `tessera audit head` gave: a file, or its text.
         #[arg(long, value_name = "FILE|TEXT")]
         head: Option<String>,

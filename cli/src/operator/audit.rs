@@ -1,4 +1,4 @@
-//! Verifies the chain of the audit log from the answers alone, as any holder of a copy can.
+//! Verifies the chain of the audit log from the answers alone, or from a file ([`export`]), as any holder of a copy can.
 
 use std::path::Path;
 
@@ -15,6 +15,9 @@ use super::{pages, words, Call};
 use crate::error::{Fault, Outcome};
 use crate::secrets::read_thumbprint;
 use crate::{output, time};
+
+pub(super) mod export;
+pub(super) mod tail;
 
 /// Where `tessera up` puts the thumbprint.
 const ROOT_FILE: &str = "tessera-data/root.thumbprint";
@@ -133,12 +136,17 @@ fn compare(hashes: &[[u8; 32]], head: &ServiceHead, name: &str) -> Result<String
     })
 }
 
-/// The hash of each entry, when every entry follows from the one before.
-fn verify(rows: &[Value]) -> Result<Vec<[u8; 32]>, Fault> {
-    let mut previous = [0u8; 32];
-    let mut hashes = Vec::with_capacity(rows.len());
-    for (place, row) in rows.iter().enumerate() {
-        let seq = place as u64 + 1;
+/// The entries that were read, each of which follows from the one before.
+#[derive(Default)]
+struct Chain {
+    hashes: Vec<[u8; 32]>,
+}
+
+impl Chain {
+    /// Adds the next entry.
+    fn add(&mut self, row: &Value) -> Result<(), Fault> {
+        let seq = self.hashes.len() as u64 + 1;
+        let previous = self.hashes.last().copied().unwrap_or_default();
         let broken =
             |why: &str| Fault::new(format!("the audit log is broken at entry {seq}: {why}"));
         let number = |name: &str| row.get(name).and_then(Value::as_u64);
@@ -149,20 +157,44 @@ fn verify(rows: &[Value]) -> Result<Vec<[u8; 32]>, Fault> {
         if claimed("previous").as_deref() != Some(previous.as_slice()) {
             return Err(broken("it does not name the hash of the entry before it"));
         }
-        let hash = hash(seq, &previous, row).ok_or_else(|| broken("a member is missing"))?;
+        let hash =
+            hash(seq, &previous, row).ok_or_else(|| broken("a member is missing, or strange"))?;
         if claimed("hash").as_deref() != Some(hash.as_slice()) {
             return Err(broken("its content does not give its hash"));
         }
-        previous = hash;
-        hashes.push(hash);
+        self.hashes.push(hash);
+        Ok(())
     }
-    Ok(hashes)
 }
 
+/// The hash of each entry, when every entry follows from the one before.
+fn verify(rows: &[Value]) -> Result<Vec<[u8; 32]>, Fault> {
+    let mut chain = Chain::default();
+    rows.iter().try_for_each(|row| chain.add(row))?;
+    Ok(chain.hashes)
+}
+
+/// Texts that every entry has.
+const TEXTS: [&str; 5] = ["actor", "action", "tenant", "subject", "detail"];
+/// Texts that entries of earlier versions do not have.
+const MORE: [&str; 6] = ["how", "credential", "network", "outcome", "before", "after"];
+/// Its other members: `seq`, `at`, `previous`, `hash`.
+const OTHERS: usize = 4;
+
+/// The hash over all members. `None` when one is missing, or when there are others, which no hash would cover.
 fn hash(seq: u64, previous: &[u8; 32], row: &Value) -> Option<[u8; 32]> {
     let mut w = Writer::new();
-    w.array(9).text("tessera-audit-1").uint(seq).bytes(previous).uint(row.get("at")?.as_u64()?);
-    for name in ["actor", "action", "tenant", "subject", "detail"] {
+    let is_former = row.get("how").is_none();
+    let (label, texts) = match is_former {
+        true => ("tessera-audit-1", TEXTS.to_vec()),
+        false => ("tessera-audit-2", [&TEXTS[..], &MORE].concat()),
+    };
+    let has_hash = usize::from(row.get("hash").is_some());
+    if row.as_object()?.len() != texts.len() + OTHERS - 1 + has_hash {
+        return None;
+    }
+    w.array(texts.len() + 4).text(label).uint(seq).bytes(previous).uint(row.get("at")?.as_u64()?);
+    for name in texts {
         w.text(row.get(name)?.as_str()?);
     }
     Some(sha256(&w.finish()))
@@ -176,13 +208,25 @@ mod tests {
     use super::*;
 
     fn log() -> Vec<Value> {
+        log_of(3)
+    }
+
+    /// A log of which the first entries are of an earlier version.
+    pub(super) fn log_of(entries: u64) -> Vec<Value> {
         let mut previous = [0u8; 32];
-        (1..=3u64)
+        (1..=entries)
             .map(|seq| {
                 let mut row = json!({
                     "seq": seq, "at": 100 + seq, "actor": "a", "action": "device.revoke", "tenant": "t",
                     "subject": "d", "detail": "", "previous": base64url(&previous),
                 });
+                if seq > 1 {
+                    let more = json!({
+                        "how": "cli", "credential": "b952fe85f50a1d6f", "network": "192.0.2.1", "outcome": "done",
+                        "before": "{}", "after": "",
+                    });
+                    row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+                }
                 previous = hash(seq, &previous, &row).unwrap();
                 row["hash"] = json!(base64url(&previous));
                 row
@@ -236,9 +280,15 @@ mod tests {
         changed[1]["subject"] = json!("e");
         let mut shortened = log();
         shortened.remove(1);
+        let mut added = log();
+        added[1]["note"] = json!("not covered by the hash");
+        let mut stripped = log();
+        for name in MORE {
+            stripped[1].as_object_mut().unwrap().remove(name);
+        }
         let mut swapped = log();
         swapped.swap(1, 2);
-        for bad in [changed, shortened, swapped] {
+        for bad in [changed, shortened, swapped, added, stripped] {
             assert!(verify(&bad).unwrap_err().to_string().contains("broken at entry 2"));
         }
     }

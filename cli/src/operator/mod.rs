@@ -26,6 +26,7 @@ mod role;
 mod table;
 #[cfg(test)]
 mod tests;
+mod token;
 mod ways;
 
 /// Carries out one verb.
@@ -33,6 +34,8 @@ pub(crate) async fn run(command: OperatorCommand) -> Outcome {
     match command {
         OperatorCommand::Tenant(command) => tenant(command).await,
         OperatorCommand::Operator(command) => account(command).await,
+        OperatorCommand::ApiToken(command) => token::api_token(command).await,
+        OperatorCommand::Token(command) => token::token(command).await,
         OperatorCommand::Role(command) => role::run(command).await,
         OperatorCommand::Group(command) => group(command).await,
         OperatorCommand::Claim(command) => claim(command).await,
@@ -160,7 +163,7 @@ async fn account(command: AccountCommand) -> Outcome {
             Ok(outcome)
         }
         AccountCommand::List { rows, operator } => {
-            let columns = ["operator", "roles", "tenants", "created"];
+            let columns = ["operator", "roles", "tenants", "created", "old_form"];
             Call::of(&operator)?.list("/v1/operators", &columns, &rows).await
         }
         AccountCommand::Show { name, operator } => {
@@ -364,11 +367,23 @@ async fn keys(command: KeysCommand) -> Outcome {
 
 async fn audit(command: AuditCommand) -> Outcome {
     match command {
-        AuditCommand::List { rows, operator } => {
-            let columns = ["seq", "at", "actor", "action", "tenant", "subject", "detail"];
-            Call::of(&operator)?.list("/v1/audit", &columns, &rows).await
+        AuditCommand::List { wanted, rows, operator } => {
+            let columns = [
+                "seq", "at", "actor", "how", "network", "action", "tenant", "subject", "outcome",
+                "detail",
+            ];
+            // The first condition stands behind the question mark.
+            let query = wanted.query().replacen('&', "?", 1);
+            Call::of(&operator)?.list(&format!("/v1/audit{query}"), &columns, &rows).await
         }
-        AuditCommand::Verify { head, root, operator } => {
+        AuditCommand::Tail { lines, wanted, operator } => {
+            audit::tail::run(&Call::of(&operator)?, lines, &wanted.query()).await
+        }
+        AuditCommand::Export { operator } => audit::export::run(&Call::of(&operator)?).await,
+        AuditCommand::Verify { file: Some(file), head, root, operator } => {
+            audit::export::verify(&file, head.as_deref(), root.as_deref(), operator.json)
+        }
+        AuditCommand::Verify { file: None, head, root, operator } => {
             let call = Call::of(&operator)?;
             audit::run_verify(&call, head.as_deref(), root.as_deref()).await
         }

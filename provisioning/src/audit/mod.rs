@@ -3,41 +3,96 @@
 //! A change writes its entry as a pending row in its own batch: both are durable or neither is. One actor then chains
 //! pending rows in order. Refreshes are not audited: each issued token has a record of its own until it expires.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tessera_runtime::sql::Batch;
+use tessera_runtime::sql::{Batch, Record};
 use tessera_runtime::store::StoreError;
 use tessera_token::cbor::Writer;
 use tessera_token::hash::sha256;
+use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 
 use crate::limits::{AUDIT_GROUP, AUDIT_TEXT};
 use crate::tables::{one, Tables};
 
 pub(crate) mod actor;
+mod change;
+mod list;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use crate::records::audit::{Chained, Entry};
+pub(crate) use self::list::{list, Found, Row, Wanted};
+pub(crate) use crate::records::audit::{Chained, Entry, How, More, Origin};
 pub(crate) use crate::records::heads::AuditHead as Head;
 
 pub(crate) const HEAD: &str = "audit_head";
+/// The outcome of an act that was not refused.
+const DONE: &str = "done";
 
-/// The account, or the part of the service, that a change is recorded under.
+/// The account, the device or the part of the service that a change is recorded under.
 #[derive(Debug, Clone)]
-pub(crate) struct Actor(pub(crate) String);
+pub(crate) struct Actor {
+    pub(crate) name: String,
+    pub(crate) origin: Origin,
+}
+
+impl Actor {
+    /// The service itself.
+    pub(crate) fn service() -> Self {
+        Self::system("service")
+    }
+
+    /// A part of the service, or its machine.
+    pub(crate) fn system(name: &str) -> Self {
+        Self::without_token(name.to_owned(), How::System)
+    }
+
+    /// A device.
+    pub(crate) fn device(device: &impl fmt::Display) -> Self {
+        Self::without_token(format!("device {device}"), How::Device)
+    }
+
+    fn without_token(name: String, how: How) -> Self {
+        let origin = Origin { how, credential: String::new(), network: String::new() };
+        Self { name, origin }
+    }
+}
 
 impl Entry {
     pub(crate) fn new(at: u64, actor: &Actor, action: &str, tenant: &str, subject: &str) -> Self {
         Self {
             at,
-            actor: short(&actor.0),
+            actor: short(&actor.name),
             action: action.to_owned(),
             tenant: tenant.to_owned(),
             subject: short(subject),
             detail: String::new(),
+            more: Some(More {
+                origin: actor.origin.clone(),
+                outcome: DONE.to_owned(),
+                before: String::new(),
+                after: String::new(),
+            }),
         }
+    }
+
+    /// With the columns that change in a row, when a person has asked: fleets write too many rows.
+    pub(crate) fn change<R: Record>(mut self, before: Option<&R>, after: Option<&R>) -> Self {
+        let of_person = |more: &&mut More| matches!(more.origin.how, How::Cli | How::Api);
+        if let Some(more) = self.more.as_mut().filter(of_person) {
+            (more.before, more.after) = change::difference(before, after);
+        }
+        self
+    }
+
+    /// An attempt that was refused.
+    pub(crate) fn refused(mut self, code: RefusalCode) -> Self {
+        if let Some(more) = &mut self.more {
+            more.outcome = code.as_str().to_owned();
+        }
+        self
     }
 
     pub(crate) fn detail(mut self, detail: impl AsRef<str>) -> Self {
@@ -56,12 +111,22 @@ impl Head {
     }
 }
 
-/// SHA-256 over CBOR `["tessera-audit-1", seq, previous, at, actor, action, tenant, subject, detail]`.
+/// SHA-256 over CBOR `["tessera-audit-2", seq, previous, at, actor, action, tenant, subject, detail, how, credential,
+/// network, outcome, before, after]`. An entry of an earlier version begins with `tessera-audit-1` and ends with its detail:
+/// it never hashes like one of the other form.
 pub(crate) fn hash(seq: u64, previous: &[u8; 32], entry: &Entry) -> [u8; 32] {
     let mut w = Writer::new();
-    w.array(9).text("tessera-audit-1").uint(seq).bytes(previous).uint(entry.at);
+    match entry.more {
+        None => w.array(9).text("tessera-audit-1"),
+        Some(_) => w.array(15).text("tessera-audit-2"),
+    };
+    w.uint(seq).bytes(previous).uint(entry.at);
     w.text(&entry.actor).text(&entry.action).text(&entry.tenant);
     w.text(&entry.subject).text(&entry.detail);
+    if let Some(More { origin, outcome, before, after }) = &entry.more {
+        w.text(origin.how.as_str()).text(&origin.credential).text(&origin.network);
+        w.text(outcome).text(before).text(after);
+    }
     sha256(&w.finish())
 }
 

@@ -152,7 +152,7 @@ fn entry(
     record: &DeviceRecord,
     granted: &IssuedToken,
 ) -> crate::audit::Entry {
-    let by = Actor(format!("device {}", request.device));
+    let by = Actor::device(&request.device);
     let entry =
         service.entry(&by, "device.enrol", request.tenant.as_str(), request.device.as_str());
     let serial = granted.issued.serial;

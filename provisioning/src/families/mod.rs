@@ -150,7 +150,7 @@ pub(crate) async fn end_reused(
     row: &FamilyRecord,
     proved: bool,
 ) -> Result<Attempt<()>, Refused> {
-    let by = Actor(format!("device {}", row.device));
+    let by = Actor::device(&row.device);
     let entry = service.entry(&by, "family.reuse", &row.tenant, &row.device);
     let entry = match proved {
         true => entry.detail(format!("family {}; the device key was proved", name(family))),

@@ -232,7 +232,7 @@ fn audit(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
 
 fn entry_of(entry: shapes::Entry) -> Entry {
     let shapes::Entry { at, actor, action, tenant, subject, detail } = entry;
-    Entry { at, actor, action, tenant, subject, detail }
+    Entry { at, actor, action, tenant, subject, detail, more: None }
 }
 
 fn accounts(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
@@ -242,7 +242,7 @@ fn accounts(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
             shapes::Tenants::All => Tenants::All,
             shapes::Tenants::These(these) => Tenants::These(these),
         };
-        let record = OperatorRecord { name, roles, tenants, created };
+        let record = OperatorRecord { name, roles, tenants, created, is_old_form: true };
         Some((one(<[u8; 32]>::try_from(key).ok()?), record))
     })
 }

@@ -47,7 +47,7 @@ impl Own {
     pub(super) async fn make(service: &Service) -> Result<Self, Refused> {
         let tenant = TenantId::parse(SERVICE_TENANT).map_err(|_| RefusalCode::Internal)?;
         let device = DeviceId::parse(SUBJECT).map_err(|_| RefusalCode::Internal)?;
-        tenants::found_own(service, &Actor("service".to_owned()), &tenant).await?;
+        tenants::found_own(service, &Actor::service(), &tenant).await?;
         let first = service.tables.devices.scan(&[tenant.as_str().into()], None, 1).await?;
         if !first.is_empty() {
             tracing::error!(%tenant, "this tenant has devices: nothing is pushed in its name");

@@ -7,6 +7,7 @@ use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::PublicKey;
 use tessera_token::trust::{Change, RegisteredKey};
 
+pub(crate) mod api_tokens;
 pub(crate) mod approvals;
 pub(crate) mod attributes;
 pub(crate) mod audit;

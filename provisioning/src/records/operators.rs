@@ -10,7 +10,7 @@ use tessera_token::ids::TenantId;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::TenantSet;
 
-use super::words::{json, read_json};
+use super::words::{json, read_json, read_maybe_json};
 
 /// Rights of an account. No role includes another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,32 +34,38 @@ pub(crate) struct OperatorRecord {
     pub(crate) roles: BTreeSet<OperatorRole>,
     pub(crate) tenants: Tenants,
     pub(crate) created: u64,
+    /// Whether its token has the form of earlier versions, without a checksum.
+    pub(crate) is_old_form: bool,
 }
 
-/// The key is SHA-256 of the token. `tenants` is NULL for an account of all tenants.
+/// The number of the form of tokens with a checksum.
+const FORM: u64 = 2;
+
+/// The key is SHA-256 of the token. `tenants` is NULL for an account of all tenants, `token_form` for a token without a
+/// checksum.
 impl Record for OperatorRecord {
     const TABLE: &'static str = "operators";
     const KEY: &'static [&'static str] = &["token_hash"];
-    const COLUMNS: &'static [&'static str] = &["name", "roles", "tenants", "created"];
+    const COLUMNS: &'static [&'static str] = &["name", "roles", "tenants", "created", "token_form"];
 
     fn values(&self) -> Vec<Value> {
-        let tenants = match &self.tenants {
-            Tenants::All => Value::Null,
-            Tenants::These(these) => json(these),
-        };
-        vec![self.name.as_str().into(), json(&self.roles), tenants, self.created.into()]
+        vec![
+            self.name.as_str().into(),
+            json(&self.roles),
+            self.tenants.value(),
+            self.created.into(),
+            (!self.is_old_form).then_some(FORM).into(),
+        ]
     }
 
     fn read(row: &mut Row) -> Result<Self, StoreError> {
-        let (name, roles) = (row.text()?, read_json(row)?);
-        let tenants = match row.maybe_text()? {
-            None => Tenants::All,
-            Some(these) => match serde_json::from_str(&these) {
-                Ok(these) => Tenants::These(these),
-                Err(error) => return Err(row.damaged(error.to_string())),
-            },
-        };
-        Ok(Self { name, roles, tenants, created: row.number()? })
+        Ok(Self {
+            name: row.text()?,
+            roles: read_json(row)?,
+            tenants: Tenants::read(row)?,
+            created: row.number()?,
+            is_old_form: row.maybe_number()?.is_none(),
+        })
     }
 }
 
@@ -73,6 +79,31 @@ pub(crate) enum Tenants {
 }
 
 impl Tenants {
+    /// The value of their column: NULL is all.
+    pub(super) fn value(&self) -> Value {
+        match self {
+            Self::All => Value::Null,
+            Self::These(these) => json(these),
+        }
+    }
+
+    pub(super) fn read(row: &mut Row) -> Result<Self, StoreError> {
+        match read_maybe_json(row)? {
+            None => Ok(Self::All),
+            Some(these) => Ok(Self::These(these)),
+        }
+    }
+
+    /// Those that are among both.
+    pub(crate) fn in_common(&self, others: &Self) -> Self {
+        match (self, others) {
+            (Self::All, some) | (some, Self::All) => some.clone(),
+            (Self::These(these), Self::These(others)) => {
+                Self::These(these.intersection(others).cloned().collect())
+            }
+        }
+    }
+
     /// Whether the tenant is one of them.
     pub(crate) fn cover(&self, tenant: &str) -> bool {
         match self {

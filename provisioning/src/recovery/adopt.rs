@@ -57,7 +57,7 @@ async fn jump(
         let entry = entry.detail(format!("a reader stands at event {}", shown.seq));
         service.note(&mut batch, &entry);
         let message = actor::Shown {
-            by: by.0.clone(),
+            by: by.name.clone(),
             seq: shown.seq,
             head: shown.head,
             epoch: shown.changes.iter().map(epoch).max().unwrap_or(0),

@@ -50,7 +50,7 @@ async fn step(service: &Service, due: &Lifting) -> Result<Attempt<()>, Refused> 
     if moved == 0 {
         return service.write_unnoted(batch).await;
     }
-    let by = Actor("service".to_owned());
+    let by = Actor::service();
     let entry = service.entry(&by, "trust.lift", "", "service");
     let entry = entry.detail(format!("{moved} subjects above epoch {floor}"));
     service.write(batch, entry).await
@@ -156,7 +156,7 @@ async fn lift(service: &Service, subject: &Subject, floor: u64) -> Result<Lift, 
 }
 
 fn entry(service: &Service, tenant: &str, subject: &str) -> Entry {
-    service.entry(&Actor("service".to_owned()), "trust.lift", tenant, subject)
+    service.entry(&Actor::service(), "trust.lift", tenant, subject)
 }
 
 async fn lift_tenant(service: &Service, name: &str, floor: u64) -> Result<Attempt<Lift>, Refused> {

@@ -57,7 +57,7 @@ pub(crate) async fn create(
         device: None,
         created: now,
         expires: now + wanted.life,
-        by: by.0.clone(),
+        by: by.name.clone(),
         attributes: wanted.attributes.clone(),
         used: None,
         counted: (wanted.uses > 1).then_some(Counted { uses: wanted.uses, made: 0 }),

@@ -119,6 +119,7 @@ impl Moved<'_> {
         also: impl Fn(&mut Batch) -> Result<(), Refused>,
     ) -> Result<Attempt<Ended>, Refused> {
         let Self { tenant, device, old, new } = *self;
+        let entry = entry.change(Some(old), Some(new));
         let change = Told::Device(DeviceEpoch {
             tenant: tenant.clone(),
             device: device.clone(),
@@ -162,6 +163,7 @@ pub(crate) async fn reinstate(
         (new.revoked, new.suspended) = (false, None);
         let batch = replacing(service, tenant, device, &old, &new);
         let entry = service.entry(by, "device.reinstate", tenant.as_str(), device.as_str());
+        let entry = entry.change(Some(&old), Some(&new));
         let tried = service.write(batch, entry).await?;
         Ok(tried.map(|()| new))
     })
@@ -241,6 +243,7 @@ pub(crate) async fn change(
         if !is_moved {
             let mut batch = replacing(service, tenant, device, &old, &new);
             also(&mut batch)?;
+            let entry = entry.change(Some(&old), Some(&new));
             return Ok(service.write(batch, entry).await?.map(|()| new));
         }
         let epoch = next_epoch(&service.tables, old.epoch).await?;

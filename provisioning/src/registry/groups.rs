@@ -71,6 +71,7 @@ pub(crate) async fn create(
         keep.with(service, &mut batch, &record).await?;
         let made = service.room.note_group(tables, &mut batch).await?;
         let entry = service.entry(by, "group.create", tenant.as_str(), group.as_str());
+        let entry = entry.change(None, Some(&record));
         let tried = service.write(batch, entry).await?;
         Ok(tried.map(|()| {
             hold.keep();
@@ -94,6 +95,7 @@ pub(crate) async fn revoke(
         let mut batch = Batch::new();
         let (new, change) = moved(&service.tables, &mut batch, tenant, group, &old).await?;
         let entry = service.entry(by, "group.revoke", tenant.as_str(), group.as_str());
+        let entry = entry.change(Some(&old), Some(&new));
         let tried = service.publish(vec![change], batch, entry).await?;
         Ok(tried.map(|()| {
             service.metrics.revoked.inc(&["group"]);
@@ -149,6 +151,7 @@ pub(crate) async fn set_reenrol(
         batch.put(table, key, &new);
         let entry = service.entry(by, "group.change", tenant.as_str(), group.as_str());
         let entry = entry.detail(format!("reenrol {}", Reenrol::word(reenrol)));
+        let entry = entry.change(Some(&old), Some(&new));
         let tried = service.write(batch, entry).await?;
         Ok(tried.map(|()| new))
     })

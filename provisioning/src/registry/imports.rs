@@ -316,7 +316,7 @@ impl Judge<'_> {
 
     fn record(&self, wanted: &Wanted, epoch: u64, thumbprint: [u8; 32]) -> DeviceRecord {
         let now = self.service.now().get();
-        let suspension = || Suspension { at: now, by: self.of.by.0.clone(), reason: None };
+        let suspension = || Suspension { at: now, by: self.of.by.name.clone(), reason: None };
         DeviceRecord {
             role: wanted.role.as_str().to_owned(),
             group: wanted.group.as_str().to_owned(),

@@ -116,7 +116,7 @@ async fn publish(
 
 /// Goes on with what a stop of the service has left: tokens to end, and deletions.
 pub(crate) async fn resume(service: &Service) -> Result<(), Refused> {
-    let by = Actor("service".to_owned());
+    let by = Actor::service();
     let roles = &service.tables.roles;
     for (key, _) in roles.up_to("ending", u64::MAX, ROLES_RESUMED).await? {
         let tenant = TenantId::parse(text(&key, 0)?).map_err(|_| RefusalCode::Internal)?;

@@ -175,6 +175,7 @@ async fn change(
         batch.put(table, key.clone(), &new);
         let detail = format!("publish {:?} subscribe {:?}", new.publish, new.subscribe);
         let entry = service.entry(by, action, tenant.as_str(), role.as_str()).detail(detail);
+        let entry = entry.change(old.as_ref(), Some(&new));
         let tried = service.write(batch, entry).await?;
         Ok(tried.map(|()| (old, new)))
     })
@@ -273,6 +274,7 @@ pub(crate) async fn delete(
         batch.expect(table, key.clone(), &record);
         batch.delete(table, key.clone());
         let entry = service.entry(by, "role.delete", tenant.as_str(), role.as_str());
+        let entry = entry.change(Some(&record), None);
         service.write(batch, entry).await
     })
     .await

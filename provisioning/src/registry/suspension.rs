@@ -34,7 +34,7 @@ impl Reason {
     }
 
     fn suspension(&self, service: &Service, by: &Actor) -> Suspension {
-        Suspension { at: service.now().get(), by: by.0.clone(), reason: self.0.clone() }
+        Suspension { at: service.now().get(), by: by.name.clone(), reason: self.0.clone() }
     }
 
     fn text(&self) -> &str {
@@ -90,6 +90,7 @@ pub(crate) async fn group(
         let new = GroupRecord { suspended: Some(suspension.clone()), epoch, ..old.clone() };
         let batch = replacing(service, tenant, group, &old, &new);
         let entry = service.entry(by, "group.suspend", tenant.as_str(), group.as_str());
+        let entry = entry.change(Some(&old), Some(&new));
         let change = groups::told(tenant, group, &new);
         let tried = service.publish(vec![change], batch, entry.detail(reason.text())).await?;
         Ok(tried.map(|()| {
@@ -113,6 +114,7 @@ pub(crate) async fn reinstate_group(
         let new = GroupRecord { suspended: None, ..old.clone() };
         let batch = replacing(service, tenant, group, &old, &new);
         let entry = service.entry(by, "group.reinstate", tenant.as_str(), group.as_str());
+        let entry = entry.change(Some(&old), Some(&new));
         let tried = service.write(batch, entry).await?;
         Ok(tried.map(|()| new))
     })

@@ -296,6 +296,7 @@ async fn change_when(
         batch.expect(&service.tables.tenants, one(tenant.as_str()), &old);
         batch.put(&service.tables.tenants, one(tenant.as_str()), &new);
         let entry = service.entry(by, action, tenant.as_str(), tenant.as_str());
+        let entry = entry.change(Some(&old), Some(&new));
         let changes = vec![Change::Tenant(new.trust(tenant))];
         let tried = service.publish(changes, batch, entry).await?;
         Ok(tried.map(|()| new))

@@ -5,20 +5,29 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, USER_AGENT};
 use actix_web::{FromRequest, HttpRequest};
+use tessera_runtime::credential::Class;
 use tessera_token::refusal::RefusalCode;
 
+use super::attempts;
 use super::gate::Gate;
-use super::input::{anonymous, app, peer};
+use super::input::{address, anonymous, app, network, peer};
 use super::problem::Problem;
 use crate::admission::Source;
+use crate::api_tokens;
+use crate::audit::How;
 use crate::operators::{find, Operator, OperatorRole, Tenants};
 use crate::refused::Refused;
+
+/// How the client of the command line begins its name.
+const CLI_AGENT: &str = "tessera/";
 
 /// The roles of which the caller must have one.
 pub(crate) trait Needs {
     const ONE_OF: &'static [OperatorRole];
+    /// Whether an API token does not open it, whatever its roles are.
+    const BY_ACCOUNT: bool = false;
 }
 
 macro_rules! needs {
@@ -50,6 +59,26 @@ needs! {
     Admin: Admin;
     /// Reads the trust feed.
     Feed: Feed;
+    /// Learns whether a token is good.
+    Introspects: Viewer | Security | Feed;
+    /// Sees and ends API tokens.
+    Holders: Viewer | Fleet | Security | Admin;
+}
+
+/// Makes API tokens. No token makes tokens.
+pub(crate) struct Makers;
+
+impl Needs for Makers {
+    const ONE_OF: &'static [OperatorRole] = Holders::ONE_OF;
+    const BY_ACCOUNT: bool = true;
+}
+
+/// Makes and ends accounts.
+pub(crate) struct Accounts;
+
+impl Needs for Accounts {
+    const ONE_OF: &'static [OperatorRole] = Admin::ONE_OF;
+    const BY_ACCOUNT: bool = true;
 }
 
 /// The operator of a request; exists only when the token is right, one of the roles is there, and the account belongs
@@ -127,18 +156,36 @@ async fn authorise<N: Needs>(request: &HttpRequest) -> Result<Operator, Problem>
         return Err(RefusalCode::OperatorUnknown.into());
     };
     let app = app(request)?;
-    let operator = match find(&app.tables, token).await {
+    let from = address(request);
+    let mut operator = match api_tokens::find(app, token, &network(from)).await {
         Ok(operator) => operator,
         Err(refused) => {
+            app.strangers.wrong_token();
             return Err(match app.admission.wrong(peer(request), app.clock.monotonic()) {
                 true => refused.into(),
                 false => RefusalCode::RateLimited.into(),
             });
         }
     };
-    match N::ONE_OF.iter().any(|role| operator.roles.contains(role)) {
-        true => Ok(operator),
-        false => Err(RefusalCode::OperatorNotAllowed.into()),
+    operator.origin.network = from.to_string();
+    operator.origin.how = how(request);
+    attempts::note(request, &operator);
+    if !N::ONE_OF.iter().any(|role| operator.roles.contains(role)) {
+        return Err(RefusalCode::OperatorNotAllowed.into());
+    }
+    if N::BY_ACCOUNT && operator.shown.class == Class::Api {
+        let why = "an API token makes no tokens and no accounts: use the token of the account";
+        return Err(Refused::because(RefusalCode::OperatorNotAllowed, why).into());
+    }
+    Ok(operator)
+}
+
+/// The way of a request, as its client says.
+fn how(request: &HttpRequest) -> How {
+    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    match agent.is_some_and(|agent| agent.starts_with(CLI_AGENT)) {
+        true => How::Cli,
+        false => How::Api,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Input: bounded bodies in bounded time, typed parameters, admitted peers.
 
 use std::future::{ready, Future};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::Pin;
 use std::str::FromStr;
 
@@ -188,6 +188,20 @@ pub(crate) fn address(request: &HttpRequest) -> IpAddr {
     match entrance(request) {
         Some(entrance) => entrance.address(peer, &values("forwarded"), &values("x-forwarded-for")),
         None => peer,
+    }
+}
+
+/// The network of an address, as it is kept: an IPv4 /24 or an IPv6 /48.
+pub(crate) fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            format!("{}/24", Ipv4Addr::new(a, b, c, 0))
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            format!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+        }
     }
 }
 

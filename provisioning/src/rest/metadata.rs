@@ -9,15 +9,18 @@ use super::Answer;
 use crate::refused::Refused;
 
 /// Members that announce an endpoint, and its path. A test asks each of them.
-pub(super) const ENDPOINTS: &[(&str, &str)] = &[("token_endpoint", "/token")];
+pub(super) const ENDPOINTS: &[(&str, &str)] =
+    &[("token_endpoint", "/token"), ("introspection_endpoint", "/introspect")];
 
 /// Members that do not depend on where the service is.
-fn fixed() -> [(&'static str, Value); 4] {
+fn fixed() -> [(&'static str, Value); 5] {
     [
         // x.
         ("response_types_supported", json!([])),
         ("grant_types_supported", json!(["client_credentials", "refresh_token"])),
         ("token_endpoint_auth_methods_supported", json!(["tessera_proof", "none"])),
+        // Accounts show their token as in RFC 6750.
+        ("introspection_endpoint_auth_methods_supported", json!(["Bearer"])),
         ("ace_profiles_supported", json!(["mqtt_tls"])),
     ]
 }

@@ -10,18 +10,20 @@ use crate::records::Page;
 use device::{ace, endpoints};
 use operator::ways::{self, approvals, authorities, denied, group_keys, listed_ids, listed_keys};
 use operator::{
-    audit, claims, devices, groups, history, imports, keys, operators, rekeys, roles, status,
-    suspension, tenants, tokens, verifiers,
+    api_tokens, audit, claims, devices, groups, history, imports, keys, operators, rekeys, roles,
+    status, suspension, tenants, tokens, verifiers,
 };
 use problem::Problem;
 
 pub(crate) mod measure;
 
+mod attempts;
 mod attributes;
 mod auth;
 mod etag;
 mod flow;
 mod gate;
+mod in_url;
 mod input;
 mod lines;
 mod once;
@@ -30,6 +32,7 @@ mod problem;
 mod device;
 mod operator;
 
+mod introspect;
 mod revoke;
 mod trl;
 mod trust;
@@ -64,6 +67,7 @@ routes! {
     "/v1/token" => post endpoints::token;
     "/revoke" => post revoke::revoke;
     "/revoke/trl" => get trl::list;
+    "/introspect" => post introspect::introspect;
     "/token" => post ace::token;
     "/v1/rekey" => post endpoints::rekey;
     "/v1/trust/snapshot" => get trust::snapshot;
@@ -76,6 +80,8 @@ routes! {
     "/v1/whoami" => get server::whoami;
     "/v1/operators" => get operators::list, post operators::create;
     "/v1/operators/{operator}" => get operators::show, delete operators::delete;
+    "/v1/api-tokens" => get api_tokens::list, post api_tokens::create;
+    "/v1/api-tokens/{api_token}" => delete api_tokens::delete;
     "/v1/tenants" => get tenants::list, post tenants::create;
     "/v1/tenants/{tenant}" => get tenants::show, put tenants::set;
     "/v1/tenants/{tenant}/revoke" => post tenants::revoke;

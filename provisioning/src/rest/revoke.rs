@@ -29,7 +29,7 @@ use crate::refused::Refused;
 use crate::revoke::shown;
 use crate::revoke::taken::follow;
 
-const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The members of RFC 7009. Others are ignored, as RFC 6749 asks.
 #[derive(Deserialize)]
@@ -193,7 +193,7 @@ fn is_fault(code: RefusalCode) -> bool {
 }
 
 /// The refusal with the member `error` of RFC 6749.
-fn refused(problem: &Problem) -> HttpResponse {
+pub(super) fn refused(problem: &Problem) -> HttpResponse {
     let status = match problem.code() {
         // RFC 7009 section 2.2.1: the client tries again later.
         RefusalCode::Internal | RefusalCode::LimitReached => StatusCode::SERVICE_UNAVAILABLE,

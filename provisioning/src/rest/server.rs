@@ -1,6 +1,7 @@
 use actix_web::http::header;
 use actix_web::{web, HttpResponse};
 use serde_json::{json, Map};
+use tessera_runtime::credential::Class;
 use tessera_runtime::proxy::entrance::Entrance;
 use tessera_runtime::ready::{self, Reason};
 use tessera_runtime::tls::ServerTls;
@@ -23,6 +24,9 @@ pub(super) async fn whoami(by: Among<Anybody>) -> Answer {
     let mut body = json!({ "operator": operator.name, "roles": operator.roles });
     if let (Tenants::These(these), Some(body)) = (&operator.tenants, body.as_object_mut()) {
         body.insert("tenants".to_owned(), json!(these));
+    }
+    if let (Class::Api, Some(body)) = (operator.shown.class, body.as_object_mut()) {
+        body.insert("api_token".to_owned(), json!(operator.shown.id));
     }
     Ok(HttpResponse::Ok().json(body))
 }

@@ -61,7 +61,7 @@ pub(crate) async fn by_device(
     if shown.expires <= service.now() {
         return Ok(None);
     }
-    let by = Actor(format!("device {}", shown.device));
+    let by = Actor::device(&shown.device);
     found(token(service, &by, &shown.tenant, Named::Token(&shown)).await)
 }
 

@@ -88,7 +88,7 @@ pub(crate) async fn replace_lost(
             }
         }
         let ids: Vec<String> = lost.iter().map(ToString::to_string).collect();
-        let by = Actor("service".to_owned());
+        let by = Actor::service();
         let entry = service.entry(&by, "key.replace", tenant.as_str(), &ids.join(" "));
         let entry = entry.detail("the seed was missing, or not the one of the key");
         let tried = succeed(service, &step, &leaving, Successors::IfRoom, entry).await?;
@@ -142,7 +142,7 @@ pub(crate) async fn retire_expired(service: &Service) -> Result<(), Refused> {
 }
 
 async fn retire(service: &Service, tenant: &TenantId, id: KeyId) -> Result<(), Refused> {
-    let by = Actor("service".to_owned());
+    let by = Actor::service();
     let entry = service.entry(&by, "key.retire", tenant.as_str(), &id.to_string());
     let _turn = service.keys_turn.lock().await;
     let step = Step::read(service, tenant).await?;

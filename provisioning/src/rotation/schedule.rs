@@ -156,7 +156,7 @@ async fn step(service: &Service, tenant: &TenantId, id: KeyId) -> Result<Attempt
     if step.count() >= KEYS_PER_TENANT {
         return Err(RefusalCode::CapacityReached.into());
     }
-    let by = Actor("service".to_owned());
+    let by = Actor::service();
     let Some((next_id, next)) = step.by_state(State::Next) else {
         let entry = service.entry(&by, "key.publish", tenant.as_str(), &id.to_string());
         let entry = entry.detail("by schedule: there was no next key");

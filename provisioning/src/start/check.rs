@@ -248,6 +248,7 @@ impl Registry {
             }
         }
         checked.counted(&tables.operators, accounts);
+        checked.counted(&tables.api_tokens, tables.api_tokens.count().await?);
         checked.counted(&tables.issued, tables.issued.count().await?);
         Ok(())
     }

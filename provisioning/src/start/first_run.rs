@@ -73,7 +73,7 @@ pub(super) async fn initialise(first_run: &FirstRun<'_>) -> Result<Founded, Star
     roles(tables, &mut batch, &tenant)?;
     let operator_token = account(first_run, &mut batch, BOOTSTRAP_NAME, BOOTSTRAP_FILE, BOOTSTRAP)?;
     account(first_run, &mut batch, "feed", FEED_FILE, &[OperatorRole::Feed])?;
-    let by = Actor("service".to_owned());
+    let by = Actor::service();
     let entry = Entry::new(first_run.now.get(), &by, "service.found", DEFAULT_TENANT, "service");
     first_run.pending.add(tables, &mut batch, first_run.now.get().saturating_mul(1000), &entry);
     let thumbprint = name_of(root);

@@ -109,7 +109,7 @@ impl ProvisioningHandle {
     /// # Errors
     /// [`StoreError`]; the folder is then of no use.
     pub fn copy_store_to(&self, to: &Path) -> Result<(), StoreError> {
-        let by = Actor("service".to_owned());
+        let by = Actor::service();
         self.service.note_blocking(&self.service.entry(&by, "backup.make", "", "store"))?;
         self.service.database.copy_to(to)
     }

@@ -16,7 +16,7 @@ use crate::operators::{self, Tenants};
 use crate::start_error::StartError;
 use crate::tables::Tables;
 
-/// Gives the account `bootstrap` a new token and all its roles, in `operator.token`; its former token ends. The store is
+/// Gives the account `bootstrap` a new token and all its roles, in `operator.token`; its former token and its API tokens end. The store is
 /// locked meanwhile: a service that runs in the folder is told by [`StoreError::Locked`]. Audited as `operator.renew`.
 ///
 /// [`StoreError::Locked`]: tessera_runtime::store::StoreError::Locked
@@ -57,11 +57,11 @@ async fn replace(
     let mut batch = Batch::new();
     let accounts = operators::all(&tables).await.map_err(|_| StartError::Internal)?;
     for (former, _) in accounts.into_iter().filter(|(_, account)| account.name == BOOTSTRAP_NAME) {
-        batch.delete(&tables.operators, former);
+        operators::end(&tables, &mut batch, former).await?;
     }
     let account = (BOOTSTRAP_NAME, Tenants::All);
     operators::put(&tables, &mut batch, account, &token, BOOTSTRAP, now);
-    let by = Actor("machine".to_owned());
+    let by = Actor::system("machine");
     let entry = Entry::new(now, &by, "operator.renew", "", BOOTSTRAP_NAME);
     let entry = entry.detail("the former token ended");
     let pending = Pending::from(random::number(random).map_err(|_| StartError::Random)?);

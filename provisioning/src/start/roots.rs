@@ -241,7 +241,7 @@ impl Stopped {
         head.expect(&self.tables, &mut batch);
         Head { root: next.number(), ..head }.write(&self.tables, &mut batch);
         let now = clock.unix().get();
-        let by = Actor("machine".to_owned());
+        let by = Actor::system("machine");
         let name = hex::encode(online.as_bytes());
         let entry = Entry::new(now, &by, "root.accept", "", &name);
         let entry = entry.detail(format!("root set {}", next.number()));

@@ -26,6 +26,7 @@ use super::seen;
 use super::waiting;
 use super::ProvisioningHandle;
 use crate::admission::Admission;
+use crate::attempts::Attempts;
 use crate::audit::actor::{AuditActor, ChainPending};
 use crate::audit::{Actor, Entry, Pending};
 use crate::clock::ServiceClock;
@@ -206,7 +207,7 @@ pub(crate) async fn prepare(
 /// Puts it on record that the service goes on without a part of what it had.
 async fn note_loss(service: &Service, missing: &str) -> Result<(), StartError> {
     tracing::error!(missing, "the store holds less than it should; this was accepted");
-    let by = Actor("service".to_owned());
+    let by = Actor::service();
     let entry = service.entry(&by, "store.accept-loss", "", "store").detail(missing);
     match service.write(Batch::new(), entry).await {
         Ok(Attempt::Committed(())) => Ok(()),
@@ -369,6 +370,7 @@ pub(super) async fn build(
         strangers: Strangers::default(),
         running: Turns::new(KEPT_RUNNING, 1),
         bulk: Turns::new(BULK, BULK_OF_TENANT),
+        attempts: Attempts::default(),
         stop,
     };
     let service = Arc::new(service);
@@ -403,7 +405,7 @@ async fn came_back(
         let mut batch = Batch::new();
         let jumped = restored::at_start(tables, &mut batch, clock.unix()).await?;
         let Some(restoration) = jumped else { break };
-        let by = Actor("service".to_owned());
+        let by = Actor::service();
         let entry = Entry::new(clock.unix().get(), &by, "trust.restored", "", "service");
         let detail = format!("a copy came back: events go on at {}", restoration.to);
         let entry = entry.detail(detail);

@@ -107,7 +107,7 @@ fn keys_that_were_made_in_1970_are_dated_anew() {
         };
         let (before, _) = run::build(parts(config), &place, database.clone()).await.unwrap();
         let tenant = TenantId::parse("default").unwrap();
-        rotation::rotate(&before, &Actor("test".to_owned()), &tenant).await.unwrap();
+        rotation::rotate(&before, &Actor::system("test"), &tenant).await.unwrap();
         chained(&before).await;
         clock.set_unix(NOW);
         let config = ProvisioningConfig::new(dir.path(), "127.0.0.1:0".parse().unwrap()).unwrap();
@@ -278,7 +278,7 @@ fn a_start_lifts_a_device_without_room_with_its_group() {
         };
         let mut batch = tessera_runtime::sql::Batch::new();
         batch.put(&tables.devices, row.clone(), &record);
-        let by = crate::audit::Actor("test".to_owned());
+        let by = crate::audit::Actor::system("test");
         let entry = service.entry(&by, "device.revoke", "default", "a");
         let moved = tessera_token::trust::DeviceEpoch { tenant, device, epoch: 1, at: NOW };
         let changes = vec![tessera_token::trust::Change::Device(moved)];
@@ -315,7 +315,7 @@ fn a_start_lifts_what_marks_of_some_tenants_and_of_all_name() {
         const FLOOR: u64 = 1000;
         let rig = Rig::new(NOW);
         let service = rig.start(|_| {}).await.unwrap();
-        let by = crate::audit::Actor("test".to_owned());
+        let by = crate::audit::Actor::system("test");
         let ids = ["a", "b", "c"].map(|name| TenantId::parse(name).unwrap());
         let group = GroupId::parse("default").unwrap();
         for id in &ids {

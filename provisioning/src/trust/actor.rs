@@ -192,7 +192,7 @@ impl Line {
     }
 
     fn note_jump(&self, batch: &mut Batch, jumped: &Restoration, why: String) {
-        let by = crate::audit::Actor("service".to_owned());
+        let by = crate::audit::Actor::service();
         let entry = Entry::new(jumped.at, &by, "trust.restored", "", "service");
         let entry = entry.detail(why);
         self.pending.add(&self.tables, batch, self.time.shared().unix_millis(), &entry);

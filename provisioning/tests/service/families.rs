@@ -495,3 +495,28 @@ async fn ended_families_are_swept() {
     world.advance(31 * DAY);
     swept(&world, "refresh_families", 1).await;
 }
+
+#[tokio::test]
+async fn a_refresh_token_is_active_until_it_is_used_or_its_family_ends() {
+    use crate::introspect::{ask, inactive};
+    let world = World::new().await;
+    allow(&world).await;
+    let (_, first) = begun(&world, "a").await;
+    let text = |token: &[u8]| String::from_utf8(token.to_vec()).unwrap();
+    let told = ask(&world.operator, &text(&first)).await;
+    assert_eq!((&told["active"], &told["token_type"]), (&json!(true), &json!("refresh_token")));
+    assert_eq!((&told["sub"], &told["iss"]), (&json!("a"), &json!("default")));
+    assert_eq!(told["exp"], json!(world.now().get() + 30 * DAY));
+    let second = next(&renew(&world, &first).await.unwrap());
+    assert_eq!(ask(&world.operator, &text(&first)).await, inactive());
+    assert_eq!(ask(&world.operator, &text(&second)).await["active"], json!(true));
+    // To ask is no use of it.
+    let third = next(&renew(&world, &second).await.unwrap());
+    let body = json!({ "operator": "o", "roles": ["viewer"], "tenants": ["acme"] });
+    world.post("/v1/tenants", json!({ "tenant": "acme" })).await;
+    let made = world.post("/v1/operators", body).await;
+    let other = world.with_token(made["token"].as_str().unwrap());
+    assert_eq!(ask(&other, &text(&third)).await, inactive());
+    world.post("/v1/tenants/default/devices/a/revoke", json!({})).await;
+    assert_eq!(ask(&world.operator, &text(&third)).await, inactive());
+}

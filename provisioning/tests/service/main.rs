@@ -13,7 +13,9 @@
 mod postgres;
 mod world;
 
+mod api_tokens;
 mod attributes;
+mod audit;
 mod bound;
 mod certificates;
 mod clock;
@@ -26,6 +28,7 @@ mod families;
 mod feed;
 mod history;
 mod imports;
+mod introspect;
 mod keys;
 mod killed;
 mod killed_together;

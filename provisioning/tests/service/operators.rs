@@ -21,7 +21,7 @@ const PUBLIC: &[&str] = &[
 const ALSO_OF_DEVICES: &[&str] = &["/revoke", "/revoke/trl"];
 
 /// Further paths that the account of a verifier reads.
-const LISTS: &[&str] = &["/revoke/trl", "/v1/tenants/{tenant}/status-list"];
+const LISTS: &[&str] = &["/introspect", "/revoke/trl", "/v1/tenants/{tenant}/status-list"];
 
 /// Every operation of the served document: method and path with its parameters filled in.
 async fn operations(world: &World) -> Vec<(Method, String, String)> {
@@ -31,7 +31,10 @@ async fn operations(world: &World) -> Vec<(Method, String, String)> {
         let filled = path.replace("{tenant}", "default").replace("{key}", "0011223344556677");
         let filled =
             filled.replace("{operator}", "o").replace("{role}", "r").replace("{group}", "g");
-        let filled = filled.replace("{claim}", "0011223344556677").replace("{device}", "x");
+        let filled = filled
+            .replace("{claim}", "0011223344556677")
+            .replace("{api_token}", "0011223344556677")
+            .replace("{device}", "x");
         for method in methods.as_object().unwrap().keys() {
             let method = match method.as_str() {
                 "get" => Method::Get,
@@ -162,13 +165,14 @@ async fn every_change_is_in_the_audit_log_and_the_log_is_a_chain() {
 }
 
 /// The hash as the document describes it.
-fn chained(entry: &Value) -> Vec<u8> {
+pub fn chained(entry: &Value) -> Vec<u8> {
     let mut w = tessera_token::cbor::Writer::new();
     let previous =
         tessera_token::encoding::from_base64url(entry["previous"].as_str().unwrap()).unwrap();
-    w.array(9).text("tessera-audit-1").uint(entry["seq"].as_u64().unwrap()).bytes(&previous);
+    w.array(15).text("tessera-audit-2").uint(entry["seq"].as_u64().unwrap()).bytes(&previous);
     w.uint(entry["at"].as_u64().unwrap());
-    for name in ["actor", "action", "tenant", "subject", "detail"] {
+    let names = ["actor", "action", "tenant", "subject", "detail", "how", "credential", "network"];
+    for name in names.into_iter().chain(["outcome", "before", "after"]) {
         w.text(entry[name].as_str().unwrap());
     }
     tessera_token::hash::sha256(&w.finish()).to_vec()

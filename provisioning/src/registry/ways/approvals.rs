@@ -161,7 +161,7 @@ async fn decide(
             rights: rights
                 .map(|given| (given.role.as_str().to_owned(), given.group.as_str().to_owned())),
             expires: now + APPROVAL_SECONDS,
-            decided: Some((by.0.clone(), now)),
+            decided: Some((by.name.clone(), now)),
             ..old.clone()
         };
         let mut batch = Batch::new();

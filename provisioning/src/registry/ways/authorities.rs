@@ -48,7 +48,7 @@ pub(crate) async fn add(
         group: rights.group.as_str().to_owned(),
         id_from,
         created: service.now().get(),
-        by: by.0.clone(),
+        by: by.name.clone(),
     };
     let added = until_committed(async || {
         let (table, key) = (&service.tables.authorities, pair(tenant, name.as_str()));

@@ -51,7 +51,7 @@ pub(crate) async fn add(
 ) -> Result<(String, DeniedCertificate), Refused> {
     tenants::known(service, tenant).await?;
     let name = name(certificate)?;
-    let new = DeniedCertificate { created: service.now().get(), by: by.0.clone() };
+    let new = DeniedCertificate { created: service.now().get(), by: by.name.clone() };
     let added = until_committed(async || {
         let (table, key) = (&service.tables.denied_certificates, pair(tenant, name.as_str()));
         if let Some(old) = table.get(key.clone()).await? {

@@ -82,7 +82,7 @@ pub(crate) async fn create(
         secondary: None,
         created: now,
         rotated: now,
-        by: by.0.clone(),
+        by: by.name.clone(),
     };
     until_committed(async || {
         let (table, key) = (&service.tables.group_keys, pair(tenant, name.as_str()));

@@ -33,7 +33,7 @@ pub(crate) async fn add(
     let row = ListedId {
         group_key: name.as_str().to_owned(),
         created: service.now().get(),
-        by: by.0.clone(),
+        by: by.name.clone(),
         used: None,
     };
     until_committed(async || {

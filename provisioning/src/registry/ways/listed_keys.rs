@@ -30,7 +30,7 @@ pub(crate) async fn add(
         role: rights.role.as_str().to_owned(),
         group: rights.group.as_str().to_owned(),
         created: service.now().get(),
-        by: by.0.clone(),
+        by: by.name.clone(),
         used: None,
     };
     tenants::known(service, tenant).await?;

@@ -131,7 +131,7 @@ pub(crate) async fn set(
         let old = table.get(key.clone()).await?;
         when.check(Some(&old.clone().unwrap_or_else(GroupWays::of_new_group)))?;
         let new =
-            GroupWays { ways: wanted.clone(), changed: service.now().get(), by: by.0.clone() };
+            GroupWays { ways: wanted.clone(), changed: service.now().get(), by: by.name.clone() };
         let mut batch = Batch::new();
         batch.expect_same(table, key.clone(), old.as_ref());
         batch.put(table, key, &new);

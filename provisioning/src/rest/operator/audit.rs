@@ -1,19 +1,16 @@
 use actix_web::HttpResponse;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tessera_token::encoding::base64url;
 use tessera_token::head::ServiceHead;
 
 use crate::audit::actor::ChainPending;
-use crate::audit::{self, Chained};
+use crate::audit::{self, Found, More, Origin, Row, Wanted};
 use crate::issue::highest_serial;
-use crate::limits::AUDIT_LOOK;
-use crate::operators::Tenants;
-use crate::records::Page;
+use crate::limits::AUDIT_TEXT;
 use crate::refused::Refused;
 use crate::rest::auth::{Among, By, Security};
-use crate::rest::input::{App, PageQuery, Query};
-use crate::rest::{page, Answer};
-use crate::tables::{number, one, Tables};
+use crate::rest::input::{App, Limit, Query};
+use crate::rest::Answer;
 use crate::trust::ledger as trust;
 
 /// An entry with everything that its hash covers, so that the chain can be verified from the answers alone.
@@ -26,13 +23,34 @@ struct EntryView {
     tenant: String,
     subject: String,
     detail: String,
+    #[serde(flatten)]
+    more: Option<MoreView>,
     previous: String,
     hash: String,
+}
+
+/// Entries of earlier versions do not have these.
+#[derive(Serialize)]
+struct MoreView {
+    how: &'static str,
+    credential: String,
+    network: String,
+    outcome: String,
+    before: String,
+    after: String,
+}
+
+impl MoreView {
+    fn new(More { origin, outcome, before, after }: More) -> Self {
+        let Origin { how, credential, network } = origin;
+        Self { how: how.as_str(), credential, network, outcome, before, after }
+    }
 }
 
 impl EntryView {
     fn new((seq, row): Row) -> Self {
         Self {
+            more: row.entry.more.map(MoreView::new),
             seq,
             at: row.entry.at,
             actor: row.entry.actor,
@@ -82,54 +100,50 @@ pub(crate) async fn head(_by: By<Security>, app: App) -> Answer {
     }))
 }
 
-pub(crate) async fn list(by: Among<Security>, app: App, Query(query): Query<PageQuery>) -> Answer {
-    app.audit.send(ChainPending).await.map_err(Refused::from)??;
-    let after = query.cursor.as_deref().map(str::parse::<u64>).transpose();
-    let after = after.map_err(|_| Refused::malformed("cursor"))?;
-    let found = match &by.operator().tenants {
-        Tenants::All => entries(&app.tables, after, query.limit()).await?,
-        tenants => entries_of(&app.tables, tenants, after, query.limit()).await?,
-    };
-    Ok(page(found, EntryView::new))
+/// The conditions of a list, and its page.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuditQuery {
+    cursor: Option<String>,
+    #[serde(default)]
+    limit: Limit,
+    tenant: Option<String>,
+    actor: Option<String>,
+    action: Option<String>,
+    subject: Option<String>,
+    since: Option<u64>,
+    until: Option<u64>,
+    last: Option<u64>,
 }
 
-type Row = (u64, Chained);
-
-async fn entries(tables: &Tables, after: Option<u64>, limit: usize) -> Result<Page<Row>, Refused> {
-    let after = after.map(one);
-    let rows = tables.audit.scan(&[], after.as_deref(), limit + 1).await?;
-    let rows = rows.into_iter().map(|(key, row)| Ok((number(&key, 0)?, row)));
-    let rows = rows.collect::<Result<Vec<_>, Refused>>()?;
-    Ok(Page::of(rows, limit, |(seq, _)| seq.to_string()))
+#[derive(Serialize)]
+struct AuditAnswer {
+    items: Vec<EntryView>,
+    next: Option<String>,
+    /// A reader that follows the log goes on behind this number.
+    seen: u64,
 }
 
-/// Entries of these tenants alone. A page looks at so many entries that the scan stays short; it may hold none, and name
-/// the next.
-async fn entries_of(
-    tables: &Tables,
-    tenants: &Tenants,
-    mut after: Option<u64>,
-    limit: usize,
-) -> Result<Page<Row>, Refused> {
-    let (mut items, mut seen) = (Vec::new(), 0);
-    loop {
-        let some = entries(tables, after, limit).await?;
-        let is_last = some.next.is_none();
-        for row in some.items {
-            after = Some(row.0);
-            seen += 1;
-            if tenants.cover(&row.1.entry.tenant) {
-                items.push(row);
-                if items.len() == limit {
-                    return Ok(Page { items, next: after.map(|seq| seq.to_string()) });
-                }
-            }
-        }
-        if is_last {
-            return Ok(Page { items, next: None });
-        }
-        if seen >= AUDIT_LOOK {
-            return Ok(Page { items, next: after.map(|seq| seq.to_string()) });
-        }
+pub(crate) async fn list(by: Among<Security>, app: App, Query(query): Query<AuditQuery>) -> Answer {
+    let after = query.cursor.as_deref().map(number_of).transpose()?;
+    let AuditQuery { limit, tenant, actor, action, subject, since, until, last, .. } = query;
+    let texts = [&tenant, &actor, &action, &subject];
+    if texts.into_iter().flatten().any(|text| text.is_empty() || text.chars().count() > AUDIT_TEXT)
+    {
+        let why = format!("tenant, actor, action and subject have 1 to {AUDIT_TEXT} characters");
+        return Err(Refused::malformed(why).into());
     }
+    app.audit.send(ChainPending).await.map_err(Refused::from)??;
+    let wanted = Wanted { tenant, actor, action, subject, since, until, last };
+    let tenants = &by.operator().tenants;
+    let Found { page, seen } =
+        audit::list(&app.tables, tenants, &wanted, after, limit.rows()).await?;
+    let items = page.items.into_iter().map(EntryView::new).collect();
+    Ok(HttpResponse::Ok().json(AuditAnswer { items, next: page.next, seen }))
+}
+
+/// Numbers of rows have 63 bits.
+fn number_of(cursor: &str) -> Result<u64, Refused> {
+    let number = cursor.parse().ok().filter(|number| i64::try_from(*number).is_ok());
+    number.ok_or_else(|| Refused::malformed("cursor"))
 }

@@ -1,5 +1,6 @@
 //! Resources of operators: JSON. One file per resource.
 
+pub(crate) mod api_tokens;
 pub(crate) mod audit;
 pub(crate) mod claims;
 pub(crate) mod devices;

@@ -7,7 +7,7 @@ use serde_json::{json, Value};
 
 use crate::once::{Asked, Keep};
 use crate::operators::{self, OperatorRecord, OperatorRole, Tenants};
-use crate::rest::auth::{Admin, Among};
+use crate::rest::auth::{Accounts, Admin, Among};
 use crate::rest::etag::{self, When};
 use crate::rest::input::{id, App};
 use crate::rest::once::{created, Once};
@@ -21,28 +21,28 @@ use tessera_token::ids::RoleId;
 pub(crate) struct NewOperator {
     operator: String,
     roles: Vec<OperatorRole>,
-    tenants: Wanted,
+    tenants: Tenanted,
 }
 
 /// `"all"`, or a list. The member is required: an omission never means all.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Wanted {
+pub(crate) enum Tenanted {
     All(All),
     These(BTreeSet<String>),
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum All {
+pub(crate) enum All {
     All,
 }
 
-impl From<Wanted> for Tenants {
-    fn from(wanted: Wanted) -> Self {
+impl From<Tenanted> for Tenants {
+    fn from(wanted: Tenanted) -> Self {
         match wanted {
-            Wanted::All(All::All) => Self::All,
-            Wanted::These(these) => Self::These(these),
+            Tenanted::All(All::All) => Self::All,
+            Tenanted::These(these) => Self::These(these),
         }
     }
 }
@@ -61,6 +61,7 @@ fn view(account: &OperatorRecord) -> Value {
         "roles": account.roles,
         "tenants": shown(&account.tenants),
         "created": account.created,
+        "old_form": account.is_old_form,
     })
 }
 
@@ -81,7 +82,7 @@ pub(crate) async fn list(by: Among<Admin>, app: App) -> Answer {
     Ok(HttpResponse::Ok().json(json!({ "items": items, "next": null })))
 }
 
-pub(crate) async fn create(by: Among<Admin>, app: App, asked: Once<NewOperator>) -> Answer {
+pub(crate) async fn create(by: Among<Accounts>, app: App, asked: Once<NewOperator>) -> Answer {
     let Once { body: wanted, call } = asked;
     let (name, tenants) = (id::<RoleId>(&wanted.operator)?, Tenants::from(wanted.tenants));
     let (maker, service) = (by.operator().clone(), app.clone());
@@ -103,7 +104,7 @@ pub(crate) async fn create(by: Among<Admin>, app: App, asked: Once<NewOperator>)
 }
 
 pub(crate) async fn delete(
-    by: Among<Admin>,
+    by: Among<Accounts>,
     app: App,
     path: Path<String>,
     When(when): When,

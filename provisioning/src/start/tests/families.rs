@@ -47,7 +47,7 @@ async fn revoke() {
     let token = families::first_token(&service, 7).await.unwrap();
     let token = token.expose().as_bytes();
     let (shown, _) = families::of_token(&service, token).await.unwrap().unwrap();
-    let by = Actor("device a".to_owned());
+    let by = Actor::device(&"a");
     assert!(families::revoke(&service, &by, &shown.family).await.unwrap());
     assert!(!families::revoke(&service, &by, &shown.family).await.unwrap());
     assert!(families::of_token(&service, token).await.unwrap().is_none());

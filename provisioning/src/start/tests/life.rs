@@ -13,7 +13,7 @@ fn a_tenant_with_more_keys_than_one_scan_goes_on() {
         use tessera_runtime::limits::STORE_SCAN_ROWS;
         let rig = Rig::new(NOW);
         let service = rig.start(|_| {}).await.unwrap();
-        let (tenant, by) = (default_tenant(), Actor("test".to_owned()));
+        let (tenant, by) = (default_tenant(), Actor::system("test"));
         let public = SecretKey::from_seed(&[1; 32]).public_bytes();
         let retired = KeyRecord::next(public, NOW.get()).in_state(State::Retired, NOW.get());
         let numbers: Vec<u64> = (0..=STORE_SCAN_ROWS as u64).collect();
@@ -90,7 +90,7 @@ fn a_check_tells_broken_chains_and_rows_that_name_nothing() {
         use crate::tables::{one, pair};
         let rig = Rig::new(NOW);
         let service = rig.start(|_| {}).await.unwrap();
-        let by = Actor("test".to_owned());
+        let by = Actor::system("test");
         let other = TenantId::parse("other").unwrap();
         tenants::create(
             &service,
@@ -156,7 +156,7 @@ fn a_service_whose_marks_were_lost_goes_on_behind_its_rows() {
         use crate::registry::tenants;
         let rig = Rig::new(NOW);
         let service = rig.start(|_| {}).await.unwrap();
-        let by = Actor("test".to_owned());
+        let by = Actor::system("test");
         tenants::create(
             &service,
             &by,
@@ -223,7 +223,7 @@ fn a_start_lifts_a_deleted_device_too() {
         let mut batch = tessera_runtime::sql::Batch::new();
         let gone = DeletedDevice { epoch: 6, at: NOW.get(), free: NOW.get() };
         batch.put(&tables.deleted_devices, key.clone(), &gone);
-        let by = crate::audit::Actor("test".to_owned());
+        let by = crate::audit::Actor::system("test");
         let entry = service.entry(&by, "device.delete", "default", "a");
         let moved = tessera_token::trust::DeviceEpoch { tenant, device, epoch: 6, at: NOW };
         let changes = vec![tessera_token::trust::Change::Device(moved)];

@@ -131,7 +131,7 @@ fn a_token_rests_on_the_role_that_it_was_made_from() {
         let role = RoleId::parse("sensor").unwrap();
         let when = &crate::revision::Precondition::Nothing;
         let of = Of { tenant: &tenant, role: &role, way: Way::default(), when };
-        roles::put(&service, &Actor("test".to_owned()), &of, &wanted).await.unwrap();
+        roles::put(&service, &Actor::system("test"), &of, &wanted).await.unwrap();
         assert_eq!(write(&second).await, Attempt::Conflict);
         chained(&service).await;
         rig.database.close().await.unwrap();

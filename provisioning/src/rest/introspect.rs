@@ -1,0 +1,113 @@
+//! `POST /introspect` (RFC 7662): an account shows a token, as form or JSON. Every token that is not good now, or not of the
+//! account's tenants, has the one answer `{"active": false}`, at a multiple of a fixed time.
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use tessera_runtime::http::server::media_type;
+
+use super::auth::{Among, Introspects};
+use super::input::{json, App, Body};
+use super::problem::Problem;
+use super::revoke::{refused, FORM};
+use crate::introspect::{self, Active, Kind};
+use crate::limits::DEVICE_BODY_BYTES;
+use crate::refused::Refused;
+use crate::strangers::hold_back;
+
+/// The members of RFC 7662. Others are ignored, as RFC 6749 asks.
+#[derive(Deserialize)]
+struct Shown {
+    token: String,
+    /// It helps nothing: a token tells its kind.
+    #[serde(default, rename = "token_type_hint")]
+    _hint: String,
+}
+
+#[derive(Serialize, Default)]
+struct Introspection {
+    active: bool,
+    #[serde(flatten)]
+    more: Option<More>,
+}
+
+#[derive(Serialize)]
+struct More {
+    client_id: String,
+    sub: String,
+    iss: String,
+    aud: String,
+    exp: u64,
+    iat: u64,
+    token_type: &'static str,
+    /// AIF-MQTT: `[[filter, ["pub", "sub"]], …]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<Vec<(String, &'static [&'static str])>>,
+}
+
+impl From<Active> for Introspection {
+    fn from(token: Active) -> Self {
+        let scope = token.scope.map(|scope| {
+            let entries = scope.entries().iter();
+            entries.map(|one| (one.filter.as_str().to_owned(), one.permission.words())).collect()
+        });
+        let more = More {
+            client_id: token.device.as_str().to_owned(),
+            sub: token.device.as_str().to_owned(),
+            iss: token.tenant.as_str().to_owned(),
+            aud: token.audience,
+            exp: token.expires,
+            iat: token.issued,
+            token_type: match token.kind {
+                Kind::Pop => "PoP",
+                Kind::Bearer => "Bearer",
+                Kind::Refresh => "refresh_token",
+            },
+            scope,
+        };
+        Self { active: true, more: Some(more) }
+    }
+}
+
+pub(super) async fn introspect(
+    request: HttpRequest,
+    app: App,
+    by: Result<Among<Introspects>, Problem>,
+    body: Result<Body, Problem>,
+) -> HttpResponse {
+    let began = app.clock.monotonic();
+    let answer = async {
+        let by = by?;
+        let Shown { token, .. } = read(&request, &body?)?;
+        let found = introspect::look(&app, &by.operator().tenants, &token).await?;
+        // How long the search took says nothing of what was found.
+        let passed = app.clock.monotonic().saturating_sub(began);
+        tokio::time::sleep(hold_back(passed)).await;
+        Ok::<_, Problem>(found.map(Introspection::from).unwrap_or_default())
+    };
+    match answer.await {
+        Ok(told) => HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(told),
+        Err(problem) => refused(&problem),
+    }
+}
+
+fn read(request: &HttpRequest, Body(bytes): &Body) -> Result<Shown, Problem> {
+    if bytes.len() > DEVICE_BODY_BYTES {
+        return Err(Refused::malformed("the message is too large").into());
+    }
+    match media_type(request).as_deref() {
+        Some(FORM) => {
+            let text = std::str::from_utf8(bytes);
+            let text = text.map_err(|_| Refused::malformed("the form is no text"))?;
+            let parsed = actix_web::web::Query::<Shown>::from_query(text);
+            let parsed = parsed.map_err(|error| Refused::malformed(error.to_string()))?;
+            Ok(parsed.into_inner())
+        }
+        Some("application/json" | "") => Ok(json(bytes)?),
+        _ => {
+            let other = Refused::malformed("send a form or application/json");
+            Err(Problem::from(other).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+        }
+    }
+}
