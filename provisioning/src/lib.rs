@@ -61,12 +61,12 @@ mod former;
 mod room;
 mod start_error;
 
+mod revision;
 mod tables;
 
 mod admission;
 mod attempts;
 mod records;
-mod revision;
 mod strangers;
 mod turns;
 mod write;

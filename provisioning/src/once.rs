@@ -41,7 +41,7 @@ pub(crate) struct Answer {
 }
 
 impl Asked {
-    /// `what`: method and path.
+    /// A request of this method and path (`what`).
     pub(crate) fn new(account: &str, what: &str, body: &[u8], key: Secret<String>) -> Self {
         let mut text = Vec::new();
         for part in [account, what, key.expose()] {
@@ -114,7 +114,7 @@ impl Asked {
     }
 }
 
-/// What a request of an account adds to the batch of its effect: its answer, when it is to be done once.
+/// The part that a request of an account adds to the batch of its effect: its answer, when it is to be done once.
 pub(crate) struct Keep<'a, T> {
     pub(crate) asked: Option<&'a Asked>,
     /// The answer to what was made.

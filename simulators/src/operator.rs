@@ -215,8 +215,8 @@ impl OperatorClient {
         self.call_within(Method::Post, path, Some(body), Some(within)).await
     }
 
-    /// Puts JSON. What is there is read first, and the change rests on it: one that another account makes meanwhile is not
-    /// undone.
+    /// Puts JSON. The record that is there is read first, and the change rests on it: a change that another account makes
+    /// meanwhile is not undone.
     ///
     /// # Errors
     /// [`OperatorError`].

@@ -147,8 +147,8 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
         "provisioning",
         &[
             &["limits", "mac", "metrics", "refused"],
-            &["admission", "attempts", "records", "revision", "strangers", "turns", "write"],
-            &["tables"],
+            &["admission", "attempts", "records", "strangers", "turns", "write"],
+            &["revision", "tables"],
             &["audit", "former", "room", "start_error"],
             &["database_settings", "key_schedule", "push_settings"],
             &["clock", "config", "keys"],

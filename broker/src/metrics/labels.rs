@@ -1,7 +1,7 @@
 //! Label values of counters whose first count may be an alert: each series is there with 0 from the start.
 
 /// Of `limits_hit_total`, but for shares, sessions and retained messages, whose rooms know theirs.
-pub(super) const LIMITS: [&str; 15] = [
+pub(super) const LIMITS: [&str; 16] = [
     "accept",
     "alert_bytes",
     "anonymous",
@@ -9,6 +9,7 @@ pub(super) const LIMITS: [&str; 15] = [
     "challenges",
     "client_max_packet",
     "keep_behind",
+    "pushes",
     "quic_unproved",
     "reauthentications",
     "retained_lookup",

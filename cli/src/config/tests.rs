@@ -130,7 +130,7 @@ fn keys_of(section: &str) -> Vec<String> {
     expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "",
     "log",
     "tls",
@@ -143,6 +143,7 @@ const SECTIONS: [&str; 12] = [
     "provisioning.database",
     "provisioning.keys",
     "provisioning.limits",
+    "provisioning.push",
 ];
 
 /// The output of `tessera config print`.

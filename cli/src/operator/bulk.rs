@@ -1,33 +1,27 @@
-//! Import and export of devices. A file is sent in pieces, each of which may be sent again: its lines are answered with
+//! Import of devices. A file is sent in pieces, each of which may be sent again: its lines are answered with
 //! `unchanged` then. Progress goes to the error output.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{json, Value};
 use tessera_runtime::clock::{SharedClock, SystemClock};
-use tessera_simulators::operator::{segment, tenant_path, OperatorError};
+use tessera_simulators::operator::{tenant_path, OperatorError};
 
+use super::source::{Piece, Source};
 use super::{complain_of_lost_codes, show_claims, words, Call};
-use crate::args::{Exported, Imported, TenantArgs};
+use crate::args::Imported;
 use crate::error::{Fault, Outcome};
 use crate::output;
 
-/// Lines of one piece.
-const PIECE_LINES: usize = 5_000;
-/// Bytes of one piece.
-const PIECE_BYTES: usize = 2 * 1024 * 1024;
-/// Bytes of a line that are sent: the service refuses shorter ones already.
-const LINE_BYTES: u64 = 8 * 1024;
 /// Devices of one call for claims.
 const CLAIMS_AT_ONCE: usize = 400;
-/// Time for one piece, and for an export until it is taken up again.
+/// Time for one piece.
 const PIECE_TIME: Duration = Duration::from_secs(150);
-const EXPORT_TIME: Duration = Duration::from_secs(3600);
 /// Times that one place is tried again, and the longest wait before.
-const TRIES: u32 = 8;
+pub(super) const TRIES: u32 = 8;
 const WAIT_MOST: Duration = Duration::from_secs(15);
 /// Refused lines that are shown.
 const SHOWN: u64 = 20;
@@ -107,104 +101,11 @@ async fn send(
     Ok(())
 }
 
-fn is_passing(error: &OperatorError) -> bool {
+pub(super) fn is_passing(error: &OperatorError) -> bool {
     matches!(error, OperatorError::Http(error) if error.is_temporary())
 }
 
-/// The lines of a file.
-struct Source {
-    name: PathBuf,
-    reader: Box<dyn BufRead>,
-    /// Lines that were read.
-    read: u64,
-}
-
-/// Some lines of it.
-struct Piece {
-    /// The number of the first one.
-    first: u64,
-    lines: u64,
-    bytes: Vec<u8>,
-}
-
-impl Source {
-    fn open(file: &Path) -> Result<Self, Fault> {
-        let reader: Box<dyn BufRead> = match file.as_os_str() == "-" {
-            true => Box::new(BufReader::new(io::stdin())),
-            false => {
-                let open = File::open(file).map_err(|error| at(file, &error))?;
-                Box::new(BufReader::new(open))
-            }
-        };
-        Ok(Self { name: file.to_owned(), reader, read: 0 })
-    }
-
-    fn skip(&mut self, lines: u64) -> Result<(), Fault> {
-        let mut none = Vec::new();
-        for _ in 0..lines {
-            none.clear();
-            if !self.line(&mut none)? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn piece(&mut self) -> Result<Piece, Fault> {
-        let mut piece = Piece { first: self.read + 1, lines: 0, bytes: Vec::new() };
-        while (piece.lines as usize) < PIECE_LINES && piece.bytes.len() < PIECE_BYTES {
-            if !self.line(&mut piece.bytes)? {
-                break;
-            }
-            piece.lines += 1;
-        }
-        Ok(piece)
-    }
-
-    /// Adds the next line with its end. Of one that is too long a part is enough: it is refused.
-    fn line(&mut self, into: &mut Vec<u8>) -> Result<bool, Fault> {
-        let fault = |error| at(&self.name, &error);
-        let before = into.len();
-        let mut part = self.reader.as_mut().take(LINE_BYTES);
-        if part.read_until(b'\n', into).map_err(fault)? == 0 {
-            return Ok(false);
-        }
-        self.read += 1;
-        if into.last() != Some(&b'\n') {
-            if (into.len() - before) as u64 == LINE_BYTES {
-                self.pass_line()?;
-            }
-            into.push(b'\n');
-        }
-        Ok(true)
-    }
-
-    /// Reads to the end of the line, and keeps nothing.
-    fn pass_line(&mut self) -> Result<(), Fault> {
-        loop {
-            let here = self.reader.fill_buf().map_err(|error| at(&self.name, &error))?;
-            let end = here.iter().position(|byte| *byte == b'\n');
-            let (count, is_over) = (end.map_or(here.len(), |end| end + 1), here.is_empty());
-            self.reader.consume(count);
-            if is_over || end.is_some() {
-                return Ok(());
-            }
-        }
-    }
-}
-
-impl Piece {
-    fn drop_lines(&mut self, lines: u64) {
-        for _ in 0..lines.min(self.lines) {
-            let end = self.bytes.iter().position(|byte| *byte == b'\n');
-            self.bytes.drain(..end.map_or(self.bytes.len(), |end| end + 1));
-        }
-        self.first += lines.min(self.lines);
-        self.lines -= lines.min(self.lines);
-    }
-}
-
-fn at(path: &Path, error: &io::Error) -> Fault {
+pub(super) fn at(path: &Path, error: &io::Error) -> Fault {
     Fault::new(format!("{}: {error}", path.display()))
 }
 
@@ -234,7 +135,7 @@ struct Progress {
     refused: u64,
 }
 
-/// What an answer to a piece says of it.
+/// The part of a piece that is answered.
 struct Told {
     /// The service has read all of it.
     is_whole: bool,
@@ -395,119 +296,10 @@ pub(super) async fn claims(
     }
 }
 
-/// Exports into a file.
-pub(super) async fn export(what: Exported) -> Outcome {
-    let (kind, file, tenant) = match what {
-        Exported::Devices { file, tenant } => ("devices", file, tenant),
-        Exported::Claims { file, tenant } => ("claims", file, tenant),
-    };
-    let call = Call::of(&tenant.operator)?;
-    if file.as_os_str() == "-" {
-        let mut take = |lines: &[u8]| {
-            output::write(&String::from_utf8_lossy(lines));
-            Ok(!output::is_closed())
-        };
-        let count = rows(&call, &tenant, kind, &mut take).await?;
-        output::complain(&format!("{count} {kind}"));
-        return Ok(0);
-    }
-    // It has its name when it is whole.
-    let mut part = file.clone().into_os_string();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let mut out = File::create(&part).map_err(|error| at(&part, &error))?;
-    let count =
-        rows(&call, &tenant, kind, &mut |lines| out.write_all(lines).map(|()| true)).await?;
-    let done = out.sync_all().and_then(|()| std::fs::rename(&part, &file));
-    done.map_err(|error| at(&file, &error))?;
-    let text = format!("{}: {count} {kind}", file.display());
-    output::result(call.json, &text, &json!({ "file": file, "rows": count }));
-    Ok(0)
-}
-
-/// Takes whole lines; whether more are wanted.
-type Take<'a> = &'a mut (dyn FnMut(&[u8]) -> io::Result<bool> + Send);
-
-/// Hands over all lines. An answer that breaks off is taken up again behind its last line.
-async fn rows(call: &Call, tenant: &TenantArgs, kind: &str, take: Take<'_>) -> Result<u64, Fault> {
-    let (mut count, mut after, mut tries) = (0, String::new(), 0);
-    loop {
-        let query =
-            if after.is_empty() { String::new() } else { format!("?after={}", segment(&after)) };
-        let path = tenant_path(&tenant.tenant, &format!("export/{kind}{query}"));
-        let (mut held, mut failed, mut got) = (Vec::new(), None, false);
-        let mut keep = |part: &[u8]| {
-            held.extend_from_slice(part);
-            let Some(end) = held.iter().rposition(|byte| *byte == b'\n') else { return true };
-            let whole: Vec<u8> = held.drain(..=end).collect();
-            count += whole.iter().filter(|byte| **byte == b'\n').count() as u64;
-            got = true;
-            if let Some(last) = last_device(&whole) {
-                after = last;
-            }
-            match take(&whole) {
-                Ok(goes_on) => goes_on,
-                Err(error) => {
-                    failed = Some(error);
-                    false
-                }
-            }
-        };
-        let answer = call.client.parts(&path, EXPORT_TIME, &mut keep).await;
-        if let Some(error) = failed {
-            return Err(Fault::new(format!("the export was not written: {error}")));
-        }
-        match answer {
-            Ok(()) => return Ok(count),
-            // An export of claims names no place to go on from.
-            Err(error)
-                if is_passing(&error)
-                    && (got || tries < TRIES)
-                    && (kind == "devices" || count == 0) =>
-            {
-                tries = if got { 0 } else { tries + 1 };
-                output::complain(&format!("{error}; it goes on behind {count} {kind}"));
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            Err(error) => return Err(words(error)),
-        }
-    }
-}
-
-fn last_device(lines: &[u8]) -> Option<String> {
-    let last = lines.split(|byte| *byte == b'\n').rev().find(|line| !line.is_empty())?;
-    let line: Value = serde_json::from_slice(last).ok()?;
-    line.get("device").and_then(Value::as_str).map(str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::source::tests::source;
     use super::*;
-
-    fn source(text: &str) -> Source {
-        let reader = Box::new(io::Cursor::new(text.as_bytes().to_vec()));
-        Source { name: "x".into(), reader, read: 0 }
-    }
-
-    #[test]
-    fn a_file_comes_in_pieces_and_long_lines_are_cut() {
-        let mut text = "a\n".repeat(PIECE_LINES);
-        text.push_str(&format!("b\n{}\n\nend", "x".repeat(100_000)));
-        let mut file = source(&text);
-        let first = file.piece().unwrap();
-        assert_eq!((first.first, first.lines), (1, PIECE_LINES as u64));
-        let second = file.piece().unwrap();
-        assert_eq!((second.first, second.lines), (PIECE_LINES as u64 + 1, 4));
-        let lines: Vec<&[u8]> = second.bytes.split(|byte| *byte == b'\n').collect();
-        assert_eq!(lines.len(), 5);
-        assert_eq!((lines[0], lines[1].len()), (&b"b"[..], LINE_BYTES as usize));
-        assert_eq!((lines[2], lines[3]), (&b""[..], &b"end"[..]));
-        assert_eq!(file.piece().unwrap().lines, 0);
-        let mut file = source("a\nb\nc\n");
-        file.skip(2).unwrap();
-        let piece = file.piece().unwrap();
-        assert_eq!((piece.first, piece.bytes.as_slice()), (3, &b"c\n"[..]));
-    }
 
     #[test]
     fn an_answer_that_broke_off_says_where_to_go_on() {
@@ -523,6 +315,5 @@ mod tests {
         let told = progress.take(end.as_bytes(), 13).unwrap();
         assert!(told.is_whole);
         assert_eq!(progress.refused, 1);
-        assert_eq!(last_device(b"{\"device\":\"a\"}\n{\"device\":\"b\"}\n"), Some("b".to_owned()));
     }
 }

@@ -19,10 +19,12 @@ use pages::Rows;
 mod audit;
 mod bulk;
 mod can;
+mod export;
 mod life;
 mod pages;
 mod revoke;
 mod role;
+mod source;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -50,7 +52,7 @@ pub(crate) async fn run(command: OperatorCommand) -> Outcome {
         },
         OperatorCommand::Change { what } => change(what).await,
         OperatorCommand::Import { what } => bulk::import(what).await,
-        OperatorCommand::Export { what } => bulk::export(what).await,
+        OperatorCommand::Export { what } => export::run(what).await,
         OperatorCommand::Delete { what } => delete(what).await,
         OperatorCommand::Can { device, act } => can::run(&device, &act).await,
         OperatorCommand::Revoke { what } => revoke::run(what).await,

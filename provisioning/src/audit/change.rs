@@ -100,6 +100,6 @@ mod tests {
         assert_eq!(difference::<Thing>(None, None), told("", ""));
         let long: &'static str = Box::leak("x".repeat(AUDIT_VALUE_CHARS + 1).into_boxed_str());
         let (_, after) = difference(None, Some(&Thing("", 1, Some(long))));
-        assert!(after.ends_with(&format!("x… ({} bytes)\"}}", long.len())), "{after}");
+        assert!(after.contains(&format!("x… ({} bytes)\",", long.len())), "{after}");
     }
 }

@@ -160,7 +160,7 @@ async fn write(service: &Service, of: &Import, lines: &[Line]) -> Result<Vec<Out
     .await
 }
 
-/// What the new devices of a batch come to.
+/// The writes and entries for the new devices of a batch.
 struct Prepared {
     batch: Batch,
     changes: Vec<Change>,

@@ -10,7 +10,7 @@ use actix_web::web::{self, BytesMut};
 use actix_web::{FromRequest, HttpRequest};
 use tessera_runtime::http::server::media_type;
 use tessera_runtime::http::NDJSON;
-use tokio::time::{timeout, timeout_at, Instant};
+use tokio::time::timeout;
 
 use super::gate::behind;
 use super::problem::Problem;
@@ -75,7 +75,16 @@ impl Lines {
     /// # Errors
     /// [`Broken`].
     pub(crate) async fn next(&mut self, waits: bool) -> Result<Next, Broken> {
-        let until = Instant::now() + IMPORT_LINE_TIME;
+        let time = if waits { IMPORT_GATHER } else { IMPORT_LINE_TIME };
+        match (timeout(time, self.wait()).await, waits) {
+            (Ok(next), _) => next,
+            (Err(_), true) => Ok(Next::Later),
+            (Err(_), false) => Err(Broken::Late),
+        }
+    }
+
+    /// Cancel-safe: bytes that came stay.
+    async fn wait(&mut self) -> Result<Next, Broken> {
         loop {
             if let Some(next) = self.here() {
                 return Ok(next);
@@ -83,14 +92,7 @@ impl Lines {
             if self.is_over {
                 return Ok(self.rest());
             }
-            if waits {
-                match timeout(IMPORT_GATHER, self.more()).await {
-                    Err(_) => return Ok(Next::Later),
-                    Ok(more) => more?,
-                }
-            } else {
-                timeout_at(until, self.more()).await.map_err(|_| Broken::Late)??;
-            }
+            self.more().await?;
         }
     }
 

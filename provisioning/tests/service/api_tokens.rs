@@ -3,7 +3,7 @@
 use serde_json::{json, Value};
 use tessera_runtime::http::{HttpClient, HttpError};
 
-use crate::world::{problem, World};
+use crate::world::{problem, Forced, World};
 
 const DAY: u64 = 24 * 3600;
 
@@ -125,7 +125,7 @@ async fn a_token_ends_at_its_time_and_with_its_account() {
     world.advance(1);
     assert_eq!(problem(short.get("/v1/tenants").await), refused("operator_unknown"));
     long.get("/v1/tenants").await.unwrap();
-    world.operator.delete("/v1/operators/ann").await.unwrap();
+    world.operator.delete_any("/v1/operators/ann").await.unwrap();
     assert_eq!(ids(&world.operator).await, Vec::<String>::new());
     // Another account of the name is another account.
     let again = account(&world, "ann", &["viewer", "admin"], json!("all")).await;
@@ -138,7 +138,7 @@ async fn the_token_of_a_deleted_account_opens_nothing() {
     let ann = account(&world, "ann", &["viewer"], json!("all")).await;
     let (program, _) = token(&world, &ann, json!({})).await;
     program.get("/v1/tenants").await.unwrap();
-    world.operator.delete("/v1/operators/ann").await.unwrap();
+    world.operator.delete_any("/v1/operators/ann").await.unwrap();
     assert_eq!(problem(program.get("/v1/tenants").await), refused("operator_unknown"));
     account(&world, "ann", &["viewer"], json!("all")).await;
     assert_eq!(problem(program.get("/v1/tenants").await), refused("operator_unknown"));

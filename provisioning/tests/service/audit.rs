@@ -91,7 +91,9 @@ async fn refused_attempts_of_operators_are_audited_and_bounded() {
     assert_eq!(problem(ann.get("/v1/tenants/default/devices").await).0, 404);
     assert_eq!(problem(ann.get("/v1/tenants/acme/devices/none").await).0, 404);
     let role = "/v1/tenants/default/roles/sensor";
-    let bad = world.operator.send(Request::new(Method::Put, role).body(JSON, b"{}".to_vec()));
+    let bad = world
+        .operator
+        .send(Request::new(Method::Put, role).body(JSON, b"{}".to_vec()).header("if-match", "*"));
     assert_eq!(problem(bad.await).0, 400);
     let query = "action=request.refused";
     let refused = entries(&world.operator, query).await;

@@ -137,7 +137,8 @@ async fn a_longer_staleness_budget_of_the_tenant_makes_the_wait_longer() {
     let path = "/v1/tenants/default";
     let body = body.to_string().into_bytes();
     let put = tessera_runtime::http::Request::new(tessera_runtime::http::Method::Put, path);
-    world.operator.send(put.body(tessera_runtime::http::JSON, body)).await.unwrap();
+    let put = put.body(tessera_runtime::http::JSON, body).header("if-match", "*");
+    world.operator.send(put).await.unwrap();
     world.advance(10 * DAY - 600);
     let path = format!("{KEYS}/{}/compromise", of(&world, "next").await["key"].as_str().unwrap());
     world.post(&path, json!({})).await;

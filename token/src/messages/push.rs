@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use super::error::Bad;
-use crate::cbor::{Reader, Writer};
+use crate::cbor::{strict, Reader, Writer};
 use crate::hash::TokenHash;
 use crate::ids::{DeviceId, TenantId};
 use crate::limits::{MESSAGE_BYTES, PUSH_PAGE, PUSH_PAGE_BYTES};
@@ -91,6 +91,9 @@ pub struct PushSession {
     pub expires: UnixSeconds,
 }
 
+/// Items of a page: three lists, seven of each session, one that is gone, three of each failure.
+const PAGE_ITEMS: usize = 4 + 11 * PUSH_PAGE;
+
 /// Changes of sessions at a broker. An empty page says that there was none for a while.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PushPage {
@@ -134,7 +137,11 @@ impl PushPage {
     }
 
     fn read(bytes: &[u8]) -> Result<Self, Bad> {
-        let mut r = Reader::strict(bytes, PUSH_PAGE_BYTES)?;
+        if bytes.len() > PUSH_PAGE_BYTES {
+            return Err(Bad);
+        }
+        strict::check_large(bytes, PAGE_ITEMS)?;
+        let mut r = Reader::new(bytes);
         let mut page = Self::default();
         r.array_of(3)?;
         for _ in 0..length(&mut r)? {

@@ -167,13 +167,13 @@ pub(crate) async fn import(
     let turn = turn(&app, &tenant)?;
     let drawn: [u8; 8] = tessera_runtime::random::bytes(&*app.random).map_err(Refused::from)?;
     let of = Import {
-        id: format!("import-{}", hex::encode(&drawn)),
+        id: format!("import-{}", hex::encode(drawn)),
         by: by.operator().actor(),
         tenant,
         dry_run: how.dry_run,
     };
     begin(&app, &of).await?;
-    let work = |out: Out| Run { app, of, out, _turn: turn }.to_end(lines);
+    let work = |out: Out| Run { app, of, out, _turn: turn }.run(lines);
     Ok(stream(Flow::of(work)))
 }
 
@@ -199,7 +199,7 @@ struct Run {
 impl Run {
     /// Takes all lines, answers each, and says at last how many there were. An import whose connection breaks has no last
     /// line; its end is on record all the same.
-    async fn to_end(self, mut lines: Lines) {
+    async fn run(self, mut lines: Lines) {
         let (told, counts) = watch::channel((Counts::default(), false));
         let scribe = actix_rt::spawn(scribe(self.app.clone(), self.of.clone(), counts));
         let ended = self.lines(&mut lines, &told).await;
@@ -260,7 +260,7 @@ impl Run {
         }
     }
 
-    /// Takes the lines of a batch and answers them. What was begun is done, also when the connection breaks.
+    /// Takes the lines of a batch and answers them. A batch that was begun is done, also when the connection breaks.
     async fn batch(
         &self,
         seen: &mut Seen,

@@ -170,7 +170,7 @@ pub(crate) async fn change(
 /// The tag of the role as it is: a try leaves it as it was.
 fn tag(changed: &Changed, dry_run: bool) -> Option<String> {
     match dry_run {
-        true => changed.old.as_ref().map(|old| etag::of(old)),
+        true => changed.old.as_ref().map(etag::of),
         false => Some(etag::of(&changed.new)),
     }
 }
