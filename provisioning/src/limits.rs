@@ -4,6 +4,14 @@ use std::time::Duration;
 
 use tessera_token::limits as shared;
 
+pub use bulk::*;
+pub use push::*;
+pub use ways::*;
+
+mod bulk;
+mod push;
+mod ways;
+
 /// Bytes of one request body: the largest is a role with all its templates.
 pub const BODY_BYTES: usize = 32 * 1024;
 /// Bytes of a device message: keys, ids and a signature, with room (as `tessera_token::limits::MESSAGE_BYTES`).
@@ -57,67 +65,6 @@ pub const CLAIM_SECONDS: u64 = 30 * 24 * 3600;
 pub const CLAIM_SECONDS_MOST: u64 = 5 * 365 * 24 * 3600;
 /// Seconds for which an expired, unused claim is still listed.
 pub const CLAIM_KEPT_SECONDS: u64 = 7 * 24 * 3600;
-
-/// Devices that may use one claim.
-pub const CLAIM_USES: u64 = 100_000;
-/// Characters of a pattern of ids: those of an id.
-pub const PATTERN_CHARS: usize = shared::ID_CHARS;
-/// Ids that are added to the list of a group key in one call.
-pub const LISTED_PER_CALL: usize = 1000;
-/// Group keys of one tenant: one for each factory line or batch.
-pub const GROUP_KEYS: usize = 256;
-/// Authorities of manufacturers of one tenant: the certificates of a device are tried against each that may have signed.
-pub const AUTHORITIES: usize = 32;
-/// Bytes of a manufacturer's authority in DER.
-pub const AUTHORITY_BYTES: usize = 4096;
-/// Denied certificates of one tenant.
-pub const DENIED_CERTIFICATES: usize = 10_000;
-/// Requests for approval of one tenant, decided ones included until they expire.
-pub const APPROVALS: u64 = 1000;
-/// Of them those that came from one address (IPv6: one /64), or by one relay.
-pub const APPROVALS_OF_SOURCE: u64 = 100;
-/// Seconds for which a request for approval waits, and for which the decision waits for the device (3 days: a weekend).
-pub const APPROVAL_SECONDS: u64 = 3 * 24 * 3600;
-/// Seconds after which a device that waits for approval asks again.
-pub const APPROVAL_RETRY_SECONDS: u64 = 30;
-/// Requests for approval of an address or a relay: they come from strangers and write to the disk.
-pub const APPROVAL_ASKS: Rate = Rate { per_second: 10, burst: 200 };
-/// The same in total. In the life of a nonce they use up a tenth of [`USED_NONCES`] at most.
-pub const APPROVAL_ASKS_TOTAL: Rate = Rate { per_second: 100, burst: 2000 };
-/// Seconds for which the answer to a request with an Idempotency-Key is kept (a day).
-pub const KEPT_SECONDS: u64 = 24 * 3600;
-/// Kept answers of one account: past it the oldest goes.
-pub const KEPT_PER_ACCOUNT: usize = 256;
-/// Characters of an Idempotency-Key at least: 128 bits as base64url.
-pub const KEY_CHARS_LEAST: usize = 22;
-/// Characters of an Idempotency-Key at most.
-pub const KEY_CHARS_MOST: usize = 255;
-/// Requests with an Idempotency-Key that are being done at a time in one process.
-pub const KEPT_RUNNING: usize = 1024;
-/// Tags in the headers of a condition.
-pub const ETAGS: usize = 16;
-/// Bytes of such a header.
-pub const ETAGS_BYTES: usize = 1024;
-/// Bytes of one line of an import: a device with all of its attributes at their longest takes 2 KiB.
-pub const IMPORT_LINE_BYTES: usize = 4096;
-/// Lines of one import; a longer file is sent as several.
-pub const IMPORT_LINES: u64 = 200_000;
-/// Lines of one write of an import: the keys of one publication of the trust feed.
-pub const IMPORT_BATCH: usize = KEYS_PER_PUBLICATION;
-/// Time that the next line of an import may take.
-pub const IMPORT_LINE_TIME: Duration = Duration::from_secs(10);
-/// Time for which lines that are here wait for others to be written with.
-pub const IMPORT_GATHER: Duration = Duration::from_millis(20);
-/// Time of a whole import.
-pub const IMPORT_TIME: Duration = Duration::from_secs(3600);
-/// Devices of one read of an export.
-pub const EXPORT_ROWS: usize = 500;
-/// Imports and exports of one tenant that run at a time in one process.
-pub const BULK_OF_TENANT: usize = 2;
-/// The same of all tenants.
-pub const BULK: usize = 16;
-/// Parts of an answer that is made while it is sent that wait for the peer.
-pub const FLOW_PARTS: usize = 2;
 
 /// Templates of one role, publish and subscribe together: what one scope can hold.
 pub const ROLE_TEMPLATES: usize = tessera_token::limits::SCOPE_ENTRIES;
@@ -469,47 +416,3 @@ pub const REFUSAL_BUCKET: Duration = Duration::from_millis(25);
 pub const STRANGERS_AUDITED_EVERY: Duration = Duration::from_secs(60);
 
 // --- push ---------------------------------------------------------------------------------------------------------
-
-/// Sessions of one broker that are pushed their tokens; further ones ask by themselves.
-pub const PUSH_SESSIONS: usize = 1_000_000;
-/// The share of a token's life after which the next one is pushed, in percent, when nothing else is in the way.
-pub const PUSH_SHARE_PERCENT: u64 = 65;
-/// Pushes to one broker in a second at which no unevenness matters.
-pub const PUSH_FREE_PER_SECOND: u32 = 5;
-/// Pushes that are placed in one second, in percent of the mean rate of the sessions. And
-pub const PUSH_PLACED_PERCENT: u64 = 112;
-/// those that leave in one, also while a backlog is caught up. With the tenth of a second that may be saved up, no second
-/// has more than 1.3 times the mean.
-pub const PUSH_MOST_PERCENT: u64 = 117;
-/// Milliseconds after which a push without an outcome counts as failed.
-pub const PUSH_ANSWER_MILLIS: u64 = 15_000;
-/// The first pause before a push is tried again, in milliseconds: twice as long each time, with jitter.
-pub const PUSH_AGAIN_MILLIS: u64 = 5_000;
-/// Further tries of one push.
-pub const PUSH_TRIES: u32 = 4;
-/// Pushes to one broker in a second that are never exceeded, unless configured.
-pub const PUSH_PER_SECOND: u32 = 1_000;
-/// Brokers that may wait to be pushed to, beside those of the settings.
-pub const PUSH_BROKERS: usize = 16;
-/// Tokens that are being made for pushes to one broker.
-pub const PUSHES_AT_ONCE: usize = 32;
-/// Pushes that one broker has and that have no outcome: a slow broker gets no more.
-pub const PUSHES_UNDER_WAY: usize = 128;
-/// Time between two looks for what is due.
-pub const PUSH_TICK: Duration = Duration::from_millis(100);
-/// Time for a connection to a broker, with its CONNACK and its subscription.
-pub const PUSH_CONNECT: Duration = Duration::from_secs(15);
-/// Time for one write to a broker.
-pub const PUSH_WRITE: Duration = Duration::from_secs(10);
-/// Keep-alive of that connection.
-pub const PUSH_KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Time without a page after which the connection counts as dead: a broker sends one every two seconds.
-pub const PUSH_SILENCE: Duration = Duration::from_secs(30);
-/// The pause before a broker is tried again: the first and the longest, with jitter.
-pub const PUSH_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// Time between two beats of the process that pushes to a broker.
-pub const PUSH_BEAT: Duration = Duration::from_secs(5);
-/// Time without a beat after which another process pushes to the broker.
-pub const PUSH_TURN_SILENCE: Duration = Duration::from_secs(30);
-/// Seconds of a token of provisioning itself, at most.
-pub const PUSH_OWN_TOKEN_SECONDS: u64 = 3_600;

@@ -1,7 +1,76 @@
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
 use tessera_simulators::operator::segment;
 
+use super::account::OperatorArgs;
+use super::list::ListArgs;
 use crate::time::parse_moment;
+
+#[derive(Subcommand)]
+pub(crate) enum AuditCommand {
+    /// List the changes and the refused attempts, with the accounts that made them.
+    #[command(after_help = "Examples:
+  tessera audit list --actor ann --since 2026-11-01
+  tessera audit list --tenant acme --subject d-17
+  tessera audit list --action request.refused --limit 100 --json")]
+    List {
+        #[command(flatten)]
+        wanted: AuditArgs,
+        #[command(flatten)]
+        rows: ListArgs,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Show the newest entries, then each new one as it comes, until you stop the command.
+    #[command(after_help = "Example:
+  tessera audit tail --lines 50 --tenant acme --json")]
+    Tail {
+        /// Begin with so many of the newest entries of the log.
+        #[arg(long, value_name = "N", default_value_t = 10,
+              value_parser = clap::value_parser!(u32).range(1..=1000))]
+        lines: u32,
+        #[command(flatten)]
+        wanted: AuditArgs,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Write the whole log: one entry a line as JSON, and its signed head in the last line.
+    #[command(after_help = "Examples:
+  tessera audit export > audit.ndjson
+  tessera audit verify --file audit.ndjson --root root.thumbprint")]
+    Export {
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// Check the hash chain over the whole log, against the service's own head and against one that was kept.
+    #[command(after_help = "Examples:
+  tessera audit verify
+  tessera audit verify --head head.txt --root root.thumbprint
+  tessera audit verify --file audit.ndjson --root root.thumbprint
+With --file no server is asked: the file of `tessera audit export` is checked.
+It fails when the log is broken, or shorter or another one than a head says. Keep heads where the service cannot write.")]
+    Verify {
+        /// A file of `tessera audit export`, in the place of the log of the service.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// A head that `tessera audit head` gave: a file, or its text.
+        #[arg(long, value_name = "FILE|TEXT")]
+        head: Option<String>,
+        /// The thumbprint of the root key, or a file with it (default: tessera-data/root.thumbprint when it is there).
+        #[arg(long, value_name = "THUMBPRINT|FILE")]
+        root: Option<String>,
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+    /// The signed head of the log, to be kept elsewhere: its length and hash, the place of the trust feed, the last serial.
+    #[command(after_help = "Example:
+  tessera audit head > head-$(date +%F).txt")]
+    Head {
+        #[command(flatten)]
+        operator: OperatorArgs,
+    },
+}
 
 /// The entries of the audit log that are wanted. An entry must meet all conditions that are given.
 #[derive(Args, Clone, Default)]

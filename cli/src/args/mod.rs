@@ -11,6 +11,7 @@ mod audit;
 mod backup;
 mod bench;
 mod bulk;
+mod claim;
 mod config;
 mod device;
 mod device_proxy;
@@ -31,11 +32,13 @@ mod trust;
 mod ways;
 
 pub(crate) use account::{MatchArgs, OperatorArgs, TenantArgs};
+pub(crate) use audit::AuditCommand;
 pub(crate) use backup::{
     BackupArgs, CheckArgs, MarkRestoredArgs, MoveArgs, RestoreArgs, StoreCommand, TicketKeysArgs,
 };
 pub(crate) use bench::{BenchArgs, Peer, Which};
 pub(crate) use bulk::{Exported, Imported};
+pub(crate) use claim::ClaimCommand;
 pub(crate) use config::{ConfigCommand, ConfiguredServer};
 pub(crate) use device::{
     ConnectArgs, DeviceCommand, DoctorArgs, EnrolArgs, FolderArgs, KeyArgs, MeansArgs,
@@ -45,8 +48,7 @@ pub(crate) use device_proxy::{DeviceProxyArgs, Listen};
 pub(crate) use life::{Again, RekeyCommand, Suspended};
 pub(crate) use list::{Act, ListArgs};
 pub(crate) use operator::{
-    AccountCommand, AuditCommand, Changed, ClaimCommand, Deleted, GroupCommand, KeysCommand,
-    OperatorCommand, TenantCommand,
+    AccountCommand, Changed, Deleted, GroupCommand, KeysCommand, OperatorCommand, TenantCommand,
 };
 pub(crate) use pages::{CompletionsArgs, ManArgs};
 pub(crate) use place::Place;

@@ -1,10 +1,9 @@
-use std::path::PathBuf;
-
 use clap::{ArgGroup, Args, Subcommand};
 
 use super::account::{MatchArgs, OperatorArgs, TenantArgs};
-use super::audit::AuditArgs;
+use super::audit::AuditCommand;
 use super::bulk::{Exported, Imported};
+use super::claim::ClaimCommand;
 use super::life::{Again, RekeyCommand, Suspended};
 use super::list::{attribute, Act, ListArgs};
 use super::revoke::{Waits, What};
@@ -367,75 +366,6 @@ A new group takes claims alone. Devices that are enrolled stay enrolled.")]
 }
 
 #[derive(Subcommand)]
-pub(crate) enum ClaimCommand {
-    /// Make claim codes. Each is shown once, here, and entitles one device to enrol, or with --uses several.
-    #[command(after_help = "Examples:
-  tessera claim create --role sensor
-  tessera claim create --role sensor --count 500 --json > codes.json
-  tessera claim create --role sensor --device d-17 --expires-in 86400
-  tessera claim create --role meter --attr site=hall-2
-  tessera claim create --role sensor --devices ids.txt --json > codes.json
-  tessera claim create --role sensor --uses 200 --pattern 'press-*'")]
-    Create {
-        /// The role of the device that uses it.
-        #[arg(long, value_name = "ROLE")]
-        role: String,
-        /// The group of the device.
-        #[arg(long, value_name = "GROUP")]
-        group: Option<String>,
-        /// The only device id that may use it.
-        #[arg(long, value_name = "ID")]
-        device: Option<String>,
-        /// A file with a device id a line: a code for each, which no other device may use.
-        #[arg(long, value_name = "FILE", conflicts_with_all = ["device", "count"])]
-        devices: Option<PathBuf>,
-        /// An attribute of the device that uses it; may be repeated.
-        #[arg(long = "attr", value_name = "NAME=VALUE", value_parser = attribute)]
-        attributes: Vec<(String, String)>,
-        /// The device ids that may use it: the characters of an id and at most one *, which stands for one or more.
-        #[arg(long, value_name = "PATTERN", conflicts_with = "device")]
-        pattern: Option<String>,
-        /// The number of devices that may use each code.
-        #[arg(long, value_name = "N", conflicts_with = "device")]
-        uses: Option<u64>,
-        /// The number of codes.
-        #[arg(long, value_name = "N", default_value_t = 1)]
-        count: u64,
-        /// Seconds until it expires.
-        #[arg(long, value_name = "SECONDS")]
-        expires_in: Option<u64>,
-        /// The codes alone, one a line: for scripts.
-        #[arg(long, conflicts_with = "json")]
-        plain: bool,
-        #[command(flatten)]
-        tenant: TenantArgs,
-    },
-    /// Claims and whether they were used; codes are not kept and cannot be shown.
-    List {
-        #[command(flatten)]
-        rows: ListArgs,
-        #[command(flatten)]
-        tenant: TenantArgs,
-    },
-    /// One claim; its code is not kept and cannot be shown.
-    Show {
-        /// Its id, from the list.
-        id: String,
-        #[command(flatten)]
-        tenant: TenantArgs,
-    },
-    /// Delete an unused claim; one that some devices have used is closed for others.
-    Delete {
-        /// Its id, from the list.
-        id: String,
-        #[command(flatten)]
-        matches: MatchArgs,
-        #[command(flatten)]
-        tenant: TenantArgs,
-    },
-}
-
-#[derive(Subcommand)]
 pub(crate) enum KeysCommand {
     /// The issuer keys of a tenant, and when each leaves its state.
     #[command(after_help = "Example:
@@ -461,70 +391,5 @@ active one retiring, a retiring one retired. It is empty for a compromised key, 
         waits: Waits,
         #[command(flatten)]
         tenant: TenantArgs,
-    },
-}
-
-#[derive(Subcommand)]
-pub(crate) enum AuditCommand {
-    /// List the changes and the refused attempts, with the accounts that made them.
-    #[command(after_help = "Examples:
-  tessera audit list --actor ann --since 2026-11-01
-  tessera audit list --tenant acme --subject d-17
-  tessera audit list --action request.refused --limit 100 --json")]
-    List {
-        #[command(flatten)]
-        wanted: AuditArgs,
-        #[command(flatten)]
-        rows: ListArgs,
-        #[command(flatten)]
-        operator: OperatorArgs,
-    },
-    /// Show the newest entries, then each new one as it comes, until you stop the command.
-    #[command(after_help = "Example:
-  tessera audit tail --lines 50 --tenant acme --json")]
-    Tail {
-        /// Begin with so many of the newest entries of the log.
-        #[arg(long, value_name = "N", default_value_t = 10,
-              value_parser = clap::value_parser!(u32).range(1..=1000))]
-        lines: u32,
-        #[command(flatten)]
-        wanted: AuditArgs,
-        #[command(flatten)]
-        operator: OperatorArgs,
-    },
-    /// Write the whole log: one entry a line as JSON, and its signed head in the last line.
-    #[command(after_help = "Examples:
-  tessera audit export > audit.ndjson
-  tessera audit verify --file audit.ndjson --root root.thumbprint")]
-    Export {
-        #[command(flatten)]
-        operator: OperatorArgs,
-    },
-    /// Check the hash chain over the whole log, against the service's own head and against one that was kept.
-    #[command(after_help = "Examples:
-  tessera audit verify
-  tessera audit verify --head head.txt --root root.thumbprint
-  tessera audit verify --file audit.ndjson --root root.thumbprint
-With --file no server is asked: the file of `tessera audit export` is checked.
-It fails when the log is broken, or shorter or another one than a head says. Keep heads where the service cannot write.")]
-    Verify {
-        /// A file of `tessera audit export`, in the place of the log of the service.
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-        /// A head that `tessera audit head` gave: a file, or its text.
-        #[arg(long, value_name = "FILE|TEXT")]
-        head: Option<String>,
-        /// The thumbprint of the root key, or a file with it (default: tessera-data/root.thumbprint when it is there).
-        #[arg(long, value_name = "THUMBPRINT|FILE")]
-        root: Option<String>,
-        #[command(flatten)]
-        operator: OperatorArgs,
-    },
-    /// The signed head of the log, to be kept elsewhere: its length and hash, the place of the trust feed, the last serial.
-    #[command(after_help = "Example:
-  tessera audit head > head-$(date +%F).txt")]
-    Head {
-        #[command(flatten)]
-        operator: OperatorArgs,
     },
 }

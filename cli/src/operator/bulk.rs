@@ -10,8 +10,9 @@ use serde_json::{json, Value};
 use tessera_runtime::clock::{SharedClock, SystemClock};
 use tessera_simulators::operator::{tenant_path, OperatorError};
 
+use super::claim::{complain_of_lost_codes, show_claims};
 use super::source::{Piece, Source};
-use super::{complain_of_lost_codes, show_claims, words, Call};
+use super::{words, Call};
 use crate::args::Imported;
 use crate::error::{Fault, Outcome};
 use crate::output;
