@@ -74,7 +74,7 @@ const VALUES: [(&str, &str, f64, &str, &str); 20] = [
     ("flood", "connect_p99_ms", 250.0, "ms", "honest connect during a flood, p99"),
     ("flood", "disconnected", 0.0, "", "honest devices disconnected by a flood"),
     ("issue", "p99_ms", 100.0, "ms", "token over REST, durable, 96 at once, p99"),
-    ("import", "seconds", 20.0, "s", "devices imported as one stream, durable (100,000)"),
+    ("import", "seconds_100000", 20.0, "s", "100,000 devices imported as one stream, durable"),
     ("wear", "connect_bytes", 200.0, "B", "bytes to the disk for a connect"),
     ("wear", "refresh_bytes", 3_000.0, "B", "bytes to the disk for a refresh in a group"),
     ("wear", "gb_a_day_1000", 0.3, "GB", "bytes to the disk of 1,000 devices in a day"),

@@ -43,7 +43,9 @@ pub(super) async fn run(
     }
     let sample = meter.stop_after(count as u64, wall).await?;
     let after = Usage::of(first)?.resident;
-    let sample = sample.with("seconds", wall.as_secs_f64());
+    // The target is that of 100,000, however many there were.
+    let of_target = wall.as_secs_f64() * 100_000.0 / (count as f64).max(1.0);
+    let sample = sample.with("seconds", wall.as_secs_f64()).with("seconds_100000", of_target);
     Ok(sample.with("resident_before_kib", before).with("resident_after_kib", after))
 }
 
