@@ -156,9 +156,9 @@ async fn the_list_shows_last_use_and_no_token_of_others() {
     let theirs = account(&world, "theirs", &["admin", "viewer"], json!(["other"])).await;
     let (program, of_ann) = token(&world, &ann, json!({ "tenants": ["acme"] })).await;
     let (_, of_theirs) = token(&world, &theirs, json!({ "tenants": ["other"] })).await;
-    assert_eq!(ids(&ann).await, [of_ann.clone()]);
-    assert_eq!(ids(&guard).await, [of_ann.clone()]);
-    assert_eq!(ids(&theirs).await, [of_theirs.clone()]);
+    assert_eq!(ids(&ann).await, std::slice::from_ref(&of_ann));
+    assert_eq!(ids(&guard).await, std::slice::from_ref(&of_ann));
+    assert_eq!(ids(&theirs).await, std::slice::from_ref(&of_theirs));
     assert_eq!(ids(&bob).await, Vec::<String>::new());
     assert_eq!(ids(&world.operator).await.len(), 2);
     // One of others is answered like one that does not exist.

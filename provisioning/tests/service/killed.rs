@@ -133,13 +133,15 @@ pub async fn check(client: &Client, told: &mut Told) {
 /// The answer to a refresh. A service that says it is not ready, or that does not answer in time on a busy machine, has lost
 /// nothing: it is asked again.
 async fn answered(client: &Client, device: &Device) -> Result<TokenAnswer, RefusalCode> {
-    let asked = std::time::Instant::now();
-    loop {
-        match client.refresh(device).await {
-            Err(RefusalCode::NotReady) if asked.elapsed() < READY => {}
-            answer => return answer,
+    let ready = async {
+        loop {
+            match client.refresh(device).await {
+                Err(RefusalCode::NotReady) => {}
+                answer => return answer,
+            }
         }
-    }
+    };
+    tokio::time::timeout(READY, ready).await.unwrap_or(Err(RefusalCode::NotReady))
 }
 
 impl Told {

@@ -192,9 +192,7 @@ pub(crate) async fn delete(
         let (key, old) = known(service, tenant, id).await?;
         let mut batch = Batch::new();
         settle(service, tenant, (key, &old), &mut batch).await?;
-        let entry = service
-            .entry(by, "approval.delete", tenant.as_str(), &old.device)
-            .detail(id.to_owned());
+        let entry = service.entry(by, "approval.delete", tenant.as_str(), &old.device).detail(id);
         service.write(batch, entry).await
     })
     .await
