@@ -28,5 +28,5 @@ pub const APPROVAL_SECONDS: u64 = 3 * 24 * 3600;
 pub const APPROVAL_RETRY_SECONDS: u64 = 30;
 /// Requests for approval of an address or a relay: they come from strangers and write to the disk.
 pub const APPROVAL_ASKS: Rate = Rate { per_second: 10, burst: 200 };
-/// The same in total. In the life of a nonce they use up a tenth of [`USED_NONCES`] at most.
+/// The same in total. In the life of a nonce they use up a tenth of [`USED_NONCES`](super::USED_NONCES) at most.
 pub const APPROVAL_ASKS_TOTAL: Rate = Rate { per_second: 100, burst: 2000 };
