@@ -74,6 +74,10 @@ impl Http {
         stream.set_nodelay(true)?;
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
         request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        if method == "PUT" {
+            // It makes something new: a change would have to say what it rests on.
+            request.push_str("If-None-Match: *\r\n");
+        }
         if !kind.is_empty() {
             request.push_str(&format!("Content-Type: {kind}\r\n"));
         }
