@@ -49,7 +49,7 @@ pub(crate) fn latest_end(class: Class, created: u64) -> Option<u64> {
     }
 }
 
-/// When this token ends, whatever its row says.
+/// When this token ends: its row cannot give it more than the longest life.
 pub(crate) fn end_of(record: &ApiTokenRecord) -> u64 {
     let latest = latest_end(Class::Api, record.created);
     latest.map_or(record.expires, |latest| latest.min(record.expires))

@@ -8,8 +8,7 @@ use tessera_token::refusal::RefusalCode;
 use crate::audit::Actor;
 use crate::records::{ClaimRecord, DeviceRecord, GroupRecord, Reenrol, TenantRecord};
 use crate::refused::Refused;
-use crate::registry::claim_uses::{self, Use};
-use crate::registry::claims::{self, Stored};
+use crate::registry::claim_uses::Use;
 use crate::registry::device_keys::{self, Exchange};
 use crate::registry::standing;
 use crate::service::Service;
@@ -47,18 +46,20 @@ pub(crate) struct Renewal<'a> {
     pub(crate) owner: &'a TenantRecord,
     pub(crate) old: &'a DeviceRecord,
     pub(crate) key: &'a PublicKey,
-    pub(crate) claim: &'a Stored,
+    /// The claim that entitles it, as its record names it.
+    pub(crate) claim: &'a str,
+    /// The rows on which this rests, and the use of the claim.
+    pub(crate) batch: &'a Batch,
 }
 
 /// Gives it the key, and uses the claim up: from then on it is a device that has enrolled by this claim.
 pub(crate) async fn renew(service: &Service, of: &Renewal<'_>) -> Result<Attempt<()>, Refused> {
-    let Renewal { tenant, device, owner, old, key, claim } = *of;
-    let id = claims::id_of(&claim.0)?;
+    let Renewal { tenant, device, owner, old, key, claim, batch: rests_on } = *of;
     let by = Actor::device(device);
-    let exchange = Exchange { tenant, device, owner, old, key, claim: Some(&id) };
-    let way = format!("claim {id}");
+    let exchange = Exchange { tenant, device, owner, old, key, claim: Some(claim) };
+    let way = format!("claim {claim}");
     let tried = device_keys::exchange(service, &by, &exchange, &way, |batch: &mut Batch| {
-        claim_uses::add(service, batch, claim, device, key);
+        batch.append(rests_on.clone());
     });
     Ok(tried.await?.map(drop))
 }

@@ -10,7 +10,7 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::records::operators::OperatorRecord;
 use crate::records::ways::GroupWays;
-use crate::records::{ClaimRecord, DeviceRecord, GroupRecord, RoleRecord, TenantRecord};
+use crate::records::{ClaimRecord, Counted, DeviceRecord, GroupRecord, RoleRecord, TenantRecord};
 use crate::refused::Refused;
 
 /// Bytes of the hash that stand in a revision.
@@ -49,7 +49,15 @@ macro_rules! whole {
     };
 }
 
-whole!(ClaimRecord, DeviceRecord, GroupRecord, GroupWays, OperatorRecord);
+whole!(DeviceRecord, GroupRecord, GroupWays, OperatorRecord);
+
+impl Revised for ClaimRecord {
+    /// A use of a claim that others may use too is no change of it.
+    fn revision(&self) -> String {
+        let counted = self.counted.map(|counted| Counted { made: 0, ..counted });
+        of(&Self { counted, ..self.clone() })
+    }
+}
 
 impl Revised for TenantRecord {
     /// A new group is no change of its tenant.
@@ -70,7 +78,7 @@ impl Revised for RoleRecord {
 /// The revision on which a change rests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Precondition {
-    /// Whatever is there: a change by the service itself.
+    /// No demand: a change by the service itself.
     Nothing,
     /// There is a record, of any revision.
     Any,

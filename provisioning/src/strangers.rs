@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tessera_token::refusal::RefusalCode;
 
-use crate::limits::{REFUSAL_BUCKET, STRANGERS_AUDITED_EVERY};
+use crate::limits::{APPROVAL_BUCKET, REFUSAL_BUCKET, STRANGERS_AUDITED_EVERY};
 use crate::refused::Refused;
 
 /// Refusals of strangers, by their true codes.
@@ -56,6 +56,11 @@ impl Strangers {
 /// How long to wait before a refusal is told, when so much time has passed since the request.
 pub(crate) fn hold_back(passed: Duration) -> Duration {
     tessera_runtime::hold_back::hold_back(passed, REFUSAL_BUCKET)
+}
+
+/// As [`hold_back`], for the one answer to requests that an operator must approve.
+pub(crate) fn hold_back_asked(passed: Duration) -> Duration {
+    tessera_runtime::hold_back::hold_back(passed, APPROVAL_BUCKET)
 }
 
 #[cfg(test)]

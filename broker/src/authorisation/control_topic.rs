@@ -26,6 +26,10 @@ impl ControlTopic {
 
     /// The control topic of this name.
     pub fn of(topic: &str) -> Option<Self> {
+        // Every publish is asked, and few are one of these.
+        if !topic.starts_with("$tessera/") {
+            return None;
+        }
         let all = [Self::Token, Self::Status, Self::Alerts, Self::Refresh];
         all.into_iter().find(|one| one.topic() == topic)
     }

@@ -25,7 +25,8 @@ impl Verifier for ByCertificate {
         let (service, request) = (ask.service, ask.request);
         let (name, authority) = authority_of(ask, shown).await?;
         let mut batch = Batch::new();
-        denied::check(service, &request.tenant, &shown.chain, &mut batch).await?;
+        let chain = shown.chain.iter().chain(std::iter::once(&authority.certificate));
+        denied::check(service, &request.tenant, chain, &mut batch).await?;
         if !is_of(&read, authority.id_from, request.device.as_str()) {
             let detail = "the certificate names another device";
             return Err(Refused::because(RefusalCode::NotEntitled, detail));
@@ -69,7 +70,13 @@ async fn authority_of(
     for (name, record) in authorities::of_tenant(ask.service, &ask.request.tenant).await? {
         match x509::chains_to(&record.certificate, &shown.chain, now) {
             Ok(()) => return Ok((name, record)),
-            Err(fault) => tracing::debug!(authority = %name, %fault, "no chain to this authority"),
+            // The device learns nothing of it; an operator whose authority has expired does.
+            Err(fault @ CertificateFault::AnotherAuthority) => {
+                tracing::debug!(authority = %name, %fault, "no chain to this authority");
+            }
+            Err(fault) => {
+                tracing::info!(authority = %name, %fault, "no chain to the authority that is named");
+            }
         }
     }
     Err(ask.stranger(RefusalCode::CertificateInvalid))

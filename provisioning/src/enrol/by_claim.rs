@@ -1,7 +1,7 @@
 //! Enrolment by a claim code: of one device, or of a number of devices.
 
 use tessera_runtime::sql::Batch;
-use tessera_token::messages::Entitlement;
+use tessera_token::messages::{Entitlement, Way};
 use tessera_token::refusal::RefusalCode;
 
 use super::way::{Ask, Entitled, Verifier};
@@ -11,7 +11,8 @@ use crate::refused::Refused;
 use crate::registry::claim_uses::{self, Use};
 use crate::registry::claims::{self, Stored};
 use crate::registry::pattern::IdPattern;
-use crate::registry::{devices, groups, tenants};
+use crate::registry::{devices, groups, tenants, ways};
+use crate::tables::pair;
 
 pub(super) struct ByClaim;
 
@@ -25,12 +26,16 @@ impl Verifier for ByClaim {
         good_for(ask, &stored.1, &used)?;
         let named = claims::id_of(&stored.0)?;
         let mut batch = Batch::new();
-        let mut renews = None;
+        let mut renews = false;
         match known.as_ref().filter(|record| record.key != ask.key.as_bytes()) {
             Some(record) => {
                 let group = groups::known(service, &request.tenant, &record.group).await?;
                 reenrol::may_renew(&owner, &group, record, (&stored.1, &used))?;
-                renews = Some(stored.clone());
+                let (tenant, named) = (&request.tenant, record.group.as_str());
+                ways::expect_taken(service, tenant, named, Way::Claim, &mut batch).await?;
+                batch.expect(&service.tables.groups, pair(tenant, named), &group);
+                claim_uses::add(service, &mut batch, &stored, &request.device, ask.key);
+                renews = true;
             }
             None if is_again(ask, known.as_ref(), &used)? => {
                 batch.expect(&service.tables.claims, stored.0.clone(), &stored.1);

@@ -92,7 +92,7 @@ async fn entitled(ask: &Ask<'_>) -> Result<Entitled, Refused> {
 async fn attempt(ask: &Ask<'_>) -> Result<Attempt<IssuedToken>, Refused> {
     let Ask { service, request, key, .. } = *ask;
     let mut entitled = entitled(ask).await?;
-    if entitled.renews.is_some() {
+    if entitled.renews {
         // It got this key a moment ago, and another one since.
         return Err(RefusalCode::DeviceKeyMismatch.into());
     }
@@ -137,11 +137,12 @@ async fn attempt(ask: &Ask<'_>) -> Result<Attempt<IssuedToken>, Refused> {
 async fn renewed(ask: &Ask<'_>) -> Result<Attempt<()>, Refused> {
     let Ask { service, request, key, .. } = *ask;
     let entitled = entitled(ask).await?;
-    let (Some(claim), Some(old)) = (&entitled.renews, &entitled.known) else {
+    let (true, Some(old)) = (entitled.renews, &entitled.known) else {
         return Ok(Attempt::Committed(()));
     };
     let EnrolRequest { tenant, device, .. } = request;
-    let renewal = Renewal { tenant, device, owner: &entitled.owner, old, key, claim };
+    let Entitled { owner, named: claim, batch, .. } = &entitled;
+    let renewal = Renewal { tenant, device, owner, old, key, claim, batch };
     reenrol::renew(service, &renewal).await
 }
 

@@ -8,7 +8,6 @@ use tessera_token::refusal::RefusalCode;
 use crate::admission::Source;
 use crate::records::{Attributes, DeviceRecord, TenantRecord};
 use crate::refused::Refused;
-use crate::registry::claims::Stored;
 use crate::registry::{devices, tenants};
 use crate::service::Service;
 
@@ -32,8 +31,8 @@ pub(super) struct Entitled {
     pub(super) named: String,
     /// The rows that entitle, as they were read, and what becomes of them.
     pub(super) batch: Batch,
-    /// The claim, when it gives the device another key first: then `known` is the device with its former key.
-    pub(super) renews: Option<Stored>,
+    /// Whether the batch gives the device another key: then `known` is the device with its former key.
+    pub(super) renews: bool,
 }
 
 impl Entitled {
@@ -45,7 +44,7 @@ impl Entitled {
         batch: Batch,
     ) -> Self {
         let attributes = Attributes::default();
-        Self { owner, known, role, group, attributes, named, batch, renews: None }
+        Self { owner, known, role, group, attributes, named, batch, renews: false }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Limits of the ways of enrolment.
 
+use std::time::Duration;
+
 use tessera_token::limits as shared;
 
 use super::Rate;
@@ -22,6 +24,11 @@ pub const DENIED_CERTIFICATES: usize = 10_000;
 pub const APPROVALS: u64 = 1000;
 /// Of them those that came from one address (IPv6: one /64), or by one relay.
 pub const APPROVALS_OF_SOURCE: u64 = 100;
+/// Of them those that came from one IPv6 /48.
+pub const APPROVALS_OF_NETWORK: u64 = 200;
+/// All answers to a request for approval that is not granted leave at a multiple of this time after its arrival: whether a row
+/// was written is shorter, also on a slow disk.
+pub const APPROVAL_BUCKET: Duration = Duration::from_millis(250);
 /// Seconds for which a request for approval waits, and for which the decision waits for the device (3 days: a weekend).
 pub const APPROVAL_SECONDS: u64 = 3 * 24 * 3600;
 /// Seconds after which a device that waits for approval asks again.

@@ -16,7 +16,7 @@ use crate::refused::Refused;
 use crate::revision::Precondition;
 use crate::service::Service;
 use crate::tables::{bytes, one, pair};
-use crate::write::Attempt;
+use crate::write::until_committed;
 
 /// The wishes for new claims.
 pub(crate) struct NewClaims {
@@ -49,42 +49,43 @@ pub(crate) async fn create(
     wanted: &NewClaims,
     keep: &Keep<'_, (Vec<NewClaim>, u64)>,
 ) -> Result<(Vec<NewClaim>, u64), Refused> {
-    let role = check(service, tenant, wanted).await?;
-    let now = service.now().get();
-    let record = ClaimRecord {
-        role: wanted.role.as_str().to_owned(),
-        group: wanted.group.as_str().to_owned(),
-        device: None,
-        created: now,
-        expires: now + wanted.life,
-        by: by.name.clone(),
-        attributes: wanted.attributes.clone(),
-        used: None,
-        counted: (wanted.uses > 1).then_some(Counted { uses: wanted.uses, made: 0 }),
-        pattern: wanted.pattern.as_ref().map(|pattern| pattern.as_str().to_owned()),
-    };
-    let mut made = Vec::with_capacity(wanted.count);
-    let mut batch = Batch::new();
-    roles::expect(service, &mut batch, (tenant, wanted.role.as_str()), &role);
-    let devices = wanted.devices.iter().cloned().map(Some);
-    let any = wanted.count.saturating_sub(wanted.devices.len());
-    for device in devices.chain(std::iter::repeat_n(None, any)) {
-        let drawn = code::draw(&*service.random)?;
-        let hash = code::hash(drawn.expose());
-        let key = pair(tenant, hash);
-        let of = device.as_ref().map(|device| device.as_str().to_owned());
-        let record = ClaimRecord { device: of, ..record.clone() };
-        batch.insert(&service.tables.claims, key, &record);
-        made.push(NewClaim { id: code::id(&hash), device, code: drawn });
-    }
-    let first = made.first().map_or("", |claim| &claim.id).to_owned();
-    let entry = service.entry(by, "claim.create", tenant.as_str(), &first).detail(told(wanted));
-    let made = (made, record.expires);
-    keep.with(service, &mut batch, &made).await?;
-    match service.write(batch, entry).await? {
-        Attempt::Committed(()) => Ok(made),
-        Attempt::Conflict => Err(RefusalCode::LimitReached.into()),
-    }
+    until_committed(async || {
+        let role = check(service, tenant, wanted).await?;
+        let now = service.now().get();
+        let record = ClaimRecord {
+            role: wanted.role.as_str().to_owned(),
+            group: wanted.group.as_str().to_owned(),
+            device: None,
+            created: now,
+            expires: now + wanted.life,
+            by: by.name.clone(),
+            attributes: wanted.attributes.clone(),
+            used: None,
+            counted: (wanted.uses > 1).then_some(Counted { uses: wanted.uses, made: 0 }),
+            pattern: wanted.pattern.as_ref().map(|pattern| pattern.as_str().to_owned()),
+        };
+        let mut made = Vec::with_capacity(wanted.count);
+        let mut batch = Batch::new();
+        roles::expect(service, &mut batch, (tenant, wanted.role.as_str()), &role);
+        let devices = wanted.devices.iter().cloned().map(Some);
+        let any = wanted.count.saturating_sub(wanted.devices.len());
+        for device in devices.chain(std::iter::repeat_n(None, any)) {
+            let drawn = code::draw(&*service.random)?;
+            let hash = code::hash(drawn.expose());
+            let key = pair(tenant, hash);
+            let of = device.as_ref().map(|device| device.as_str().to_owned());
+            let record = ClaimRecord { device: of, ..record.clone() };
+            batch.insert(&service.tables.claims, key, &record);
+            made.push(NewClaim { id: code::id(&hash), device, code: drawn });
+        }
+        let first = made.first().map_or("", |claim| &claim.id).to_owned();
+        let entry = service.entry(by, "claim.create", tenant.as_str(), &first).detail(told(wanted));
+        let made = (made, record.expires);
+        keep.with(service, &mut batch, &made).await?;
+        let tried = service.write(batch, entry).await?;
+        Ok(tried.map(|()| made))
+    })
+    .await
 }
 
 fn told(wanted: &NewClaims) -> String {
@@ -185,23 +186,23 @@ pub(crate) async fn delete(
     id: &str,
     when: &Precondition,
 ) -> Result<(), Refused> {
-    let (key, record) = by_id(service, tenant, id).await?;
-    when.check(Some(&record))?;
-    let mut batch = Batch::new();
-    batch.expect(&service.tables.claims, key.clone(), &record);
-    match record.counted {
-        _ if record.is_unused() => batch.delete(&service.tables.claims, key),
-        Some(Counted { uses, made }) if made < uses => {
-            let counted = Some(Counted { uses: made, made });
-            batch.put(&service.tables.claims, key, &ClaimRecord { counted, ..record.clone() });
+    // Devices that use it at the same moment must not keep it open.
+    until_committed(async || {
+        let (key, record) = by_id(service, tenant, id).await?;
+        when.check(Some(&record))?;
+        let mut batch = Batch::new();
+        batch.expect(&service.tables.claims, key.clone(), &record);
+        match record.counted {
+            _ if record.is_unused() => batch.delete(&service.tables.claims, key),
+            Some(Counted { uses, made }) if made < uses => {
+                let counted = Some(Counted { uses: made, made });
+                batch.put(&service.tables.claims, key, &ClaimRecord { counted, ..record.clone() });
+            }
+            _ => return Err(RefusalCode::ClaimUsed.into()),
         }
-        _ => return Err(RefusalCode::ClaimUsed.into()),
-    }
-    let entry = service.entry(by, "claim.delete", tenant.as_str(), id);
-    match service.write(batch, entry).await? {
-        Attempt::Committed(()) => Ok(()),
-        Attempt::Conflict => Err(RefusalCode::ClaimUsed.into()),
-    }
+        service.write(batch, service.entry(by, "claim.delete", tenant.as_str(), id)).await
+    })
+    .await
 }
 
 /// The claim that is shown by this id.

@@ -7,7 +7,7 @@ use tessera_token::trust::{Change, GroupEpoch};
 use super::tenants;
 use crate::audit::Actor;
 use crate::once::Keep;
-use crate::records::{GroupRecord, Page, Reenrol, TenantRecord};
+use crate::records::{GroupRecord, Reenrol, TenantRecord};
 use crate::refused::Refused;
 use crate::revision::Precondition;
 use crate::room::{Load, Purpose};
@@ -156,14 +156,4 @@ pub(crate) async fn set_reenrol(
         Ok(tried.map(|()| new))
     })
     .await
-}
-
-pub(crate) async fn list(
-    service: &Service,
-    tenant: &TenantId,
-    after: Option<&str>,
-    limit: usize,
-) -> Result<Page<(String, GroupRecord)>, Refused> {
-    tenants::known(service, tenant).await?;
-    Ok(Page::in_tenant(&service.tables.groups, tenant, after, limit).await?)
 }

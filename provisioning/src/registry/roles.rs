@@ -2,12 +2,13 @@ use tessera_runtime::sql::Batch;
 use tessera_token::ids::{RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
+use super::open_rows;
 use super::reach::Reach;
 use super::rights::{self, RightsEnded};
 use super::{templates, tenants, ways};
 use crate::audit::Actor;
 use crate::limits::ROLE_CLAIMS_COUNTED;
-use crate::records::{Page, RoleClass, RoleProgress, RoleRecord};
+use crate::records::{ClaimRecord, RoleClass, RoleProgress, RoleRecord};
 use crate::refused::Refused;
 use crate::revision::Precondition;
 use crate::service::Service;
@@ -312,7 +313,10 @@ async fn in_use(
     record: &RoleRecord,
 ) -> Result<Option<Refused>, Refused> {
     let reach = Reach::of(service, tenant, role, record).await?;
-    let claims = open_claims(service, tenant, role).await?;
+    let columns = [("tenant", tenant.as_str().into()), ("role", role.as_str().into())];
+    let (now, tables) = (service.now().get(), &service.tables);
+    let is_open = |claim: &ClaimRecord| claim.is_open(now);
+    let claims = open_rows::count(&tables.claims, &columns, ROLE_CLAIMS_COUNTED, is_open).await?;
     let entries = ways::of_role(service, tenant, role).await?;
     if (reach.devices, claims, entries) == (0, 0, 0) {
         return Ok(None);
@@ -326,34 +330,4 @@ async fn in_use(
         or_more(entries >= ROLE_CLAIMS_COUNTED)
     );
     Ok(Some(Refused::because(RefusalCode::RoleInUse, detail)))
-}
-
-/// Claims by which a device could still get the role.
-async fn open_claims(
-    service: &Service,
-    tenant: &TenantId,
-    role: &RoleId,
-) -> Result<usize, Refused> {
-    const STEP: usize = 1000;
-    let columns = [("tenant", tenant.as_str().into()), ("role", role.as_str().into())];
-    let (now, mut found, mut after) = (service.now().get(), 0, None);
-    loop {
-        let rows = service.tables.claims.find(&columns, after.as_deref(), STEP).await?;
-        let open = rows.iter().filter(|(_, claim)| claim.is_open(now));
-        found += open.count();
-        after = rows.last().map(|(key, _)| key.clone());
-        if rows.len() < STEP || found >= ROLE_CLAIMS_COUNTED {
-            return Ok(found.min(ROLE_CLAIMS_COUNTED));
-        }
-    }
-}
-
-pub(crate) async fn list(
-    service: &Service,
-    tenant: &TenantId,
-    after: Option<&str>,
-    limit: usize,
-) -> Result<Page<(String, RoleRecord)>, Refused> {
-    tenants::known(service, tenant).await?;
-    Ok(Page::in_tenant(&service.tables.roles, tenant, after, limit).await?)
 }

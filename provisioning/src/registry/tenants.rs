@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use tessera_runtime::sql::Batch;
+use tessera_runtime::sql::{Batch, Record, Table};
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::messages::{is_service_tenant, SERVICE_TENANT};
 use tessera_token::refusal::RefusalCode;
@@ -44,6 +44,17 @@ pub(crate) async fn with_keys(
     tenant: &TenantId,
 ) -> Result<TenantRecord, Refused> {
     find(service, tenant).await?.ok_or_else(|| RefusalCode::TenantUnknown.into())
+}
+
+/// A page of the rows that a tenant has in a table, each with its name.
+pub(crate) async fn page_of<R: Record>(
+    service: &Service,
+    tenant: &TenantId,
+    table: &Table<R>,
+    (after, limit): (Option<&str>, usize),
+) -> Result<Page<(String, R)>, Refused> {
+    known(service, tenant).await?;
+    Ok(Page::in_tenant(table, tenant, after, limit).await?)
 }
 
 /// Makes the service's own tenant when it is not there.

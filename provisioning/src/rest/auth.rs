@@ -26,7 +26,7 @@ const CLI_AGENT: &str = "tessera/";
 /// The roles of which the caller must have one.
 pub(crate) trait Needs {
     const ONE_OF: &'static [OperatorRole];
-    /// Whether an API token does not open it, whatever its roles are.
+    /// Whether it is closed to API tokens of all roles.
     const BY_ACCOUNT: bool = false;
 }
 

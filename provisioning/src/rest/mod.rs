@@ -5,9 +5,12 @@ use actix_web::{web, HttpResponse};
 use serde::Serialize;
 pub(crate) use tessera_runtime::http::server::nothing_here;
 use tessera_runtime::http::server::resource;
+use tessera_runtime::sql::{Record, Table};
 
 use crate::records::Page;
+use crate::registry::tenants as owners;
 use device::{ace, endpoints};
+use input::{id, App, PageQuery};
 use operator::ways::{self, approvals, authorities, denied, group_keys, listed_ids, listed_keys};
 use operator::{
     api_tokens, audit, claims, devices, groups, history, imports, keys, operators, rekeys, roles,
@@ -148,6 +151,18 @@ type Answer = Result<HttpResponse, Problem>;
 struct ListAnswer<T> {
     items: Vec<T>,
     next: Option<String>,
+}
+
+/// The answer with a page of the rows that a tenant has in a table.
+async fn list_of<R: Record, U: Serialize>(
+    app: &App,
+    tenant: &str,
+    table: &Table<R>,
+    query: &PageQuery,
+    show: impl FnMut((String, R)) -> U,
+) -> Answer {
+    let at = (query.cursor.as_deref(), query.limit());
+    Ok(page(owners::page_of(app, &id(tenant)?, table, at).await?, show))
 }
 
 fn page<T, U: Serialize>(page: Page<T>, show: impl FnMut(T) -> U) -> HttpResponse {

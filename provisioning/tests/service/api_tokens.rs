@@ -111,7 +111,7 @@ async fn nobody_gives_what_they_do_not_have() {
     }
     assert_eq!(ids(&ann).await, Vec::<String>::new());
     assert_eq!(problem(made(&world.feed, json!({})).await), refused("operator_not_allowed"));
-    assert_eq!(problem(made(&world.nobody, json!({})).await), refused("operator_unknown"));
+    assert_eq!(problem(made(&world.stranger, json!({})).await), refused("operator_unknown"));
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn a_secret_in_a_url_is_refused_before_anything_else() {
         format!("/v1/api-tokens/{token}"),
         format!("/v1/{token}"),
     ] {
-        for client in [&world.nobody, &world.operator] {
+        for client in [&world.stranger, &world.operator] {
             assert_eq!(problem(client.get(&path).await), refused("request_malformed"), "{path}");
         }
     }

@@ -164,7 +164,7 @@ async fn entries_are_found_by_tenant_actor_action_subject_time_and_from_the_end(
         let refused = problem(o.get(&format!("/v1/audit?{bad}")).await);
         assert_eq!(refused, (400, "request_malformed".to_owned()), "{bad}");
     }
-    // Of others nothing is found, whatever is asked for.
+    // Entries of other tenants are never found.
     let guard = account(&world, "guard", &["security"], json!(["acme"])).await;
     for query in ["tenant=default", "actor=bootstrap&action=group.create", "subject=default"] {
         assert_eq!(entries(&guard, query).await, Vec::<Value>::new(), "{query}");

@@ -218,7 +218,7 @@ async fn news_of_others_wake_no_reader_and_its_own_do_at_once() {
     };
     let (new, ()) = tokio::join!(reader.poll(60), acts);
     assert!(matches!(new.unwrap().as_slice(), [Change::Device(_)]));
-    let shown = world.nobody.get("/metrics").await.unwrap().text();
+    let shown = world.stranger.get("/metrics").await.unwrap().text();
     let views = |events: &str, number: u64| {
         shown.contains(&format!("trust_views_total{{events=\"{events}\"}} {number}"))
     };
@@ -421,7 +421,7 @@ async fn its_clock_is_no_witness_against_that_of_the_service() {
     let world = world.restart().await;
     let polls = async |client: &HttpClient| {
         client.get(&format!("/v1/trust/events?after=3&clock={START}")).await.unwrap();
-        world.nobody.get("/readyz").await.map_err(|error| error.code().map(str::to_owned)).err()
+        world.stranger.get("/readyz").await.map_err(|error| error.code().map(str::to_owned)).err()
     };
     assert_eq!(polls(&world.with_token(&token)).await, None);
     // As that of a reader of all tenants is.

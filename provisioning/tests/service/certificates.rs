@@ -153,11 +153,24 @@ async fn a_chain_has_a_way_to_the_authority_and_no_denied_link() {
     world.operator.delete(&format!("{denied}/serial:abc")).await.unwrap();
     deny(format!("sha256:{}", hex::encode(sha256(second.leaf())))).await;
     assert_eq!(second.enrol(&world, &Device::new("b")).await, Err(RefusalCode::CertificateDenied));
+    // Neither does another form of the same certificate (ECDSA signatures have two).
+    let named = Certified::new("d", &ca);
+    let twin = tessera_runtime::x509::twin(named.leaf()).unwrap().unwrap();
+    deny(format!("sha256:{}", hex::encode(sha256(named.leaf())))).await;
+    let other = Certified { chain: vec![twin], key: named.key };
+    assert_eq!(other.enrol(&world, &Device::new("d")).await, Err(RefusalCode::CertificateDenied));
     // A link that is denied denies all that it signed.
     deny(format!("sha256:{}", hex::encode(sha256(between.der())))).await;
     let mut third = Certified::new("c", &between);
     third.chain.push(between.der().to_vec());
     assert_eq!(third.enrol(&world, &Device::new("c")).await, Err(RefusalCode::CertificateDenied));
+    let twin = tessera_runtime::x509::twin(between.der()).unwrap().unwrap();
+    third.chain[1] = twin;
+    assert_eq!(third.enrol(&world, &Device::new("c")).await, Err(RefusalCode::CertificateDenied));
+    // So does an authority.
+    let fourth = Certified::new("e", &ca);
+    deny(format!("sha256:{}", hex::encode(sha256(ca.der())))).await;
+    assert_eq!(fourth.enrol(&world, &Device::new("e")).await, Err(RefusalCode::CertificateDenied));
     let wrong = world.operator.post_json(&denied, &json!({ "certificate": "abc" })).await;
     assert_eq!(problem(wrong), (400, "request_malformed".to_owned()));
 }

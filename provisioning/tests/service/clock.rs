@@ -59,7 +59,7 @@ async fn ready(client: &HttpClient) -> Result<(), String> {
 async fn pass(world: &World, seconds: u64) {
     for _ in 0..seconds {
         world.advance(1);
-        let _ = ready(&world.nobody).await;
+        let _ = ready(&world.stranger).await;
     }
 }
 
@@ -79,15 +79,15 @@ async fn a_clock_that_is_wrong_for_13_seconds_moves_nothing_and_says_so() {
         let world = quick().await;
         let (device, _) = world.enrolled("a").await;
         world.clock.set_unix(at(START.saturating_add_signed(jump)));
-        assert_eq!(ready(&world.nobody).await, Err("clock_wrong".to_owned()), "{jump}");
-        let shown = world.nobody.get("/metrics").await.unwrap().text().to_owned();
+        assert_eq!(ready(&world.stranger).await, Err("clock_wrong".to_owned()), "{jump}");
+        let shown = world.stranger.get("/metrics").await.unwrap().text().to_owned();
         let line = format!("tessera_provisioning_clock_ahead_seconds {jump}");
         assert!(shown.contains(&line), "{line}");
         let answer = world.refresh_with(&device, at(START), &random()).await.unwrap();
         assert_eq!(claims(&answer.access_token).issued, at(START));
         pass(&world, 13).await;
         world.clock.set_unix(at(START + 13));
-        assert_eq!(ready(&world.nobody).await, Ok(()));
+        assert_eq!(ready(&world.stranger).await, Ok(()));
         let answer = world.refresh(&device).await.unwrap();
         assert_eq!(claims(&answer.access_token).issued, at(START + 13));
     }
@@ -106,7 +106,7 @@ async fn a_clock_that_was_ahead_for_long_stops_no_client_once_it_is_right() {
         world.post("/v1/tenants/default/devices/lost/revoke", json!({})).await;
         world.clock.set_unix(at(START + ahead));
         pass(&world, 40).await;
-        assert_eq!(ready(&world.nobody).await, Ok(()));
+        assert_eq!(ready(&world.stranger).await, Ok(()));
         world.post("/v1/tenants/default/keys/rotate", json!({})).await;
         let claim = world.claim(json!({ "expires_in": 3600 })).await;
         for _ in 0..64 {
@@ -116,7 +116,7 @@ async fn a_clock_that_was_ahead_for_long_stops_no_client_once_it_is_right() {
 
         world.clock.set_unix(at(START + 45));
         pass(&world, 31).await;
-        assert_eq!(ready(&world.nobody).await, Ok(()));
+        assert_eq!(ready(&world.stranger).await, Ok(()));
         let now = START + 76;
         // A new key signs what verifiers take now.
         let reader = Reader::snapshot(&world).await;
@@ -173,7 +173,7 @@ async fn a_start_under_a_clock_that_is_ahead_removes_nothing() {
     world.post("/v1/tenants/default/devices/a/revoke", json!({})).await;
     world.clock.set_unix(at(START + 40 * DAY as u64));
     let world = world.restart().await;
-    assert_eq!(ready(&world.nobody).await, Ok(()));
+    assert_eq!(ready(&world.stranger).await, Ok(()));
     pass(&world, 13).await;
     world.clock.set_unix(at(START + 13));
     let world = world.restart().await;
@@ -190,7 +190,11 @@ async fn what_is_revoked_by_a_clock_that_is_behind_stays_so() {
     world.enrolled("a").await;
     world.clock.set_unix(at(START - 40 * DAY as u64));
     let world = world.restart().await;
-    assert_eq!(ready(&world.nobody).await, Ok(()), "before the beginning: the beginning was wrong");
+    assert_eq!(
+        ready(&world.stranger).await,
+        Ok(()),
+        "before the beginning: the beginning was wrong"
+    );
     world.clock.set_unix(at(START + 100));
     pass(&world, 31).await;
     world.clock.set_unix(at(START - DAY as u64));
@@ -214,16 +218,16 @@ async fn a_start_under_a_clock_that_is_ahead_is_seen_by_the_clocks_of_its_reader
         let feed = &world.feed;
         async move { feed.get(&path).await.map(drop).unwrap() }
     };
-    assert_eq!(ready(&world.nobody).await, Ok(()));
+    assert_eq!(ready(&world.stranger).await, Ok(()));
     poll(START + 1).await;
     poll(START).await;
-    assert_eq!(ready(&world.nobody).await, Err("clock_wrong".to_owned()));
+    assert_eq!(ready(&world.stranger).await, Err("clock_wrong".to_owned()));
     world.clock.set_unix(at(START));
     pass(&world, 31).await;
-    assert_eq!(ready(&world.nobody).await, Ok(()));
+    assert_eq!(ready(&world.stranger).await, Ok(()));
     // A reader that is behind alone is not believed.
     poll(START - 7200).await;
-    assert_eq!(ready(&world.nobody).await, Ok(()));
+    assert_eq!(ready(&world.stranger).await, Ok(()));
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ async fn let_in(world: &World, headers: &[(&str, &str)], count: usize) -> usize 
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        match world.nobody.send(request).await {
+        match world.stranger.send(request).await {
             Ok(_) => taken += 1,
             Err(error) => assert_eq!(error.status(), Some(429), "{error}"),
         }

@@ -173,7 +173,7 @@ async fn of_many_devices_with_one_claim_exactly_one_is_enrolled() {
 #[tokio::test]
 async fn anybody_may_ask_only_so_often() {
     let world = World::with(|config| config.admission.anonymous.burst = 3).await;
-    let ask = || world.nobody.post("/v1/enrol/nonce", ACE_CBOR, Vec::new());
+    let ask = || world.stranger.post("/v1/enrol/nonce", ACE_CBOR, Vec::new());
     for _ in 0..3 {
         ask().await.unwrap();
     }
@@ -181,5 +181,5 @@ async fn anybody_may_ask_only_so_often() {
     assert_eq!(refused.status(), Some(429));
     world.advance(1);
     ask().await.unwrap();
-    assert_eq!(world.nobody.get("/healthz").await.unwrap().status, 200);
+    assert_eq!(world.stranger.get("/healthz").await.unwrap().status, 200);
 }

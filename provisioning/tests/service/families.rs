@@ -436,7 +436,7 @@ async fn no_refresh_token_is_in_the_folder_the_metrics_or_the_audit_log() {
     let (_, open) = begun(&world, "b").await;
     let living = renew(&world, &open).await.unwrap();
     let open = next(&living);
-    let metrics = world.nobody.get("/metrics").await.unwrap().body;
+    let metrics = world.stranger.get("/metrics").await.unwrap().body;
     let log = world.get("/v1/audit?limit=1000").await.to_string();
     assert!(log.contains("family.begin"));
     let mut told = vec![metrics, log.into_bytes()];

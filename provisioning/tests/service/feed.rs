@@ -131,7 +131,7 @@ async fn polls(world: &World, name: &str, reader: u8) -> bool {
 #[tokio::test]
 async fn two_processes_of_one_verifier_name_are_both_told() {
     let world = World::new().await;
-    let shown = async || world.nobody.get("/metrics").await.unwrap().text();
+    let shown = async || world.stranger.get("/metrics").await.unwrap().text();
     // A restart is none, and neither is a gateway with a name of its own.
     for (name, reader) in [("mqtt", 1), ("mqtt", 1), ("mqtt", 2), ("gw-1", 3), ("mqtt", 2)] {
         assert!(!polls(&world, name, reader).await, "{name} {reader}");
@@ -224,7 +224,7 @@ async fn a_waiting_reader_does_not_hold_up_the_end() {
     let world = World::new().await;
     let mut reader = Reader::snapshot(&world).await;
     let (changes, left) = tokio::join!(reader.wait(&world, 60), async {
-        world.nobody.get("/healthz").await.unwrap();
+        world.stranger.get("/healthz").await.unwrap();
         world.stop().await
     });
     assert!(changes.is_empty());

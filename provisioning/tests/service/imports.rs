@@ -474,7 +474,7 @@ async fn so_many_imports_of_a_tenant_run_at_a_time() {
 async fn an_import_is_for_its_role_its_media_type_and_its_tenant() {
     let world = World::new().await;
     let lines = [line(&Device::new("a"), json!({}))];
-    assert_eq!(problem(send(&world.nobody, IMPORT, &lines).await).0, 401);
+    assert_eq!(problem(send(&world.stranger, IMPORT, &lines).await).0, 401);
     assert_eq!(problem(send(&world.feed, IMPORT, &lines).await).0, 403);
     let gone = send(&world.operator, "/v1/tenants/none/import/devices", &lines).await;
     assert_eq!(problem(gone), (404, "tenant_unknown".to_owned()));

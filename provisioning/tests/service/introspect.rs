@@ -52,7 +52,7 @@ async fn a_token_is_active_for_accounts_of_its_tenant_alone() {
     let other = account(&world, "other", &["viewer"], json!(["acme"])).await;
     assert_eq!(ask(&other, &token).await, inactive());
     for (client, code) in [
-        (&world.nobody, (401, "operator_unknown".to_owned())),
+        (&world.stranger, (401, "operator_unknown".to_owned())),
         (
             &account(&world, "fleet", &["fleet"], json!("all")).await,
             (403, "operator_not_allowed".to_owned()),

@@ -85,7 +85,7 @@ async fn a_compromised_key_is_cut_and_replaced_at_once() {
 async fn the_public_key_set_holds_the_keys_that_verify() {
     let world = World::new().await;
     world.post("/v1/tenants/default/keys/rotate", json!({})).await;
-    let answer = world.nobody.get("/.well-known/cose-key-set?tenant=default").await.unwrap();
+    let answer = world.stranger.get("/.well-known/cose-key-set?tenant=default").await.unwrap();
     assert_eq!(answer.content_type, "application/cose-key-set");
     let mut reader = tessera_token::cbor::Reader::strict(&answer.body, 4096).unwrap();
     let count = reader.array().unwrap();
@@ -93,7 +93,7 @@ async fn the_public_key_set_holds_the_keys_that_verify() {
     for _ in 0..count {
         tessera_token::key::PublicKey::from_cose_key(reader.item().unwrap()).unwrap();
     }
-    let outcome = world.nobody.get("/.well-known/cose-key-set?tenant=none").await;
+    let outcome = world.stranger.get("/.well-known/cose-key-set?tenant=none").await;
     assert_eq!(problem(outcome), (404, "tenant_unknown".to_owned()));
 }
 

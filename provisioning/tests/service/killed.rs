@@ -155,15 +155,15 @@ impl Told {
 pub struct Client {
     pub operator: HttpClient,
     pub feed: HttpClient,
-    nobody: HttpClient,
+    stranger: HttpClient,
 }
 
 impl Client {
     pub fn new(url: &str, dir: &Path) -> Self {
-        let nobody = HttpClient::new(url, None, HttpLimits::default()).unwrap();
+        let stranger = HttpClient::new(url, None, HttpLimits::default()).unwrap();
         let with =
-            |file: &str| nobody.with_bearer(Some(read_secret_text(&dir.join(file)).unwrap()));
-        Self { operator: with("operator.token"), feed: with("feed.token"), nobody }
+            |file: &str| stranger.with_bearer(Some(read_secret_text(&dir.join(file)).unwrap()));
+        Self { operator: with("operator.token"), feed: with("feed.token"), stranger }
     }
 
     pub async fn claims(&self, count: usize) -> Result<Vec<String>, HttpError> {
@@ -175,10 +175,10 @@ impl Client {
     }
 
     pub async fn enrol(&self, device: &Device, code: &str) -> Result<TokenAnswer, HttpError> {
-        let nonce = self.nobody.post("/v1/enrol/nonce", ACE_CBOR, Vec::new()).await?;
+        let nonce = self.stranger.post("/v1/enrol/nonce", ACE_CBOR, Vec::new()).await?;
         let nonce = NonceAnswer::from_cbor(&nonce.body).unwrap().nonce;
         let request = EnrolRequest::sign(&device.key, &device.tenant, &device.id, code, &nonce);
-        let answer = self.nobody.post("/v1/enrol", ACE_CBOR, request.to_cbor()).await?;
+        let answer = self.stranger.post("/v1/enrol", ACE_CBOR, request.to_cbor()).await?;
         Ok(TokenAnswer::from_cbor(&answer.body).unwrap())
     }
 
@@ -192,7 +192,7 @@ impl Client {
             &random(),
             TokenKind::Key,
         );
-        match self.nobody.post("/v1/token", ACE_CBOR, request.to_cbor()).await {
+        match self.stranger.post("/v1/token", ACE_CBOR, request.to_cbor()).await {
             Ok(answer) => Ok(TokenAnswer::from_cbor(&answer.body).unwrap()),
             Err(HttpError::Status { response, .. }) => {
                 Err(RefusalAnswer::from_cbor(&response.body).unwrap().code.unwrap())

@@ -19,7 +19,7 @@ struct Operation {
 
 /// Every operation that an operator token opens. One that does not say for whom it is fails the test.
 async fn operations(world: &World) -> Vec<Operation> {
-    let document: Value = world.nobody.get("/openapi.json").await.unwrap().json().unwrap();
+    let document: Value = world.stranger.get("/openapi.json").await.unwrap().json().unwrap();
     let mut found = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (name, operation) in methods.as_object().unwrap() {

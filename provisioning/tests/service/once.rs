@@ -152,7 +152,7 @@ async fn kept_answers_are_bounded_and_end_after_a_day() {
     assert_ne!(again.body, first.body, "the oldest of 257 was forgotten");
     world.advance(24 * 3600 + 7200);
     loop {
-        let answer = world.nobody.get("/metrics").await.unwrap();
+        let answer = world.stranger.get("/metrics").await.unwrap();
         let text = String::from_utf8(answer.body).unwrap();
         let line = text.lines().find(|line| {
             line.starts_with("tessera_provisioning_swept_total{") && line.contains("kept")

@@ -25,7 +25,7 @@ const LISTS: &[&str] = &["/introspect", "/revoke/trl", "/v1/tenants/{tenant}/sta
 
 /// Every operation of the served document: method and path with its parameters filled in.
 async fn operations(world: &World) -> Vec<(Method, String, String)> {
-    let document: Value = world.nobody.get("/openapi.json").await.unwrap().json().unwrap();
+    let document: Value = world.stranger.get("/openapi.json").await.unwrap().json().unwrap();
     let mut operations = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         let filled = path.replace("{tenant}", "default").replace("{key}", "0011223344556677");
@@ -70,10 +70,10 @@ async fn nobody_gets_in_without_a_token() {
         closed += 1;
         let of_device = ALSO_OF_DEVICES.contains(&path.as_str());
         if of_device {
-            let outcome = world.nobody.send(request(method, &filled)).await;
+            let outcome = world.stranger.send(request(method, &filled)).await;
             assert_eq!(problem(outcome), (400, "request_malformed".to_owned()), "{path}");
         }
-        let unknown = [&world.nobody, &wrong, &short].into_iter().skip(usize::from(of_device));
+        let unknown = [&world.stranger, &wrong, &short].into_iter().skip(usize::from(of_device));
         for client in unknown {
             let outcome = client.send(request(method, &filled)).await;
             assert_eq!(problem(outcome), (401, "operator_unknown".to_owned()), "{path}");
@@ -188,7 +188,7 @@ async fn no_role_includes_another() {
         let body = json!({ "operator": role.to_uppercase(), "roles": [role], "tenants": "all" });
         tokens.insert(role, world.with_token(&code(&world.post("/v1/operators", body).await)));
     }
-    let document: Value = world.nobody.get("/openapi.json").await.unwrap().json().unwrap();
+    let document: Value = world.stranger.get("/openapi.json").await.unwrap().json().unwrap();
     let mut checked = 0;
     for (method, path, filled) in operations(&world).await {
         let name = format!("{method:?}").to_lowercase();
@@ -283,8 +283,8 @@ async fn a_broker_that_relays_for_its_devices_is_not_slowed_down() {
     let operator = world.operator.post("/v1/enrol/nonce", JSON, Vec::new());
     operator.await.unwrap();
     for _ in 0..4 {
-        world.nobody.post("/v1/enrol/nonce", JSON, Vec::new()).await.unwrap();
+        world.stranger.post("/v1/enrol/nonce", JSON, Vec::new()).await.unwrap();
     }
-    let outcome = world.nobody.post("/v1/enrol/nonce", JSON, Vec::new()).await;
+    let outcome = world.stranger.post("/v1/enrol/nonce", JSON, Vec::new()).await;
     assert_eq!(problem(outcome), (429, "rate_limited".to_owned()));
 }

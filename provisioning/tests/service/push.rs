@@ -163,7 +163,7 @@ fn claims(token: &[u8]) -> Claims {
 
 async fn shows(world: &World, line: &str) {
     for _ in 0..2000 {
-        let page = world.nobody.get("/metrics").await.unwrap().text().to_owned();
+        let page = world.stranger.get("/metrics").await.unwrap().text().to_owned();
         if page.lines().any(|one| one == line) {
             return;
         }

@@ -53,9 +53,9 @@ async fn requests_without_a_credential_take_nothing_from_refreshes() {
     .await;
     let (device, _) = world.enrolled("a").await;
     for _ in 0..20 {
-        let _ = world.nobody.post("/v1/enrol/nonce", JSON, Vec::new()).await;
+        let _ = world.stranger.post("/v1/enrol/nonce", JSON, Vec::new()).await;
     }
-    assert_eq!(problem(world.nobody.get("/openapi.json").await).1, "rate_limited");
+    assert_eq!(problem(world.stranger.get("/openapi.json").await).1, "rate_limited");
     for _ in 0..40 {
         world.refresh(&device).await.unwrap();
     }

@@ -72,7 +72,7 @@ async fn the_clock_window() {
 
 /// The code of a refused request, and the nonce that it got to sign instead of a time.
 async fn nonce_after(world: &World, request: &TokenRequest) -> (RefusalCode, Vec<u8>) {
-    let asked = world.nobody.post("/v1/token", ACE_CBOR, request.to_cbor()).await;
+    let asked = world.stranger.post("/v1/token", ACE_CBOR, request.to_cbor()).await;
     let Err(HttpError::Status { response, .. }) = asked else { panic!("not refused") };
     let refusal = RefusalAnswer::from_cbor(&response.body).unwrap();
     (refusal.code.unwrap(), refusal.cnonce.unwrap())
@@ -108,7 +108,7 @@ async fn a_device_without_a_clock_signs_a_nonce_of_the_service() {
         assert_eq!(asked.map(drop), Err(RefusalCode::NonceInvalid));
     }
     // The nonces of enrolment are the same; signatures over them are told apart.
-    let given = world.nobody.post("/v1/enrol/nonce", ACE_CBOR, Vec::new()).await.unwrap();
+    let given = world.stranger.post("/v1/enrol/nonce", ACE_CBOR, Vec::new()).await.unwrap();
     let given = NonceAnswer::from_cbor(&given.body).unwrap().nonce;
     let thief = Device::new("a");
     let stolen = TokenRequest::sign_nonce(&thief.key, tenant, id, &given, &nonce, kind);
@@ -131,16 +131,16 @@ async fn json_devices_sign_a_nonce_too() {
         body
     };
     let late = TokenRequest::sign(key, tenant, id, UnixSeconds::new(9), &random(), TokenKind::Key);
-    let refused = world.nobody.post_json("/v1/token", &body(json!({ "iat": 9 }), &late)).await;
+    let refused = world.stranger.post_json("/v1/token", &body(json!({ "iat": 9 }), &late)).await;
     let Err(HttpError::Status { response, .. }) = &refused else { panic!("not refused") };
     let problem: Value = response.json().unwrap();
     assert_eq!(problem["code"], "proof_not_fresh");
     let cnonce = from_base64url(problem["cnonce"].as_str().unwrap()).unwrap();
     let signed = TokenRequest::sign_nonce(key, tenant, id, &cnonce, &random(), TokenKind::Key);
     let both = body(json!({ "iat": 9, "cnonce": base64url(&cnonce) }), &signed);
-    assert!(world.nobody.post_json("/v1/token", &both).await.is_err());
+    assert!(world.stranger.post_json("/v1/token", &both).await.is_err());
     let one = body(json!({ "cnonce": base64url(&cnonce) }), &signed);
-    assert!(world.nobody.post_json("/v1/token", &one).await.is_ok());
+    assert!(world.stranger.post_json("/v1/token", &one).await.is_ok());
 }
 
 #[tokio::test]

@@ -133,6 +133,9 @@ async fn keys_that_are_weak_or_belong_to_others_are_refused_at_enrolment_and_aft
         assert_eq!(refused, Err(RefusalCode::ConfirmationKey));
     }
     // An issuer's key and the root key: their seeds are in the folder of the service.
+    if crate::postgres::has_no_files() {
+        return;
+    }
     let mut tried = 0;
     for entry in std::fs::read_dir(world.dir.path().join("provisioning/keys")).unwrap() {
         let Ok(seed) = std::fs::read(entry.unwrap().path()).unwrap().try_into() else { continue };
@@ -255,7 +258,7 @@ async fn requests_of_strangers_are_bounded_end_and_say_nothing() {
         let both = RekeyRequest::sign(&former.key, &new.key, &new.tenant, &new.id, &nonce);
         let mut shown = Vec::new();
         for body in [asked, both.to_cbor()] {
-            match world.nobody.post("/v1/rekey", ACE_CBOR, body).await {
+            match world.stranger.post("/v1/rekey", ACE_CBOR, body).await {
                 Err(HttpError::Status { response, .. }) => {
                     shown.push((response.status, response.body.to_vec()));
                 }
@@ -265,7 +268,7 @@ async fn requests_of_strangers_are_bounded_end_and_say_nothing() {
         answers.push(shown);
     }
     assert!(answers.iter().all(|one| *one == answers[0]), "{answers:?}");
-    let metrics = world.nobody.get("/metrics").await.unwrap().text();
+    let metrics = world.stranger.get("/metrics").await.unwrap().text();
     assert!(!metrics.contains("refusals_total{code=\"device_unknown\""), "{metrics}");
     waiting(&world, 1).await;
     // Of one device, and of all.
@@ -342,12 +345,12 @@ async fn a_rekey_request_in_json() {
     });
     let mut half = body.clone();
     half.as_object_mut().unwrap().remove("former_signature");
-    let refused = problem(world.nobody.post_json("/v1/rekey", &half).await);
+    let refused = problem(world.stranger.post_json("/v1/rekey", &half).await);
     assert_eq!(refused, (400, "request_malformed".to_owned()));
-    let answer: Value = world.nobody.post_json("/v1/rekey", &body).await.unwrap().json().unwrap();
+    let answer: Value = world.stranger.post_json("/v1/rekey", &body).await.unwrap().json().unwrap();
     assert_eq!((&answer["token_type"], &answer["expires_in"]), (&json!("PoP"), &json!(3600)));
     // The same bytes once more: the nonce is used up, and the refusal brings another.
-    let refused = world.nobody.post_json("/v1/rekey", &body).await;
+    let refused = world.stranger.post_json("/v1/rekey", &body).await;
     let Err(HttpError::Status { response, .. }) = &refused else { panic!("not refused") };
     assert!(response.json::<Value>().unwrap()["cnonce"].is_string());
     assert_eq!(problem(refused).1, "nonce_invalid");

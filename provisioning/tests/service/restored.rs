@@ -724,12 +724,12 @@ async fn what_a_reader_shows_is_kept_as_long_as_tokens_live_also_by_a_clock_that
     reader.poll(&world).await.unwrap();
     let world = brought_back(world, |_| {}).await;
     world.advance(7200);
-    assert!(world.nobody.get("/readyz").await.is_ok(), "it has lived through two hours");
+    assert!(world.stranger.get("/readyz").await.is_ok(), "it has lived through two hours");
     let before = world.now();
     world.clock.set_unix(before.minus(3600));
     for _ in 0..40 {
         world.advance(1);
-        let _ = world.nobody.get("/readyz").await;
+        let _ = world.stranger.get("/readyz").await;
     }
     assert_eq!(reader.show(&world).await.unwrap(), 204);
     let next = Keeper::new(&world).await;

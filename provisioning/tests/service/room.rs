@@ -19,7 +19,7 @@ fn full() -> (u16, String) {
 }
 
 async fn metric(world: &World, line: &str) -> bool {
-    let answer = world.nobody.get("/metrics").await.unwrap();
+    let answer = world.stranger.get("/metrics").await.unwrap();
     String::from_utf8(answer.body).unwrap().lines().any(|found| found.starts_with(line))
 }
 

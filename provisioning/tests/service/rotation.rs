@@ -43,14 +43,14 @@ async fn of(world: &World, state: &str) -> Value {
 }
 
 async fn rotations(world: &World) -> u64 {
-    let text = world.nobody.get("/metrics").await.unwrap().body;
+    let text = world.stranger.get("/metrics").await.unwrap().body;
     let text = String::from_utf8(text).unwrap();
     let name = "tessera_provisioning_key_rotations_total{by=\"schedule\"} ";
     text.lines().find_map(|line| line.strip_prefix(name)).map_or(0, |n| n.parse().unwrap())
 }
 
 async fn gauge(world: &World, name: &str) -> u64 {
-    let text = world.nobody.get("/metrics").await.unwrap().body;
+    let text = world.stranger.get("/metrics").await.unwrap().body;
     let text = String::from_utf8(text).unwrap();
     let value = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
     value.map_or(0, |value| value.parse().unwrap())
@@ -157,7 +157,7 @@ async fn a_clock_that_jumps_makes_no_rotation_and_retires_no_key() {
         world.clock.set_unix(UnixSeconds::new(place));
         for _ in 0..40 {
             world.advance(1);
-            let _ = world.nobody.get("/readyz").await;
+            let _ = world.stranger.get("/readyz").await;
         }
         swept(&world).await;
         let now = keys(&world).await;
@@ -184,14 +184,14 @@ async fn a_rotation_by_a_clock_that_was_ahead_is_not_the_last() {
     world.clock.set_unix(UnixSeconds::new(START + 400 * DAY));
     for _ in 0..40 {
         world.advance(1);
-        let _ = world.nobody.get("/readyz").await;
+        let _ = world.stranger.get("/readyz").await;
     }
     world.post("/v1/tenants", json!({ "tenant": "other" })).await;
     world.post(&format!("{KEYS}/rotate"), json!({})).await;
     world.clock.set_unix(UnixSeconds::new(START + 80));
     for _ in 0..40 {
         world.advance(1);
-        let _ = world.nobody.get("/readyz").await;
+        let _ = world.stranger.get("/readyz").await;
     }
     swept(&world).await;
     world.advance(10 * DAY + 60);

@@ -94,7 +94,7 @@ async fn what_the_request_lacks_is_told_in_the_words_of_oauth() {
 }
 
 async fn shown(world: &World, request: &RevokeRequest) -> Result<(), RefusalCode> {
-    let answer = post(&world.nobody, ACE_CBOR, request.to_cbor()).await;
+    let answer = post(&world.stranger, ACE_CBOR, request.to_cbor()).await;
     match answer.status {
         200 => Ok(()),
         _ => Err(RefusalAnswer::from_cbor(&answer.body).unwrap().code.unwrap()),
@@ -127,7 +127,7 @@ async fn a_device_ends_its_own_token_by_its_key_and_no_other_does() {
     let body = json!({
         "token": base64url(&next), "iat": made.time.get(), "signature": base64url(&made.signature),
     });
-    let answer = post(&world.nobody, "application/json", body.to_string()).await;
+    let answer = post(&world.stranger, "application/json", body.to_string()).await;
     assert_eq!((answer.status, answer.json::<Value>().unwrap()), (200, json!({})));
     reader.read(&world).await;
     assert!(reader.revoked(&TokenHash::of(&next)));

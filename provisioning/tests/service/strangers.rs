@@ -12,7 +12,7 @@ use crate::world::{random, Device, World};
 
 /// Everything that a stranger sees of a refusal but its time.
 async fn shown(world: &World, path: &str, body: Vec<u8>) -> (u16, String, Vec<u8>) {
-    match world.nobody.post(path, ACE_CBOR, body).await {
+    match world.stranger.post(path, ACE_CBOR, body).await {
         Err(HttpError::Status { response, .. }) => {
             (response.status, response.content_type, response.body.to_vec())
         }
@@ -54,7 +54,7 @@ async fn strangers_get_one_answer() {
     }
     assert!(answers.iter().all(|one| *one == answers[0]), "{answers:?}");
     // Metrics are public: they tell the same.
-    let metrics = world.nobody.get("/metrics").await.unwrap().text();
+    let metrics = world.stranger.get("/metrics").await.unwrap().text();
     for code in ["device_unknown", "tenant_unknown", "tenant_suspended"] {
         assert!(!metrics.contains(&format!("refusals_total{{code=\"{code}\"")), "{code}");
     }

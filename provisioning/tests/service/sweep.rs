@@ -20,7 +20,7 @@ pub async fn swept(world: &World, table: &str, rows: u64) {
 /// Waits until the metrics say so.
 async fn counted(world: &World, wanted: &str) {
     let told = async {
-        while !world.nobody.get("/metrics").await.unwrap().text().contains(wanted) {
+        while !world.stranger.get("/metrics").await.unwrap().text().contains(wanted) {
             tokio::task::yield_now().await;
         }
     };

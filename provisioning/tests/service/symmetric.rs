@@ -163,7 +163,7 @@ async fn a_request_that_was_seen_tells_its_reader_nothing() {
     // The same bytes again get the same key, which the signer alone can open.
     let request = world.request(&device, TokenKind::Symmetric).to_cbor();
     let issued = world.ask("/v1/token", request.clone()).await.unwrap().key.unwrap();
-    let again = world.nobody.post("/v1/token", ACE_CBOR, request.clone()).await.unwrap();
+    let again = world.stranger.post("/v1/token", ACE_CBOR, request.clone()).await.unwrap();
     let secret = issued.key.expose_bytes();
     assert!(!again.body.windows(secret.len()).any(|bytes| bytes == secret));
     assert_eq!(TokenAnswer::from_cbor(&again.body).unwrap().key, None);
@@ -223,7 +223,7 @@ async fn the_audit_log_tells_that_and_not_what_and_nothing_else_tells_either() {
         (Some("device a"), Some("a"))
     );
     assert!(told[0]["detail"].as_str().unwrap().ends_with(&hex::encode(&key.kid)));
-    let metrics = world.nobody.get("/metrics").await.unwrap().text();
+    let metrics = world.stranger.get("/metrics").await.unwrap().text();
     assert!(metrics.contains("issued_total{occasion=\"symmetric\"} 1"), "{metrics}");
     let secret = key.key.expose_bytes();
     for spelt in [hex::encode(secret), base64url(secret)] {
@@ -260,7 +260,7 @@ async fn json_callers_get_it_sealed_too() {
         "nonce": base64url(&request.nonce), "signature": base64url(&request.signature), "pop_key": "symmetric",
         "answer_key": base64url(&request.answer_key.unwrap()),
     });
-    let answer = world.nobody.post_json("/v1/token", &body).await.unwrap();
+    let answer = world.stranger.post_json("/v1/token", &body).await.unwrap();
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let answer: Value = answer.json().unwrap();
     let token = from_base64url(answer["access_token"].as_str().unwrap()).unwrap();
@@ -272,7 +272,7 @@ async fn json_callers_get_it_sealed_too() {
     for (member, value) in [("pop_key", "hmac"), ("token_type", "Bearer")] {
         let mut wrong = body.clone();
         wrong[member] = json!(value);
-        let refused = problem(world.nobody.post_json("/v1/token", &wrong).await);
+        let refused = problem(world.stranger.post_json("/v1/token", &wrong).await);
         assert_eq!(refused, (400, "request_malformed".to_owned()), "{member}");
     }
 }

@@ -155,7 +155,7 @@ async fn no_account_confirms_for_a_verifier_of_another_or_for_what_it_does_not_h
     let unauthenticated = Request::new(Method::Get, &path)
         .header(VERIFIER_HEADER, "mqtt")
         .header(READER_HEADER, hex::encode([1; 16]));
-    assert_eq!(problem(world.nobody.send(unauthenticated).await).0, 401);
+    assert_eq!(problem(world.stranger.send(unauthenticated).await).0, 401);
     let answer = revoke(&world.operator, DEVICE).await;
     assert_eq!(counts(&answer), (3, 0, 0, 3));
     let items = world.get("/v1/trust/verifiers").await["items"].clone();

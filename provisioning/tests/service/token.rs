@@ -46,7 +46,7 @@ pub async fn post(world: &World, request: &AceRequest) -> Result<AceAnswer, Refu
 }
 
 pub async fn post_bytes(world: &World, body: Vec<u8>) -> Result<AceAnswer, Refusal> {
-    match world.nobody.post(TOKEN, ACE_CBOR, body).await {
+    match world.stranger.post(TOKEN, ACE_CBOR, body).await {
         Ok(answer) => {
             assert_eq!(answer.header("cache-control"), Some("no-store"));
             Ok(AceAnswer::from_cbor(&answer.body, Some(&opening())).unwrap())
@@ -64,7 +64,7 @@ pub async fn post_bytes(world: &World, body: Vec<u8>) -> Result<AceAnswer, Refus
 /// Status and body of an answer in JSON, refused or not.
 async fn send(world: &World, kind: &'static str, body: &str) -> (u16, String, Value) {
     let request = Request::new(Method::Post, TOKEN).body(kind, body.as_bytes().to_vec());
-    let (status, answer) = match world.nobody.send(request).await {
+    let (status, answer) = match world.stranger.send(request).await {
         Ok(answer) => (answer.status, answer),
         Err(HttpError::Status { status, response, .. }) => (status, *response),
         Err(error) => panic!("{error}"),
@@ -193,7 +193,7 @@ async fn a_device_recovers_by_its_key_after_a_year_with_a_wrong_clock_unless_it_
     };
     // Its clock stands in 1970: the refusal brings a nonce to sign.
     let body = by_clock(9, &random()).to_cbor();
-    let Err(HttpError::Status { response, .. }) = world.nobody.post(TOKEN, ACE_CBOR, body).await
+    let Err(HttpError::Status { response, .. }) = world.stranger.post(TOKEN, ACE_CBOR, body).await
     else {
         panic!("not refused")
     };
@@ -348,7 +348,7 @@ async fn json_and_forms_have_the_names_of_the_standard() {
 async fn the_metadata_announce_what_answers() {
     let path = "/.well-known/oauth-authorization-server";
     let world = World::new().await;
-    let unset = world.nobody.get(path).await;
+    let unset = world.stranger.get(path).await;
     assert_eq!(crate::world::problem(unset), (404, "not_found".to_owned()));
     let origin = "https://id.example.com";
     let world = world.restart_as(|config| config.public_origin = Some(origin.to_owned())).await;
@@ -360,7 +360,7 @@ async fn the_metadata_announce_what_answers() {
     let mut count = 0;
     for (name, address) in endpoints {
         let path = address.as_str().unwrap().strip_prefix(origin).unwrap();
-        let asked = world.nobody.post(path, JSON, b"{}".to_vec()).await;
+        let asked = world.stranger.post(path, JSON, b"{}".to_vec()).await;
         let Err(HttpError::Status { status, response, .. }) = asked else { panic!("{name}") };
         let body: Value = response.json().unwrap();
         let wanted = match name.as_str() {

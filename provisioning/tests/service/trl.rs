@@ -55,7 +55,7 @@ async fn own(world: &World, device: &Device, token: &[u8]) -> Result<BTreeSet<St
     let request = Request::new(Method::Get, "/revoke/trl")
         .header("tessera-proof", base64url(&proof))
         .accept("application/json");
-    Ok(set(&world.nobody.send(request).await?.json::<Value>().unwrap()["full_set"]))
+    Ok(set(&world.stranger.send(request).await?.json::<Value>().unwrap()["full_set"]))
 }
 
 #[tokio::test]
@@ -132,8 +132,8 @@ async fn each_requester_gets_what_pertains_to_it() {
     let ends = RevokeRequest::sign(&a.key, &a1, world.now()).to_cbor();
     let request =
         Request::new(Method::Get, "/revoke/trl").header("tessera-proof", base64url(&ends));
-    assert_eq!(problem(world.nobody.send(request.accept("application/json")).await).0, 401);
-    assert_eq!(problem(world.nobody.get("/revoke/trl").await).0, 400);
+    assert_eq!(problem(world.stranger.send(request.accept("application/json")).await).0, 401);
+    assert_eq!(problem(world.stranger.get("/revoke/trl").await).0, 400);
 }
 
 #[tokio::test]

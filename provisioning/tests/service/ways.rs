@@ -20,7 +20,7 @@ fn same(key: &SecretKey) -> SecretKey {
 }
 
 impl World {
-    /// Changes what is there, whatever it is.
+    /// Changes a record of any revision.
     pub async fn put(&self, path: &str, body: Value) -> Result<Value, HttpError> {
         let request = Request::new(Method::Put, path).body(JSON, body.to_string().into_bytes());
         let request = request.header("if-match", "*");
@@ -236,6 +236,9 @@ async fn a_key_belongs_to_one_device_of_its_tenant_and_never_to_the_service() {
         assert_eq!(problem(outcome), (400, "confirmation_key".to_owned()));
     }
     // The keys of the service, as files of its folder.
+    if crate::postgres::has_no_files() {
+        return;
+    }
     let mut tried = 0;
     for file in std::fs::read_dir(world.dir.path().join("provisioning/keys")).unwrap() {
         let seed = std::fs::read(file.unwrap().path()).unwrap();
@@ -333,6 +336,9 @@ async fn a_group_key_is_rotated_with_both_keys_in_use() {
     let rotated = world.post(&format!("{path}/line/rotate"), json!({})).await;
     assert_eq!(rotated["secondary"], true);
     let newer = key_of(&rotated);
+    // A second rotation would end the secrets of the former key, which are in the field.
+    let again = world.operator.post_json(&format!("{path}/line/rotate"), &json!({})).await;
+    assert_eq!(problem(again), (409, "already_exists".to_owned()));
     let enrol = async |name: &str, key: &SymmetricKey| {
         let device = Device::new(name);
         let secret = device_secret(key, &device.id);
@@ -343,6 +349,7 @@ async fn a_group_key_is_rotated_with_both_keys_in_use() {
     assert_eq!(world.operator.delete(&format!("{path}/line/secondary")).await.unwrap().status, 200);
     assert_eq!(enrol("c", &former).await, Err(RefusalCode::NotEntitled));
     enrol("d", &newer).await.unwrap();
+    world.post(&format!("{path}/line/rotate"), json!({})).await;
     for wrong in [base64url(&[7; 31]), base64url(&[7; 65]), "?".to_owned()] {
         let body = json!({ "group_key": "x", "role": "sensor", "key": wrong });
         let outcome = problem(world.operator.post_json(&path, &body).await);
@@ -463,7 +470,7 @@ async fn shown(
     let nonce = world.nonce().await;
     let request =
         EnrolRequest::sign_by(&device.key, &device.tenant, &device.id, means, &nonce).unwrap();
-    match world.nobody.post("/v1/enrol", ACE_CBOR, request.to_cbor()).await {
+    match world.stranger.post("/v1/enrol", ACE_CBOR, request.to_cbor()).await {
         Err(HttpError::Status { response, .. }) => {
             let retry = response.header("retry-after").map(str::to_owned);
             (response.status, response.body.to_vec(), retry)
@@ -484,6 +491,8 @@ async fn strangers_get_one_answer_whatever_exists() {
     for (tenant, suspended) in [("closed", false), ("suspended", true)] {
         world.post("/v1/tenants", json!({ "tenant": tenant })).await;
         if suspended {
+            let ways = format!("/v1/tenants/{tenant}/groups/default/ways");
+            world.put(&ways, json!({ "ways": ["key", "approval"] })).await.unwrap();
             world.post(&format!("/v1/tenants/{tenant}/revoke"), json!({})).await;
         }
     }
@@ -537,9 +546,13 @@ async fn a_nonce_asks_for_approval_once_wherever_it_is_shown() {
 async fn one_source_cannot_fill_the_queue() {
     let world = World::with(|config| config.admission.wrong.burst = 1_000_000).await;
     world.take(&["claim", "approval"]).await;
-    for n in 0..110 {
-        let told = world.enrol_by(&Device::new(&format!("d-{n}")), &Means::Approval).await.err();
-        assert_eq!(told, Some(RefusalCode::ApprovalPending));
+    let ask =
+        async |n: i32| world.enrol_by(&Device::new(&format!("d-{n}")), &Means::Approval).await;
+    // Each answer waits for its time; few at once, as each writes the count of the tenant.
+    for first in (0..110).step_by(5) {
+        for told in futures_util::future::join_all((first..first + 5).map(ask)).await {
+            assert_eq!(told.err(), Some(RefusalCode::ApprovalPending));
+        }
     }
     let waiting = world.get(&format!("{TENANT}/approvals?limit=1000")).await;
     let waiting = waiting["items"].as_array().unwrap().clone();
@@ -602,4 +615,75 @@ async fn a_counted_claim_gives_a_device_another_key_where_its_group_allows_it() 
     let third = world.enrol(&Device::new("press-3"), &claim).await;
     assert_eq!(third.err(), Some(RefusalCode::ClaimUsed));
     world.refresh(&renewed).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_claim_renews_no_key_where_its_group_takes_no_claims_any_more() {
+    let world = World::new().await;
+    world.enrolled("a").await;
+    let group = Request::new(Method::Patch, "/v1/tenants/default/groups/default");
+    let group = group.body(JSON, br#"{"reenrol":"group"}"#.to_vec()).header("if-match", "*");
+    world.operator.send(group).await.unwrap();
+    let claim = world.claim(json!({ "uses": 2 })).await;
+    world.take(&["key"]).await;
+    let other = Device::new("a");
+    assert_eq!(world.enrol(&other, &claim).await.err(), Some(RefusalCode::WayNotTaken));
+    world.take(&["claim"]).await;
+    world.enrol(&other, &claim).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_counted_claim_is_closed_also_while_devices_use_it() {
+    let world = World::new().await;
+    let made =
+        world.post(&format!("{TENANT}/claims"), json!({ "role": "sensor", "uses": 1000 })).await;
+    let (code, id) = (made["claims"][0]["code"].as_str(), made["claims"][0]["claim"].as_str());
+    let (code, path) = (code.unwrap(), format!("{TENANT}/claims/{}", id.unwrap()));
+    let tag = world.operator.get(&path).await.unwrap().header("etag").unwrap().to_owned();
+    let devices: Vec<Device> = (0..24).map(|n| Device::new(&format!("d-{n}"))).collect();
+    let enrol = async |device: &Device| world.enrol(device, code).await.map(drop);
+    let uses = futures_util::future::join_all(devices.iter().map(enrol));
+    let close = async {
+        world.enrol(&Device::new("first"), code).await.unwrap();
+        // A use is no change of the claim: what was read before still holds.
+        let request = Request::new(Method::Delete, &path).header("if-match", tag.clone());
+        world.operator.send(request).await
+    };
+    let (_, closed) = tokio::join!(uses, close);
+    assert_eq!(closed.unwrap().status, 204);
+    assert_eq!(world.enrol(&Device::new("late"), code).await.err(), Some(RefusalCode::ClaimUsed));
+}
+
+#[tokio::test]
+async fn ids_of_a_deleted_group_key_go_to_another_and_its_name_takes_none_over() {
+    let world = World::new().await;
+    world.take(&["group_key"]).await;
+    let path = format!("{TENANT}/group-keys");
+    let make = async |name: &str| {
+        world.operator.post_json(&path, &json!({ "group_key": name, "role": "sensor" })).await
+    };
+    let list = async |name: &str| {
+        let of = format!("{path}/{name}/devices");
+        world.operator.post_json(&of, &json!({ "devices": ["a", "b"] })).await
+    };
+    let enrol = async |name: &str, key: &SymmetricKey| {
+        let device = Device::new(name);
+        let secret = device_secret(key, &device.id);
+        world.enrol_by(&device, &Means::GroupKey(&secret)).await.map(drop)
+    };
+    let former = key_of(&make("old").await.unwrap().json().unwrap());
+    list("old").await.unwrap();
+    enrol("a", &former).await.unwrap();
+    let newer = key_of(&make("new").await.unwrap().json().unwrap());
+    assert_eq!(problem(list("new").await), (409, "already_exists".to_owned()));
+    world.operator.delete(&format!("{path}/old")).await.unwrap();
+    assert_eq!(enrol("b", &former).await, Err(RefusalCode::NotEntitled));
+    // A key of the same name would give the old list other rights.
+    assert_eq!(problem(make("old").await), (409, "already_exists".to_owned()));
+    let moved: Value = list("new").await.unwrap().json().unwrap();
+    assert_eq!(moved["added"], 2);
+    enrol("b", &newer).await.unwrap();
+    // The entry of `a` was used by the former key.
+    assert_eq!(enrol("a", &newer).await, Err(RefusalCode::DeviceKeyMismatch));
+    make("old").await.unwrap();
 }

@@ -28,14 +28,14 @@ async fn devices_may_speak_json() {
     let device = Device::new("a");
     let claim = world.claim(json!({})).await;
     let nonce: Value =
-        world.nobody.post("/v1/enrol/nonce", JSON, Vec::new()).await.unwrap().json().unwrap();
+        world.stranger.post("/v1/enrol/nonce", JSON, Vec::new()).await.unwrap().json().unwrap();
     assert_eq!(
         (&nonce["expires_in"], &nonce["server_time"]),
         (&json!(120), &json!(world.now().get()))
     );
     let nonce = from_base64url(nonce["cnonce"].as_str().unwrap()).unwrap();
     let request = EnrolRequest::sign(&device.key, &device.tenant, &device.id, &claim, &nonce);
-    let answer = world.nobody.post_json("/v1/enrol", &enrol_json(&request)).await.unwrap();
+    let answer = world.stranger.post_json("/v1/enrol", &enrol_json(&request)).await.unwrap();
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let answer: Value = answer.json().unwrap();
     assert_eq!(answer["token_type"], "PoP");
@@ -48,11 +48,11 @@ async fn devices_may_speak_json() {
         "grant_type": "client_credentials", "client_id": "a", "tenant": "default",
         "iat": request.time.get(), "nonce": base64url(&request.nonce), "signature": base64url(&request.signature),
     });
-    let answer: Value = world.nobody.post_json("/v1/token", &body).await.unwrap().json().unwrap();
+    let answer: Value = world.stranger.post_json("/v1/token", &body).await.unwrap().json().unwrap();
     assert_eq!(answer["expires_in"], 3600);
     let mut wrong = body.clone();
     wrong["iat"] = json!(request.time.get() - 1);
-    let refused = world.nobody.post_json("/v1/token", &wrong).await;
+    let refused = world.stranger.post_json("/v1/token", &wrong).await;
     let Err(HttpError::Status { response, .. }) = &refused else { panic!("not refused") };
     assert_eq!(response.json::<Value>().unwrap()["server_time"], world.now().get());
     assert_eq!(problem(refused), (401, "proof_invalid".to_owned()));
@@ -74,11 +74,11 @@ async fn malformed_device_messages() {
     }
     let body = json!({ "grant_type": "password", "client_id": "a", "tenant": "default", "iat": 0, "nonce": "", "signature": "" });
     assert_eq!(
-        problem(world.nobody.post_json("/v1/token", &body).await),
+        problem(world.stranger.post_json("/v1/token", &body).await),
         (400, "request_malformed".to_owned())
     );
     let text =
-        world.nobody.send(Request::new(Method::Post, "/v1/token").body("text/plain", good)).await;
+        world.stranger.send(Request::new(Method::Post, "/v1/token").body("text/plain", good)).await;
     assert_eq!(problem(text), (415, "request_malformed".to_owned()));
 }
 
@@ -89,7 +89,7 @@ async fn refusals_in_cbor_carry_the_numbers_of_the_framework() {
     world.post("/v1/tenants/default/devices/a/revoke", json!({})).await;
     let request = world.request(&device, TokenKind::Key);
     let Err(HttpError::Status { response, status, .. }) =
-        world.nobody.post("/v1/token", ACE_CBOR, request.to_cbor()).await
+        world.stranger.post("/v1/token", ACE_CBOR, request.to_cbor()).await
     else {
         panic!("not refused")
     };
@@ -160,7 +160,7 @@ async fn metrics_tell_refusals_by_code_and_no_secret() {
     let (device, answer) = world.enrolled("a").await;
     world.refresh(&device).await.unwrap();
     let _ = world.refresh(&Device::new("b")).await;
-    let text = world.nobody.get("/metrics").await.unwrap().text();
+    let text = world.stranger.get("/metrics").await.unwrap().text();
     assert!(
         text.contains("tessera_provisioning_refusals_total{code=\"proof_invalid\"} 1"),
         "{text}"
@@ -170,7 +170,7 @@ async fn metrics_tell_refusals_by_code_and_no_secret() {
     assert!(text.contains("route=\"/v1/tenants/{tenant}/claims\""));
     assert!(!text.contains(&base64url(&answer.access_token)[..40]));
     assert!(!text.contains("TSR-") && !text.contains("tsr_op_"));
-    let ready: Value = world.nobody.get("/readyz").await.unwrap().json().unwrap();
+    let ready: Value = world.stranger.get("/readyz").await.unwrap().json().unwrap();
     assert_eq!(ready["status"], "ready");
 }
 
@@ -233,7 +233,7 @@ async fn media_types_have_no_case_and_may_have_parameters() {
     ] {
         let body = world.request(&device, TokenKind::Key).to_cbor();
         let asked = Request::new(Method::Post, "/v1/token").accept(ACE_CBOR).body(kind, body);
-        let status = match world.nobody.send(asked).await {
+        let status = match world.stranger.send(asked).await {
             Ok(answer) => answer.status,
             Err(error) => error.status().unwrap(),
         };

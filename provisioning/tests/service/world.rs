@@ -32,8 +32,17 @@ pub struct World {
     pub handle: ProvisioningHandle,
     pub operator: HttpClient,
     pub feed: HttpClient,
-    pub nobody: HttpClient,
-    stop: Stop,
+    pub stranger: HttpClient,
+    stop: Ends,
+}
+
+/// Ends the service with the test: its threads and its connections to a database would stay.
+struct Ends(Stop);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.trigger();
+    }
 }
 
 impl World {
@@ -54,14 +63,14 @@ impl World {
     }
 
     pub async fn restart_as(self, change: impl FnOnce(&mut ProvisioningConfig)) -> Self {
-        assert_eq!(self.stop.finish(Duration::from_secs(30)).await, Vec::<String>::new());
+        assert_eq!(self.stop.0.finish(Duration::from_secs(30)).await, Vec::<String>::new());
         let (handle, stop) = start(self.dir.path(), &self.clock, change).await;
         Self::around(self.dir, self.clock, handle, stop)
     }
 
     /// The same, with something done to the folder meanwhile.
     pub async fn restart_with(self, between: impl FnOnce(&Path)) -> Self {
-        assert_eq!(self.stop.finish(Duration::from_secs(30)).await, Vec::<String>::new());
+        assert_eq!(self.stop.0.finish(Duration::from_secs(30)).await, Vec::<String>::new());
         between(self.dir.path());
         let (handle, stop) = start(self.dir.path(), &self.clock, |_| {}).await;
         Self::around(self.dir, self.clock, handle, stop)
@@ -78,14 +87,14 @@ impl World {
 
     /// As [`World::restart_with`], for what takes its time.
     pub async fn restart_between(self, between: impl AsyncFnOnce(&Path)) -> Self {
-        assert_eq!(self.stop.finish(Duration::from_secs(30)).await, Vec::<String>::new());
+        assert_eq!(self.stop.0.finish(Duration::from_secs(30)).await, Vec::<String>::new());
         between(self.dir.path()).await;
         let (handle, stop) = start(self.dir.path(), &self.clock, |_| {}).await;
         Self::around(self.dir, self.clock, handle, stop)
     }
 
     pub async fn stop(&self) -> Vec<String> {
-        self.stop.finish(Duration::from_secs(30)).await
+        self.stop.0.finish(Duration::from_secs(30)).await
     }
 
     /// A service that runs in this folder, where its tokens are.
@@ -103,11 +112,11 @@ impl World {
         Self {
             operator: client(Some("operator.token")),
             feed: client(Some("feed.token")),
-            nobody: client(None),
+            stranger: client(None),
             dir,
             clock,
             handle,
-            stop,
+            stop: Ends(stop),
         }
     }
 
@@ -120,7 +129,7 @@ impl World {
     }
 
     pub fn with_token(&self, token: &str) -> HttpClient {
-        self.nobody.with_bearer(Some(Secret::new(token.to_owned())))
+        self.stranger.with_bearer(Some(Secret::new(token.to_owned())))
     }
 
     /// Operator calls that must succeed.
@@ -144,7 +153,7 @@ impl World {
     }
 
     pub async fn nonce(&self) -> Vec<u8> {
-        let answer = self.nobody.post("/v1/enrol/nonce", ACE_CBOR, Vec::new()).await.unwrap();
+        let answer = self.stranger.post("/v1/enrol/nonce", ACE_CBOR, Vec::new()).await.unwrap();
         NonceAnswer::from_cbor(&answer.body).unwrap().nonce
     }
 
@@ -188,7 +197,7 @@ impl World {
     }
 
     pub async fn ask(&self, path: &str, body: Vec<u8>) -> Result<TokenAnswer, RefusalCode> {
-        match self.nobody.post(path, ACE_CBOR, body).await {
+        match self.stranger.post(path, ACE_CBOR, body).await {
             Ok(answer) => Ok(TokenAnswer::from_cbor_for(&answer.body, &opening()).unwrap()),
             Err(HttpError::Status { response, .. }) => {
                 let refusal = RefusalAnswer::from_cbor(&response.body).unwrap();
@@ -252,7 +261,7 @@ impl World {
     }
 }
 
-/// Changes of what is there, whatever that is.
+/// Changes of a record of any revision.
 pub trait Forced {
     async fn put_over(&self, path: &str, body: &Value) -> Result<HttpResponse, HttpError>;
     async fn delete_any(&self, path: &str) -> Result<HttpResponse, HttpError>;

@@ -8,6 +8,7 @@ use rustls::sign::SigningKey;
 use rustls::SignatureScheme;
 
 use super::files::{certificates, private_key, FileError};
+use crate::x509::pair;
 
 /// A certificate with those that lead to its authority, and its key.
 pub struct CertificateKey {
@@ -45,33 +46,10 @@ impl CertificateKey {
     }
 }
 
-/// r and s of 32 bytes each, from `SEQUENCE { INTEGER, INTEGER }` in DER (RFC 3279 section 2.2.3).
+/// r and s, one behind the other.
 fn fixed(der: &[u8]) -> Option<[u8; 64]> {
-    let (0x30, rest) = der.split_first().map(|(tag, rest)| (*tag, rest))? else { return None };
-    let (length, rest) = rest.split_first()?;
-    if usize::from(*length) != rest.len() {
-        return None;
-    }
-    let (r, rest) = integer(rest)?;
-    let (s, rest) = integer(rest)?;
-    let both = [r, s].concat();
-    if rest.is_empty() {
-        both.try_into().ok()
-    } else {
-        None
-    }
-}
-
-/// The next integer as 32 bytes, and what is behind it.
-fn integer(bytes: &[u8]) -> Option<([u8; 32], &[u8])> {
-    let (0x02, rest) = bytes.split_first().map(|(tag, rest)| (*tag, rest))? else { return None };
-    let (length, rest) = rest.split_first()?;
-    let (number, rest) = rest.split_at_checked(usize::from(*length))?;
-    let number = number.strip_prefix(&[0]).unwrap_or(number);
-    let mut whole = [0; 32];
-    let at = whole.len().checked_sub(number.len())?;
-    whole.iter_mut().skip(at).zip(number).for_each(|(to, from)| *to = *from);
-    Some((whole, rest))
+    let (r, s) = pair(der)?;
+    [r, s].concat().try_into().ok()
 }
 
 #[cfg(test)]

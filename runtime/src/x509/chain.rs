@@ -30,7 +30,7 @@ pub fn chains_to(
     }
     if !named {
         // Cheap, and most authorities of a tenant are not the one.
-        return Err(CertificateFault::Chain("another authority signed".to_owned()));
+        return Err(CertificateFault::AnotherAuthority);
     }
     // The library takes an authority as it is: neither its time nor its length of path is looked at there.
     let most = check_authority(authority, now)?;

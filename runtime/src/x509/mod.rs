@@ -15,8 +15,11 @@ use x509_parser::x509::X509Name;
 mod chain;
 #[cfg(test)]
 mod tests;
+mod twin;
 
 pub use chain::chains_to;
+pub(crate) use twin::pair;
+pub use twin::twin;
 
 /// The end of a certificate in DER; `None` when it cannot be read.
 pub fn not_after(certificate: &[u8]) -> Option<UnixSeconds> {
@@ -45,6 +48,8 @@ pub enum CertificateFault {
     NotAnAuthority,
     /// It is an authority and no device.
     IsAnAuthority,
+    /// It names another authority as its signer.
+    AnotherAuthority,
     /// It does not chain to the authority.
     Chain(String),
 }
@@ -59,6 +64,7 @@ impl fmt::Display for CertificateFault {
             Self::KeyUsage => "the key usage of a certificate forbids this use of its key",
             Self::NotAnAuthority => "a certificate that signs another is no authority",
             Self::IsAnAuthority => "the certificate of the device is an authority",
+            Self::AnotherAuthority => "another authority signed the certificates",
             Self::Chain(why) => return write!(f, "the certificates do not chain: {why}"),
         })
     }

@@ -168,3 +168,20 @@ fn an_authority_is_one_certificate_that_may_sign() {
     let large = root(BasicConstraints::Unconstrained, &PKCS_ECDSA_P384_SHA384);
     assert_eq!(authority(&large.pem(), NOW), Err(CertificateFault::KeyKind));
 }
+
+#[test]
+fn a_signature_by_ecdsa_has_two_forms_and_both_verify() {
+    let one = root(BasicConstraints::Unconstrained, &PKCS_ECDSA_P256_SHA256);
+    // r and s are shorter now and then, and the length of the whole changes with them.
+    for _ in 0..200 {
+        let der_of = leaf(&one, |_| {});
+        let other = twin(&der_of).unwrap().unwrap();
+        assert_ne!(other, der_of);
+        assert_eq!(serial(&other), serial(&der_of));
+        assert_eq!(chains_to(&der(&one), std::slice::from_ref(&other), NOW), Ok(()));
+        assert_eq!(twin(&other).unwrap(), Some(der_of));
+    }
+    let ed25519 = root(BasicConstraints::Unconstrained, &PKCS_ED25519);
+    assert_eq!(twin(&leaf(&ed25519, |_| {})).unwrap(), None);
+    assert_eq!(twin(b"rubbish"), Err(CertificateFault::Unreadable));
+}

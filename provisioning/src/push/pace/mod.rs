@@ -1,4 +1,4 @@
-//! When each connected device is pushed its next token: spread over the time, whatever happened before. Pure: time and a
+//! When each connected device is pushed its next token: spread over the time, also after a backlog. Pure: time and a
 //! seed come from the caller.
 //!
 //! 1. A session has a place in time, a random one at 60 to 70 % of the life of its token, mostly before
@@ -6,7 +6,7 @@
 //!    in the emptiest second is taken, so that the seconds fill evenly.
 //! 2. Where these seconds hold their share already (many tokens of one age, after a mass enrolment), the place is looked
 //!    for in a wider part of the life, and wider again.
-//! 3. A budget bounds what leaves in any second, whatever the places say: a backlog leaves at a little more than
+//! 3. A budget bounds what leaves in any second, beside the places: a backlog leaves at a little more than
 //!    the mean rate of the fleet, the oldest tokens first.
 //! 4. A push without success is tried again with a growing pause. When the token is nearly over, the device is left to
 //!    itself: it asks for its token (pull).

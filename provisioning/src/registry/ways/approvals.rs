@@ -14,7 +14,6 @@ use crate::admission::Source;
 use crate::audit::Actor;
 use crate::limits::{APPROVALS, APPROVAL_SECONDS, SWEEP_ROWS};
 use crate::records::approvals::{ApprovalRecord, ApprovalState};
-use crate::records::Page;
 use crate::refused::Refused;
 use crate::registry::tenants;
 use crate::service::Service;
@@ -84,7 +83,6 @@ pub(crate) async fn ask(
             return Ok(service.write_unnoted(batch).await?.map(|()| Asked::Waits));
         }
         if !queue::enter(service, tenant.as_str(), &row.source, &mut batch).await? {
-            service.metrics.limits_hit.inc(&["approvals"]);
             return Ok(Attempt::Committed(Asked::Full));
         }
         batch.insert(table, key, &row);
@@ -160,7 +158,13 @@ async fn decide(
             state,
             rights: rights
                 .map(|given| (given.role.as_str().to_owned(), given.group.as_str().to_owned())),
-            expires: now + APPROVAL_SECONDS,
+            // A clock that was ahead asked: a decision now is not over at once.
+            asked: old.asked.min(now),
+            // A refusal frees the place when the request would have: junk does not stay longer for being refused.
+            expires: match rights {
+                Some(_) => now + APPROVAL_SECONDS,
+                None => old.expires.min(now + APPROVAL_SECONDS),
+            },
             decided: Some((by.name.clone(), now)),
             ..old.clone()
         };
@@ -196,16 +200,6 @@ pub(crate) async fn delete(
         service.write(batch, entry).await
     })
     .await
-}
-
-pub(crate) async fn list(
-    service: &Service,
-    tenant: &TenantId,
-    after: Option<&str>,
-    limit: usize,
-) -> Result<Page<(String, ApprovalRecord)>, Refused> {
-    tenants::known(service, tenant).await?;
-    Ok(Page::in_tenant(&service.tables.approvals, tenant, after, limit).await?)
 }
 
 /// How many requests of a tenant are approved with this role.

@@ -8,11 +8,10 @@ use tessera_token::ids::TenantId;
 use tessera_token::messages::Way;
 use tessera_token::refusal::RefusalCode;
 
-use super::{within, Rights};
+use super::{take_off, within, Rights};
 use crate::audit::Actor;
 use crate::limits::{AUTHORITIES, AUTHORITY_BYTES};
 use crate::records::ways::{AuthorityRecord, IdFrom};
-use crate::records::Page;
 use crate::refused::Refused;
 use crate::registry::tenants;
 use crate::service::Service;
@@ -78,19 +77,10 @@ pub(crate) async fn of_tenant(
     service: &Service,
     tenant: &TenantId,
 ) -> Result<Vec<(String, AuthorityRecord)>, Refused> {
+    // A few more than there may be, when several were made at once.
     let of = one(tenant.as_str());
-    let rows = service.tables.authorities.scan(&of, None, AUTHORITIES).await?;
+    let rows = service.tables.authorities.scan(&of, None, 2 * AUTHORITIES).await?;
     rows.into_iter().map(|(key, record)| Ok((text(&key, 1)?.to_owned(), record))).collect()
-}
-
-pub(crate) async fn list(
-    service: &Service,
-    tenant: &TenantId,
-    after: Option<&str>,
-    limit: usize,
-) -> Result<Page<(String, AuthorityRecord)>, Refused> {
-    tenants::known(service, tenant).await?;
-    Ok(Page::in_tenant(&service.tables.authorities, tenant, after, limit).await?)
 }
 
 /// Removes an authority: no further device enrols by its certificates. Devices that have enrolled stay enrolled.
@@ -100,18 +90,8 @@ pub(crate) async fn delete(
     tenant: &TenantId,
     name: &str,
 ) -> Result<(), Refused> {
-    tenants::known(service, tenant).await?;
     if name.len() != 64 || !name.chars().all(|c| c.is_ascii_hexdigit()) {
         return Err(RefusalCode::NotFound.into());
     }
-    until_committed(async || {
-        let (table, key) = (&service.tables.authorities, pair(tenant, name));
-        let old = table.get(key.clone()).await?.ok_or(RefusalCode::NotFound)?;
-        let mut batch = Batch::new();
-        batch.expect(table, key.clone(), &old);
-        batch.delete(table, key);
-        let entry = service.entry(by, "authority.delete", tenant.as_str(), name);
-        service.write(batch, entry).await
-    })
-    .await
+    take_off(service, by, tenant, &service.tables.authorities, (name, "authority.delete")).await
 }

@@ -7,11 +7,10 @@ use tessera_token::ids::TenantId;
 use tessera_token::refusal::RefusalCode;
 
 use super::authorities::fingerprint;
-use super::within;
+use super::{take_off, within};
 use crate::audit::Actor;
 use crate::limits::DENIED_CERTIFICATES;
 use crate::records::ways::DeniedCertificate;
-use crate::records::Page;
 use crate::refused::Refused;
 use crate::registry::tenants;
 use crate::service::Service;
@@ -81,41 +80,33 @@ pub(crate) async fn delete(
     tenant: &TenantId,
     certificate: &str,
 ) -> Result<(), Refused> {
-    tenants::known(service, tenant).await?;
     let name = name(certificate).map_err(|_| RefusalCode::NotFound)?;
-    until_committed(async || {
-        let (table, key) = (&service.tables.denied_certificates, pair(tenant, name.as_str()));
-        let old = table.get(key.clone()).await?.ok_or(RefusalCode::NotFound)?;
-        let mut batch = Batch::new();
-        batch.expect(table, key.clone(), &old);
-        batch.delete(table, key);
-        let entry = service.entry(by, "certificate.allow", tenant.as_str(), &name);
-        service.write(batch, entry).await
-    })
+    take_off(
+        service,
+        by,
+        tenant,
+        &service.tables.denied_certificates,
+        (name.as_str(), "certificate.allow"),
+    )
     .await
 }
 
-pub(crate) async fn list(
-    service: &Service,
-    tenant: &TenantId,
-    after: Option<&str>,
-    limit: usize,
-) -> Result<Page<(String, DeniedCertificate)>, Refused> {
-    tenants::known(service, tenant).await?;
-    Ok(Page::in_tenant(&service.tables.denied_certificates, tenant, after, limit).await?)
-}
-
-/// Whether a certificate of this chain is on the list. The batch that enrols demands that none is.
+/// Whether a certificate of this chain, that of the authority included, is on the list. The batch that enrols demands that none is.
 pub(crate) async fn check(
     service: &Service,
     tenant: &TenantId,
-    chain: &[Vec<u8>],
+    chain: impl Iterator<Item = &Vec<u8>>,
     batch: &mut Batch,
 ) -> Result<(), Refused> {
     let table = &service.tables.denied_certificates;
     for der in chain {
-        let serial = x509::serial(der).map_err(|_| RefusalCode::CertificateInvalid)?;
-        for name in [format!("sha256:{}", fingerprint(der)), format!("serial:{serial}")] {
+        let invalid = |_| RefusalCode::CertificateInvalid;
+        let serial = x509::serial(der).map_err(invalid)?;
+        // Its holder can make the other form.
+        let twin = x509::twin(der).map_err(invalid)?;
+        let forms = std::iter::once(der.as_slice()).chain(twin.as_deref());
+        let prints = forms.map(|form| format!("sha256:{}", fingerprint(form)));
+        for name in prints.chain([format!("serial:{serial}")]) {
             let key = pair(tenant, name);
             if table.contains(key.clone()).await? {
                 return Err(RefusalCode::CertificateDenied.into());

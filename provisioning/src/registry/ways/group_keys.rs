@@ -8,13 +8,12 @@ use tessera_token::messages::{device_secret, Way};
 use tessera_token::proof::SymmetricKey;
 use tessera_token::refusal::RefusalCode;
 
-use super::{within, Rights};
+use super::{take_off, within, Rights};
 use crate::audit::Actor;
 use crate::keys::sealed_rows::{opened, sealed};
 use crate::limits::GROUP_KEYS;
 use crate::once::Keep;
 use crate::records::ways::GroupKeyRecord;
-use crate::records::Page;
 use crate::refused::Refused;
 use crate::registry::tenants;
 use crate::service::Service;
@@ -89,6 +88,11 @@ pub(crate) async fn create(
         if table.contains(key.clone()).await? {
             return Err(RefusalCode::AlreadyExists.into());
         }
+        let listed = [("tenant", tenant.as_str().into()), ("group_key", name.as_str().into())];
+        if !service.tables.listed_ids.find(&listed, None, 1).await?.is_empty() {
+            let why = "ids of a deleted group key of this name are listed: take another name, or remove them";
+            return Err(Refused::because(RefusalCode::AlreadyExists, why));
+        }
         let present = table.scan(&one(tenant.as_str()), None, GROUP_KEYS).await?;
         within(present.len(), GROUP_KEYS, "group keys")?;
         let mut batch = Batch::new();
@@ -118,11 +122,17 @@ pub(crate) async fn rotate(
     tenants::known(service, tenant).await?;
     until_committed(async || {
         let mut batch = Batch::new();
-        let with = |old: &GroupKeyRecord| GroupKeyRecord {
-            primary: text.clone(),
-            secondary: Some(old.primary.clone()),
-            rotated: service.now().get(),
-            ..old.clone()
+        let with = |old: &GroupKeyRecord| match old.secondary {
+            Some(_) => Err(Refused::because(
+                RefusalCode::AlreadyExists,
+                "a former key is still accepted: drop it before the next rotation, which would end its secrets",
+            )),
+            None => Ok(GroupKeyRecord {
+                primary: text.clone(),
+                secondary: Some(old.primary.clone()),
+                rotated: service.now().get(),
+                ..old.clone()
+            }),
         };
         let new = put(service, tenant, name, with, &mut batch).await?;
         let made = (new, primary.shown());
@@ -141,7 +151,7 @@ pub(crate) async fn drop_secondary(
     tenant: &TenantId,
     name: &GroupId,
 ) -> Result<GroupKeyRecord, Refused> {
-    let forget = |old: &GroupKeyRecord| GroupKeyRecord { secondary: None, ..old.clone() };
+    let forget = |old: &GroupKeyRecord| Ok(GroupKeyRecord { secondary: None, ..old.clone() });
     tenants::known(service, tenant).await?;
     until_committed(async || {
         let mut batch = Batch::new();
@@ -158,12 +168,12 @@ async fn put(
     service: &Service,
     tenant: &TenantId,
     name: &GroupId,
-    with: impl Fn(&GroupKeyRecord) -> GroupKeyRecord,
+    with: impl Fn(&GroupKeyRecord) -> Result<GroupKeyRecord, Refused>,
     batch: &mut Batch,
 ) -> Result<GroupKeyRecord, Refused> {
     let (table, key) = (&service.tables.group_keys, pair(tenant, name.as_str()));
     let old = table.get(key.clone()).await?.ok_or(RefusalCode::NotFound)?;
-    let new = with(&old);
+    let new = with(&old)?;
     batch.expect(table, key.clone(), &old);
     batch.put(table, key, &new);
     Ok(new)
@@ -176,17 +186,8 @@ pub(crate) async fn delete(
     tenant: &TenantId,
     name: &GroupId,
 ) -> Result<(), Refused> {
-    tenants::known(service, tenant).await?;
-    until_committed(async || {
-        let (table, key) = (&service.tables.group_keys, pair(tenant, name.as_str()));
-        let old = table.get(key.clone()).await?.ok_or(RefusalCode::NotFound)?;
-        let mut batch = Batch::new();
-        batch.expect(table, key.clone(), &old);
-        batch.delete(table, key);
-        let entry = service.entry(by, "group_key.delete", tenant.as_str(), name.as_str());
-        service.write(batch, entry).await
-    })
-    .await
+    take_off(service, by, tenant, &service.tables.group_keys, (name.as_str(), "group_key.delete"))
+        .await
 }
 
 pub(crate) async fn known(
@@ -196,16 +197,6 @@ pub(crate) async fn known(
 ) -> Result<GroupKeyRecord, Refused> {
     let found = service.tables.group_keys.get(pair(tenant, name)).await?;
     found.ok_or_else(|| RefusalCode::NotFound.into())
-}
-
-pub(crate) async fn list(
-    service: &Service,
-    tenant: &TenantId,
-    after: Option<&str>,
-    limit: usize,
-) -> Result<Page<(String, GroupKeyRecord)>, Refused> {
-    tenants::known(service, tenant).await?;
-    Ok(Page::in_tenant(&service.tables.group_keys, tenant, after, limit).await?)
 }
 
 /// Whether `tag` is the MAC of `message` by the secret of this device, under the primary or the secondary key.

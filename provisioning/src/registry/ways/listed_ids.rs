@@ -1,5 +1,7 @@
 //! Device ids that may enrol by a group key, each once.
 
+use std::collections::BTreeMap;
+
 use tessera_runtime::sql::Batch;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
@@ -15,7 +17,8 @@ use crate::service::Service;
 use crate::tables::pair;
 use crate::write::until_committed;
 
-/// Adds ids to the list of a group key. Those that are on it already stay as they are; gives the number of new ones.
+/// Adds ids to the list of a group key. Those that are on it already stay as they are, those on the list of a deleted one change
+/// over; gives the number of new ones.
 pub(crate) async fn add(
     service: &Service,
     by: &Actor,
@@ -40,7 +43,7 @@ pub(crate) async fn add(
         let of = group_keys::known(service, tenant, name.as_str()).await?;
         let mut batch = Batch::new();
         batch.expect(&service.tables.group_keys, pair(tenant, name.as_str()), &of);
-        let mut added = 0;
+        let (mut added, mut former) = (0, BTreeMap::new());
         for id in &ids {
             let (table, key) = (&service.tables.listed_ids, pair(tenant, id.as_str()));
             match table.get(key.clone()).await? {
@@ -49,6 +52,12 @@ pub(crate) async fn add(
                     added += 1;
                 }
                 Some(old) if old.group_key == row.group_key => {}
+                Some(old) if gone(service, tenant, &old, &mut batch, &mut former).await? => {
+                    // It entitles no device any more. A used one stays used.
+                    batch.expect(table, key.clone(), &old);
+                    batch.put(table, key, &ListedId { used: old.used, ..row.clone() });
+                    added += 1;
+                }
                 Some(old) => {
                     let detail = format!("{id} is on the list of the group key {}", old.group_key);
                     return Err(Refused::because(RefusalCode::AlreadyExists, detail));
@@ -62,6 +71,26 @@ pub(crate) async fn add(
         Ok(tried.map(|()| added))
     })
     .await
+}
+
+/// Whether the group key of an entry was deleted, as the batch demands. Each is looked for once.
+async fn gone(
+    service: &Service,
+    tenant: &TenantId,
+    entry: &ListedId,
+    batch: &mut Batch,
+    known: &mut BTreeMap<String, bool>,
+) -> Result<bool, Refused> {
+    if let Some(is_gone) = known.get(&entry.group_key) {
+        return Ok(*is_gone);
+    }
+    let (table, key) = (&service.tables.group_keys, pair(tenant, entry.group_key.as_str()));
+    let is_gone = !table.contains(key.clone()).await?;
+    if is_gone {
+        batch.expect_missing(table, key);
+    }
+    known.insert(entry.group_key.clone(), is_gone);
+    Ok(is_gone)
 }
 
 pub(crate) async fn list(

@@ -6,10 +6,9 @@ use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::messages::Way;
 use tessera_token::refusal::RefusalCode;
 
-use super::Rights;
+use super::{take_off, Rights};
 use crate::audit::Actor;
 use crate::records::ways::ListedKey;
-use crate::records::Page;
 use crate::refused::Refused;
 use crate::registry::{devices, tenants};
 use crate::service::Service;
@@ -59,16 +58,6 @@ pub(crate) async fn add(
     .await
 }
 
-pub(crate) async fn list(
-    service: &Service,
-    tenant: &TenantId,
-    after: Option<&str>,
-    limit: usize,
-) -> Result<Page<(String, ListedKey)>, Refused> {
-    tenants::known(service, tenant).await?;
-    Ok(Page::in_tenant(&service.tables.listed_keys, tenant, after, limit).await?)
-}
-
 /// Takes an entry off the list. A device that has enrolled by it stays enrolled.
 pub(crate) async fn delete(
     service: &Service,
@@ -76,15 +65,12 @@ pub(crate) async fn delete(
     tenant: &TenantId,
     device: &DeviceId,
 ) -> Result<(), Refused> {
-    tenants::known(service, tenant).await?;
-    until_committed(async || {
-        let (table, key) = (&service.tables.listed_keys, pair(tenant, device.as_str()));
-        let old = table.get(key.clone()).await?.ok_or(RefusalCode::NotFound)?;
-        let mut batch = Batch::new();
-        batch.expect(table, key.clone(), &old);
-        batch.delete(table, key);
-        let entry = service.entry(by, "listed_key.delete", tenant.as_str(), device.as_str());
-        service.write(batch, entry).await
-    })
+    take_off(
+        service,
+        by,
+        tenant,
+        &service.tables.listed_keys,
+        (device.as_str(), "listed_key.delete"),
+    )
     .await
 }

@@ -1,16 +1,16 @@
 //! The ways of enrolment that each group takes, and what entitles devices by them. A group takes claims alone until an
 //! operator sets its ways.
 
-use tessera_runtime::sql::Batch;
+use tessera_runtime::sql::{Batch, Record, Table};
 use tessera_token::ids::{GroupId, RoleId, TenantId};
 use tessera_token::messages::Way;
 use tessera_token::refusal::RefusalCode;
 
-use super::{groups, roles, templates, tenants};
+use super::{groups, open_rows, roles, templates, tenants};
 use crate::audit::Actor;
 use crate::limits::{GROUP_KEYS, ROLE_CLAIMS_COUNTED};
 use crate::records::attributes::missing;
-use crate::records::ways::GroupWays;
+use crate::records::ways::{GroupWays, ListedKey};
 use crate::refused::Refused;
 use crate::revision::Precondition;
 use crate::service::Service;
@@ -154,15 +154,37 @@ pub(crate) async fn of_role(
 ) -> Result<usize, Refused> {
     let tables = &service.tables;
     let columns = [("tenant", tenant.as_str().into()), ("role", role.as_str().into())];
-    let listed = tables.listed_keys.find(&columns, None, ROLE_CLAIMS_COUNTED).await?;
-    let listed = listed.iter().filter(|(_, entry)| entry.used.is_none()).count();
+    let is_open = |entry: &ListedKey| entry.used.is_none();
+    let most = ROLE_CLAIMS_COUNTED;
+    let listed = open_rows::count(&tables.listed_keys, &columns, most, is_open).await?;
     let of = one(tenant.as_str());
-    let keys = tables.group_keys.scan(&of, None, GROUP_KEYS).await?;
+    // A few more than there may be, when several were made at once.
+    let keys = tables.group_keys.scan(&of, None, 2 * GROUP_KEYS).await?;
     let keys = keys.iter().filter(|(_, entry)| entry.role == role.as_str()).count();
     let authorities = authorities::of_tenant(service, tenant).await?;
     let authorities = authorities.iter().filter(|(_, entry)| entry.role == role.as_str()).count();
     let approved = approvals::approved(service, tenant, role).await?;
     Ok(listed + keys + authorities + approved)
+}
+
+/// Deletes what entitles under this name. Devices that have enrolled by it stay enrolled.
+async fn take_off<R: Record>(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    table: &Table<R>,
+    (name, action): (&str, &str),
+) -> Result<(), Refused> {
+    tenants::known(service, tenant).await?;
+    until_committed(async || {
+        let key = pair(tenant, name);
+        let old = table.get(key.clone()).await?.ok_or(RefusalCode::NotFound)?;
+        let mut batch = Batch::new();
+        batch.expect(table, key.clone(), &old);
+        batch.delete(table, key);
+        service.write(batch, service.entry(by, action, tenant.as_str(), name)).await
+    })
+    .await
 }
 
 /// Whether a tenant may have one more row of a table with this bound.

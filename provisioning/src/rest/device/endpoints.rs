@@ -22,7 +22,7 @@ use crate::rest::auth::{way, Way};
 use crate::rest::input::{Admitted, App, Body};
 use crate::rest::problem::{speaks_cbor, Problem};
 use crate::rest::told::{self, Shown};
-use crate::strangers::hold_back;
+use crate::strangers::{hold_back, hold_back_asked};
 use crate::{enrol, refresh, rekey};
 
 pub(crate) async fn nonce(
@@ -156,9 +156,13 @@ pub(super) async fn in_its_time<T>(
     if let Some(truth) = problem.and_then(Problem::truth) {
         told::stranger(request, truth);
     }
-    if problem.is_some_and(|problem| !problem.is(RefusalCode::RateLimited)) {
+    if let Some(problem) = problem.filter(|problem| !problem.is(RefusalCode::RateLimited)) {
         let passed = app.clock.monotonic().saturating_sub(began);
-        tokio::time::sleep(hold_back(passed)).await;
+        let wait = match problem.is(RefusalCode::ApprovalPending) {
+            true => hold_back_asked(passed),
+            false => hold_back(passed),
+        };
+        tokio::time::sleep(wait).await;
     }
     outcome
 }

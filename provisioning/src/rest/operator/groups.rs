@@ -12,7 +12,7 @@ use crate::rest::etag::{self, tagged, When};
 use crate::rest::input::{id, App, Json, PageQuery, Query};
 use crate::rest::once::{created, Once};
 use crate::rest::operator::revoked::{self, Waits};
-use crate::rest::{page, Answer};
+use crate::rest::{list_of, Answer};
 use crate::revoke::taken::follow;
 use crate::service::Service;
 use tessera_token::trust::Change;
@@ -106,8 +106,8 @@ pub(crate) async fn list(
     path: Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer {
-    let found = groups::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit()).await?;
-    Ok(page(found, |(group, record)| GroupView::new(&group, &record)))
+    let show = |(group, record): (String, GroupRecord)| GroupView::new(&group, &record);
+    list_of(&app, &path, &app.tables.groups, &query, show).await
 }
 
 pub(crate) async fn create(

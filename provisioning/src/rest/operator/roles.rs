@@ -14,7 +14,7 @@ use crate::registry::templates;
 use crate::rest::auth::{Admin, By, Viewer};
 use crate::rest::etag::{self, tagged, When};
 use crate::rest::input::{id, App, Json, Limit, PageQuery, Query};
-use crate::rest::{page, Answer};
+use crate::rest::{list_of, Answer};
 use crate::service::Service;
 
 #[derive(Serialize)]
@@ -98,8 +98,8 @@ pub(crate) async fn list(
     path: Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer {
-    let found = roles::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit()).await?;
-    Ok(page(found, |(role, record)| RoleView::new(&role, record)))
+    let show = |(role, record): (String, RoleRecord)| RoleView::new(&role, record);
+    list_of(&app, &path, &app.tables.roles, &query, show).await
 }
 
 pub(crate) async fn show(

@@ -8,7 +8,7 @@ use crate::records::approvals::{ApprovalRecord, ApprovalState};
 use crate::registry::ways::approvals;
 use crate::rest::auth::{By, Fleet, Viewer};
 use crate::rest::input::{id, App, Json, PageQuery, Query};
-use crate::rest::{page, Answer};
+use crate::rest::{list_of, Answer};
 
 #[derive(Serialize)]
 struct ApprovalView {
@@ -60,9 +60,8 @@ pub(crate) async fn list(
     path: Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer {
-    let cursor = query.cursor.as_deref();
-    let found = approvals::list(&app, &id(&path)?, cursor, query.limit()).await?;
-    Ok(page(found, |(approval, record)| ApprovalView::new(approval, record)))
+    let show = |(approval, record)| ApprovalView::new(approval, record);
+    list_of(&app, &path, &app.tables.approvals, &query, show).await
 }
 
 pub(crate) async fn approve(

@@ -8,7 +8,7 @@ use crate::records::ways::{AuthorityRecord, IdFrom};
 use crate::registry::ways::authorities;
 use crate::rest::auth::{By, Security, Viewer};
 use crate::rest::input::{id, App, Json, PageQuery, Query};
-use crate::rest::{page, Answer};
+use crate::rest::{list_of, Answer};
 
 #[derive(Serialize)]
 struct AuthorityView {
@@ -59,9 +59,8 @@ pub(crate) async fn list(
     path: Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer {
-    let cursor = query.cursor.as_deref();
-    let found = authorities::list(&app, &id(&path)?, cursor, query.limit()).await?;
-    Ok(page(found, |(name, record)| AuthorityView::new(name, record)))
+    let show = |(name, record)| AuthorityView::new(name, record);
+    list_of(&app, &path, &app.tables.authorities, &query, show).await
 }
 
 pub(crate) async fn add(

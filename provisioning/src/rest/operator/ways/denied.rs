@@ -6,7 +6,7 @@ use crate::records::ways::DeniedCertificate;
 use crate::registry::ways::denied;
 use crate::rest::auth::{By, Security, Viewer};
 use crate::rest::input::{id, App, Json, PageQuery, Query};
-use crate::rest::{page, Answer};
+use crate::rest::{list_of, Answer};
 
 #[derive(Serialize)]
 struct DeniedView {
@@ -34,8 +34,8 @@ pub(crate) async fn list(
     path: Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer {
-    let found = denied::list(&app, &id(&path)?, query.cursor.as_deref(), query.limit()).await?;
-    Ok(page(found, |(name, record)| DeniedView::new(name, record)))
+    let show = |(name, record)| DeniedView::new(name, record);
+    list_of(&app, &path, &app.tables.denied_certificates, &query, show).await
 }
 
 pub(crate) async fn add(

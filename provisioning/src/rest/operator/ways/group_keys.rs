@@ -15,7 +15,7 @@ use crate::registry::ways::group_keys::{self, Given, Shown};
 use crate::rest::auth::{By, Security, Viewer};
 use crate::rest::input::{id, App, PageQuery, Query};
 use crate::rest::once::{created, Once};
-use crate::rest::{page, Answer};
+use crate::rest::{list_of, Answer};
 use crate::service::Service;
 
 #[derive(Serialize)]
@@ -91,12 +91,10 @@ pub(crate) async fn list(
     path: Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer {
-    let cursor = query.cursor.as_deref();
-    let found = group_keys::list(&app, &id(&path)?, cursor, query.limit()).await?;
-    let view = |(name, record): (String, GroupKeyRecord)| {
+    let show = |(name, record): (String, GroupKeyRecord)| {
         serde_json::json!(GroupKeyView::new(&name, record, None))
     };
-    Ok(page(found, view))
+    list_of(&app, &path, &app.tables.group_keys, &query, show).await
 }
 
 pub(crate) async fn create(

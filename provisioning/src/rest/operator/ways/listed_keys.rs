@@ -10,7 +10,7 @@ use crate::refused::Refused;
 use crate::registry::ways::listed_keys;
 use crate::rest::auth::{By, Fleet, Viewer};
 use crate::rest::input::{id, App, Json, PageQuery, Query};
-use crate::rest::{page, Answer};
+use crate::rest::{list_of, Answer};
 use tessera_token::refusal::RefusalCode;
 
 #[derive(Serialize)]
@@ -83,9 +83,8 @@ pub(crate) async fn list(
     path: Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer {
-    let cursor = query.cursor.as_deref();
-    let found = listed_keys::list(&app, &id(&path)?, cursor, query.limit()).await?;
-    Ok(page(found, |(device, record)| ListedKeyView::new(device, record)))
+    let show = |(device, record)| ListedKeyView::new(device, record);
+    list_of(&app, &path, &app.tables.listed_keys, &query, show).await
 }
 
 pub(crate) async fn add(
