@@ -226,7 +226,12 @@ async fn news_of_others_wake_no_reader_and_its_own_do_at_once() {
     // When its wait is over it is told where the line stands.
     let before = reader.seq;
     let (new, ()) = tokio::join!(reader.poll(1), revoke(&world, "rival", "t"));
-    assert_eq!((new, reader.seq), (Ok(Vec::new()), before + 1));
+    assert_eq!(new, Ok(Vec::new()));
+    // On a busy machine the wait may end before the revocation is recorded.
+    while reader.seq == before {
+        assert_eq!(reader.poll(1).await, Ok(Vec::new()));
+    }
+    assert_eq!(reader.seq, before + 1);
     // Nothing new at all: no view, and the heartbeat says so.
     let views = reader.evidence.views.len();
     assert_eq!(reader.poll(0).await, Ok(Vec::new()));

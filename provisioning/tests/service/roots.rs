@@ -21,12 +21,14 @@ fn clock() -> SharedClock {
 }
 
 async fn request(dir: &Path, change: RootChange) -> Result<RootRequest, String> {
-    let made = root_request(dir, None, change, &clock(), &SystemRandom).await;
+    let database = crate::postgres::of(dir).await;
+    let made = root_request(dir, database.as_ref(), change, &clock(), &SystemRandom).await;
     made.map_err(|error| error.to_string())
 }
 
 async fn accept(dir: &Path, signed: &RootRequest) -> Result<RootAccepted, String> {
-    let taken = root_accept(dir, None, signed, &clock(), &SystemRandom).await;
+    let database = crate::postgres::of(dir).await;
+    let taken = root_accept(dir, database.as_ref(), signed, &clock(), &SystemRandom).await;
     taken.map_err(|error| error.to_string())
 }
 
