@@ -13,8 +13,8 @@ use tessera_token::hash::sha256;
 use tessera_token::refusal::RefusalCode;
 
 use crate::limits::{
-    API_TOKENS_LOOK, API_TOKENS_PER_ACCOUNT, API_TOKEN_SECONDS, API_TOKEN_SECONDS_LEAST,
-    API_TOKEN_SECONDS_MOST, API_TOKEN_USED_EVERY, PURPOSE_CHARS,
+    API_TOKENS_LOOK, API_TOKENS_PER_ACCOUNT, API_TOKEN_ROWS, API_TOKEN_SECONDS,
+    API_TOKEN_SECONDS_LEAST, API_TOKEN_SECONDS_MOST, API_TOKEN_USED_EVERY, PURPOSE_CHARS,
 };
 use crate::once::Keep;
 use crate::operators::{self, check_tenants, Operator, OperatorRole, Shown, Tenants};
@@ -41,20 +41,6 @@ pub(crate) struct Made {
     pub(crate) token: Secret<String>,
 }
 
-/// When a token of this class that was made then ends in any case; `None`: with its account. Every class has its row here.
-pub(crate) fn latest_end(class: Class, created: u64) -> Option<u64> {
-    match class {
-        Class::Operator => None,
-        Class::Api | Class::Partner => Some(created.saturating_add(API_TOKEN_SECONDS_MOST)),
-    }
-}
-
-/// When this token ends: its row cannot give it more than the longest life.
-pub(crate) fn end_of(record: &ApiTokenRecord) -> u64 {
-    let latest = latest_end(Class::Api, record.created);
-    latest.map_or(record.expires, |latest| latest.min(record.expires))
-}
-
 /// The account behind the token of a request, with the rights that the token has now. `network` is where the request comes
 /// from. A text that is no token is refused before the store is asked.
 ///
@@ -78,7 +64,7 @@ async fn of_api_token(service: &Service, token: &str, network: &str) -> Result<O
     let (id, hash) = (credential::id(token), sha256(token.as_bytes()));
     let row = service.tables.api_tokens.get(one(id.as_str())).await?;
     let row = row.filter(|row| row.token_hash == hash).ok_or(unknown)?;
-    if end_of(&row) <= service.now().get() {
+    if row.end() <= service.time.latest().get() {
         return Err(Refused::because(unknown, format!("the API token {id} has expired")));
     }
     let account = service.tables.operators.get(one(row.account)).await?.ok_or(unknown)?;
@@ -127,11 +113,19 @@ pub(crate) async fn create(
             let why = format!("the account {} has no role {role:?} to give", account.name);
             return Err(Refused::because(RefusalCode::OperatorNotAllowed, why.to_lowercase()));
         }
+        let mut batch = Batch::new();
+        operators::in_turn(tables, &mut batch).await?;
+        let now = service.time.latest().get();
         let of_account = [("account", by.shown.account.into())];
-        let present = tables.api_tokens.find(&of_account, None, API_TOKENS_PER_ACCOUNT).await?;
-        if present.len() >= API_TOKENS_PER_ACCOUNT {
+        let present = tables.api_tokens.find(&of_account, None, API_TOKEN_ROWS).await?;
+        let alive = present.iter().filter(|(_, token)| token.end() > now).count();
+        if alive >= API_TOKENS_PER_ACCOUNT {
             let why =
                 format!("an account has at most {API_TOKENS_PER_ACCOUNT} API tokens: delete some");
+            return Err(Refused::because(RefusalCode::LimitReached, why));
+        }
+        if present.len() >= API_TOKEN_ROWS {
+            let why = "too many API tokens of the account have expired lately: delete some";
             return Err(Refused::because(RefusalCode::LimitReached, why));
         }
         let token = credential::draw(Class::Api, &*service.random)?;
@@ -147,7 +141,6 @@ pub(crate) async fn create(
             expires: now.saturating_add(life),
             used: None,
         };
-        let mut batch = Batch::new();
         batch.expect(&tables.operators, one(by.shown.account), &account);
         batch.insert(&tables.api_tokens, one(id.as_str()), &record);
         let entry = service.entry(&by.actor(), "api-token.create", wanted.tenants.single(), &id);

@@ -15,41 +15,76 @@ pub(crate) struct Attempts(Mutex<BTreeMap<String, Window>>);
 struct Window {
     began: Duration,
     told: u64,
-    counted: u64,
+    counted: Counted,
+}
+
+/// Attempts that have no entries of their own.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) number: u64,
+    /// The tenant of all of them; empty when they are of several.
+    pub(crate) tenant: String,
+}
+
+impl Counted {
+    fn add(&mut self, other: Self) {
+        match self.number {
+            0 => self.tenant = other.tenant,
+            _ if self.tenant != other.tenant => self.tenant.clear(),
+            _ => {}
+        }
+        self.number += other.number;
+    }
 }
 
 impl Attempts {
-    /// Whether this attempt of the account gets an entry of its own; else it is counted. `now` is monotonic, here and below.
-    pub(crate) fn is_told(&self, account: &str, now: Duration) -> bool {
+    /// Whether this attempt of the account gets an entry of its own, in the log of this tenant; else it is counted. `now` is
+    /// monotonic, here and below.
+    pub(crate) fn is_told(&self, account: &str, tenant: &str, now: Duration) -> bool {
         let mut windows = self.0.lock();
-        let fresh = Window { began: now, told: 0, counted: 0 };
-        let window = windows.entry(account.to_owned()).or_insert(fresh);
-        let is_over = now.saturating_sub(window.began) >= ATTEMPTS_WINDOW;
-        if is_over && window.counted == 0 {
-            (window.began, window.told) = (now, 0);
+        let window = windows.entry(account.to_owned()).or_insert_with(|| Window::at(now));
+        if window.is_over(now) && window.counted.number == 0 {
+            *window = Window::at(now);
         }
-        match window.told < ATTEMPTS_TOLD {
+        let is_told = window.told < ATTEMPTS_TOLD;
+        match is_told {
             true => window.told += 1,
-            false => {
-                window.counted += 1;
-                return false;
-            }
+            false => window.counted.add(Counted { number: 1, tenant: tenant.to_owned() }),
         }
-        true
+        is_told
     }
 
-    /// The accounts whose minute is over, with the attempts that were only counted.
-    pub(crate) fn due(&self, now: Duration) -> Vec<(String, u64)> {
-        let mut windows = self.0.lock();
+    /// The accounts whose minute is over, with the attempts that were only counted. The caller tells them, or gives them
+    /// back.
+    pub(crate) fn due(&self, now: Duration) -> Vec<(String, Counted)> {
         let mut due = Vec::new();
-        windows.retain(|account, window| {
-            let is_over = now.saturating_sub(window.began) >= ATTEMPTS_WINDOW;
-            if is_over && window.counted > 0 {
-                due.push((account.clone(), window.counted));
+        self.0.lock().retain(|account, window| {
+            let is_over = window.is_over(now);
+            if is_over && window.counted.number > 0 {
+                due.push((account.clone(), std::mem::take(&mut window.counted)));
             }
             !is_over
         });
         due
+    }
+
+    /// Takes back what could not be told: it is due again.
+    pub(crate) fn give_back(&self, due: Vec<(String, Counted)>) {
+        let mut windows = self.0.lock();
+        for (account, counted) in due {
+            let fresh = || Window { told: ATTEMPTS_TOLD, ..Window::at(Duration::ZERO) };
+            windows.entry(account).or_insert_with(fresh).counted.add(counted);
+        }
+    }
+}
+
+impl Window {
+    fn at(began: Duration) -> Self {
+        Self { began, told: 0, counted: Counted::default() }
+    }
+
+    fn is_over(&self, now: Duration) -> bool {
+        now.saturating_sub(self.began) >= ATTEMPTS_WINDOW
     }
 }
 
@@ -62,18 +97,30 @@ mod tests {
         let attempts = Attempts::default();
         let at = Duration::from_secs;
         let told = |account: &str, count: u64, now: u64| {
-            (0..count).filter(|_| attempts.is_told(account, at(now))).count() as u64
+            (0..count).filter(|_| attempts.is_told(account, "t", at(now))).count() as u64
+        };
+        let sum = |number, tenant: &str| {
+            vec![("a".to_owned(), Counted { number, tenant: tenant.to_owned() })]
         };
         assert_eq!(told("a", 1_000, 0), ATTEMPTS_TOLD);
         assert_eq!(told("b", 1, 1), 1);
         assert_eq!(attempts.due(at(59)), []);
         // Until its sum is told, nothing more of the account is told alone.
         assert_eq!(told("a", 10, 60), 0);
-        assert_eq!(attempts.due(at(60)), [("a".to_owned(), 1_010 - ATTEMPTS_TOLD)]);
+        let due = attempts.due(at(60));
+        assert_eq!(due, sum(1_010 - ATTEMPTS_TOLD, "t"));
         assert_eq!(attempts.due(at(61)), []);
+        // The database did not take it.
+        attempts.give_back(due);
+        assert_eq!(told("a", 1, 61), 0);
+        assert_eq!(attempts.due(at(61)), sum(1_011 - ATTEMPTS_TOLD, "t"));
         assert_eq!(told("a", 1, 61), 1);
         assert!(attempts.0.lock().len() <= 2);
         assert_eq!(attempts.due(at(500)), []);
         assert!(attempts.0.lock().is_empty());
+        // A sum of several tenants is of none.
+        assert_eq!(told("a", ATTEMPTS_TOLD, 600), ATTEMPTS_TOLD);
+        assert!(!attempts.is_told("a", "t", at(600)) && !attempts.is_told("a", "u", at(600)));
+        assert_eq!(attempts.due(at(660)), sum(2, ""));
     }
 }

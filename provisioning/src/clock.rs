@@ -99,6 +99,15 @@ impl ServiceClock {
         lived.removal(now)
     }
 
+    /// The later of the clock and of lived time: a thing that has ended by it does not come to life again when the clock is
+    /// set back.
+    pub(crate) fn latest(&self) -> UnixSeconds {
+        let (now, monotonic) = (self.held.unix(), self.held.monotonic());
+        let mut lived = self.lived.lock();
+        lived.step(now, monotonic);
+        lived.reached().max(now)
+    }
+
     /// The moment that a row is stamped with which is kept for the longest life of a token. When the clock is behind, it
     /// is kept that long all the same, also while lived time catches up.
     pub(crate) fn stamp(&self) -> UnixSeconds {

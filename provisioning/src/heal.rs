@@ -1,8 +1,8 @@
-//! Rows that were written while the clock was wrong, dated anew: keys that no verifier would take yet or any more, claims that
-//! would live too long. Earlier versions founded a service by a clock that stood in 1970; their keys ended in 1980.
+//! Rows that were written while the clock was wrong, dated anew: keys that no verifier would take yet or any more, claims
+//! and API tokens that would live too long. Earlier versions founded a service by a clock that stood in 1970; their keys ended in 1980.
 
 use tessera_runtime::limits::{RELEASED_SECONDS, STORE_SCAN_ROWS};
-use tessera_runtime::sql::{Batch, Key};
+use tessera_runtime::sql::{Batch, Key, Record, Table};
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
@@ -10,7 +10,9 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::audit::Actor;
 use crate::keys;
-use crate::limits::{KEY_RENEW_SECONDS, KEY_SECONDS};
+use crate::limits::{KEPT_SECONDS, KEY_RENEW_SECONDS, KEY_SECONDS};
+use crate::records::api_tokens::ApiTokenRecord;
+use crate::records::kept::KeptRequest;
 use crate::records::keys::{KeyRecord, State};
 use crate::records::ClaimRecord;
 use crate::refused::Refused;
@@ -99,21 +101,55 @@ async fn date(
 /// Claims that were made by a clock that was ahead live as long as was meant, from now on.
 pub(crate) async fn claims(service: &Service, rows: &[(Key, ClaimRecord)]) -> Result<(), Refused> {
     let now = service.now().get();
-    let ahead = |claim: &ClaimRecord| {
-        claim.used.is_none() && claim.created > now.saturating_add(CLOCK_SKEW_SECONDS)
-    };
-    for (key, claim) in rows.iter().filter(|(_, claim)| ahead(claim)) {
-        let life = claim.expires.saturating_sub(claim.created);
-        let dated =
-            ClaimRecord { created: now, expires: now.saturating_add(life), ..claim.clone() };
-        let mut batch = Batch::new();
-        batch.expect(&service.tables.claims, key.clone(), claim);
-        batch.put(&service.tables.claims, key.clone(), &dated);
-        match service.database.commit(batch).await {
-            // It was used meanwhile.
-            Ok(()) | Err(tessera_runtime::store::StoreError::Conflict { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
+    for (key, claim) in rows.iter().filter(|(_, claim)| claim.used.is_none()) {
+        let Some((created, expires)) = anew((claim.created, claim.expires), now) else { continue };
+        let dated = ClaimRecord { created, expires, ..claim.clone() };
+        put(service, &service.tables.claims, (key, claim), &dated).await?;
     }
     Ok(())
+}
+
+/// API tokens that were made by such a clock likewise.
+pub(crate) async fn api_tokens(
+    service: &Service,
+    rows: &[(Key, ApiTokenRecord)],
+) -> Result<(), Refused> {
+    let now = service.now().get();
+    for (key, token) in rows {
+        let Some((created, expires)) = anew((token.created, token.expires), now) else { continue };
+        let dated = ApiTokenRecord { created, expires, ..token.clone() };
+        put(service, &service.tables.api_tokens, (key, token), &dated).await?;
+    }
+    Ok(())
+}
+
+/// Kept answers that would be kept longer than they are meant to.
+pub(crate) async fn kept_requests(service: &Service) -> Result<(), Refused> {
+    let (now, table) = (service.now().get(), &service.tables.kept_requests);
+    let latest = now.saturating_add(KEPT_SECONDS).saturating_add(CLOCK_SKEW_SECONDS);
+    let late = ("expires", latest..=i64::MAX.unsigned_abs());
+    for (key, kept) in table.find_within(&[], late, STORE_SCAN_ROWS).await? {
+        let dated = KeptRequest { expires: now.saturating_add(KEPT_SECONDS), ..kept.clone() };
+        put(service, table, (&key, &kept), &dated).await?;
+    }
+    Ok(())
+}
+
+/// The times of a row that a clock that was ahead has made: the same life, from now on.
+fn anew((created, expires): (u64, u64), now: u64) -> Option<(u64, u64)> {
+    let life = expires.saturating_sub(created);
+    (created > now.saturating_add(CLOCK_SKEW_SECONDS)).then(|| (now, now.saturating_add(life)))
+}
+
+async fn put<R: Record>(
+    service: &Service,
+    table: &Table<R>,
+    (key, old): (&Key, &R),
+    new: &R,
+) -> Result<(), Refused> {
+    let mut batch = Batch::new();
+    batch.expect(table, key.clone(), old);
+    batch.put(table, key.clone(), new);
+    // After a conflict it was used meanwhile, and the next sweep looks again.
+    service.write_unnoted(batch).await.map(|_| ())
 }

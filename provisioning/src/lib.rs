@@ -69,6 +69,7 @@ mod attempts;
 mod records;
 mod strangers;
 mod turns;
+mod warrant;
 mod write;
 
 pub mod limits;

@@ -247,6 +247,8 @@ pub const OPERATOR_TENANTS: usize = shared::FEED_TENANTS;
 
 /// API tokens of one account: a person reads the list.
 pub const API_TOKENS_PER_ACCOUNT: usize = 50;
+/// API tokens of one account with those that have expired and are still listed.
+pub const API_TOKEN_ROWS: usize = 4 * API_TOKENS_PER_ACCOUNT;
 /// Seconds of an API token's life when its maker names none (90 days).
 pub const API_TOKEN_SECONDS: u64 = 90 * 24 * 3600;
 /// The same at least: a job of a minute.
@@ -274,6 +276,8 @@ pub const AUDIT_VALUE_CHARS: usize = 1024;
 pub const ATTEMPTS_TOLD: u64 = 20;
 /// The time for which they are counted.
 pub const ATTEMPTS_WINDOW: Duration = Duration::from_secs(60);
+/// Seconds by which the time of an entry of the audit log may be before that of an earlier one, where entries are found by time.
+pub const AUDIT_SLACK_SECONDS: u64 = 600;
 /// Entries that one page of the audit log looks at for those that were asked for: a few milliseconds.
 pub const AUDIT_LOOK: usize = 2_000;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use tessera_runtime::credential::{self, Class};
+use tessera_runtime::limits::STORE_SCAN_ROWS;
 use tessera_runtime::random::{Random, RandomError};
 use tessera_runtime::secret::Secret;
 use tessera_runtime::sql::{Batch, Key};
@@ -12,7 +13,7 @@ use tessera_token::ids::{RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
 use crate::audit::{Actor, How, Origin};
-use crate::limits::{API_TOKENS_PER_ACCOUNT, OPERATORS, OPERATOR_TENANTS};
+use crate::limits::{API_TOKEN_ROWS, OPERATORS, OPERATOR_TENANTS};
 use crate::once::Keep;
 pub(crate) use crate::records::operators::{OperatorRecord, OperatorRole, Tenants};
 use crate::refused::Refused;
@@ -20,7 +21,15 @@ use crate::registry::tenants;
 use crate::revision::Precondition;
 use crate::service::Service;
 use crate::tables::{one, Tables};
-use crate::write::Attempt;
+use crate::warrant::Warrant;
+use crate::write::until_committed;
+
+/// The mark that changes with each new account and API token: of two that are made at once, one is tried again and counts
+/// the other.
+const MADE: &str = "credentials_made";
+
+/// The roles of which an account must have one that makes and ends accounts.
+pub(crate) const MAKERS: &[OperatorRole] = &[OperatorRole::Admin];
 
 /// The account that asks, proved by a token.
 #[derive(Debug, Clone)]
@@ -53,6 +62,20 @@ impl Shown {
 impl Operator {
     pub(crate) fn actor(&self) -> Actor {
         Actor { name: self.name.clone(), origin: self.origin.clone() }
+    }
+
+    /// Its rights, for work that asks for them again.
+    pub(crate) fn warrant(
+        &self,
+        one_of: &'static [OperatorRole],
+        tenant: Option<&TenantId>,
+    ) -> Warrant {
+        Warrant {
+            account: self.shown.account,
+            api_token: (self.shown.class == Class::Api).then(|| self.shown.id.clone()),
+            one_of,
+            tenant: tenant.map(|tenant| tenant.as_str().to_owned()),
+        }
     }
 
     /// The name under which limits count its requests: the account, or one for accounts of some tenants, the first of
@@ -105,27 +128,37 @@ pub(crate) async fn create(
         return Err(Refused::malformed("an account has at least one role"));
     }
     check_tenants(service, by, &tenants).await?;
-    let known = all(&service.tables).await?;
-    if known.len() >= OPERATORS {
-        return Err(RefusalCode::LimitReached.into());
-    }
-    let token = draw(&*service.random)?;
-    let mut batch = Batch::new();
-    let detail = format!("{roles:?} of {tenants}");
-    let entry = service.entry(&by.actor(), "operator.create", tenants.single(), name.as_str());
-    let entry = entry.detail(detail);
-    let account = (name.as_str(), tenants);
-    keep.with(service, &mut batch, &token).await?;
-    let record = put(&service.tables, &mut batch, account, &token, roles, service.now().get());
-    let entry = entry.change(None, Some(&record));
-    match known.iter().any(|(_, account)| account.name == name.as_str()) {
-        true => Err(RefusalCode::AlreadyExists.into()),
-        // The name is unique in the table: of two accounts made at once only one gets it.
-        false => match service.write(batch, entry).await? {
-            Attempt::Committed(()) => Ok(token),
-            Attempt::Conflict => Err(RefusalCode::AlreadyExists.into()),
-        },
-    }
+    until_committed(async || {
+        let tables = &service.tables;
+        let mut batch = Batch::new();
+        by.warrant(MAKERS, None).demand(service, &mut batch).await?;
+        in_turn(tables, &mut batch).await?;
+        let known = all(tables).await?;
+        if known.len() >= OPERATORS {
+            return Err(RefusalCode::LimitReached.into());
+        }
+        if known.iter().any(|(_, account)| account.name == name.as_str()) {
+            return Err(RefusalCode::AlreadyExists.into());
+        }
+        let token = draw(&*service.random)?;
+        let detail = format!("{roles:?} of {tenants}");
+        let entry = service.entry(&by.actor(), "operator.create", tenants.single(), name.as_str());
+        let entry = entry.detail(detail);
+        let account = (name.as_str(), tenants.clone());
+        keep.with(service, &mut batch, &token).await?;
+        let record = put(tables, &mut batch, account, &token, roles, service.now().get());
+        let tried = service.write(batch, entry.change(None, Some(&record))).await?;
+        Ok(tried.map(|()| token))
+    })
+    .await
+}
+
+/// Demands that no other account or API token was made since now, and says so of this one.
+pub(crate) async fn in_turn(tables: &Tables, batch: &mut Batch) -> Result<(), StoreError> {
+    let made = tables.marks.get::<u64>(MADE).await?;
+    tables.marks.expect_same(batch, MADE, made.as_ref());
+    tables.marks.put(batch, MADE, &made.unwrap_or_default().wrapping_add(1));
+    Ok(())
 }
 
 /// A tenant of others is refused exactly like one that does not exist.
@@ -172,25 +205,24 @@ pub(crate) async fn delete(
             "an account cannot delete itself",
         ));
     }
-    let (key, account) = named(&service.tables, by, name).await?;
-    when.check(Some(&account))?;
-    let mut batch = Batch::new();
-    batch.expect(&service.tables.operators, key.clone(), &account);
-    end(&service.tables, &mut batch, key).await?;
-    let entry = service.entry(&by.actor(), "operator.delete", account.tenants.single(), name);
-    let entry = entry.change(Some(&account), None);
-    match service.write(batch, entry).await? {
-        Attempt::Committed(()) => Ok(()),
-        Attempt::Conflict => Err(RefusalCode::LimitReached.into()),
-    }
+    until_committed(async || {
+        let (key, account) = named(&service.tables, by, name).await?;
+        when.check(Some(&account))?;
+        let mut batch = Batch::new();
+        by.warrant(MAKERS, None).demand(service, &mut batch).await?;
+        batch.expect(&service.tables.operators, key.clone(), &account);
+        end(&service.tables, &mut batch, key).await?;
+        let entry = service.entry(&by.actor(), "operator.delete", account.tenants.single(), name);
+        service.write(batch, entry.change(Some(&account), None)).await
+    })
+    .await
 }
 
 /// Takes an account away, and its API tokens with it. One that is made at the same moment opens nothing: its account is gone.
 pub(crate) async fn end(tables: &Tables, batch: &mut Batch, key: Key) -> Result<(), StoreError> {
     let account = key.first().cloned().into_iter().map(|hash| ("account", hash));
     let account: Vec<_> = account.collect();
-    // A few more than there may be, when several were made at once.
-    let made = tables.api_tokens.find(&account, None, 4 * API_TOKENS_PER_ACCOUNT).await?;
+    let made = tables.api_tokens.find(&account, None, API_TOKEN_ROWS).await?;
     for (token, _) in made {
         batch.delete(&tables.api_tokens, token);
     }
@@ -217,7 +249,15 @@ pub(crate) async fn named(tables: &Tables, by: &Operator, name: &str) -> Result<
 
 /// All accounts, by name.
 pub(crate) async fn all(tables: &Tables) -> Result<Vec<Account>, Refused> {
-    let mut accounts = tables.operators.scan(&[], None, OPERATORS + 8).await?;
+    let (mut accounts, mut after) = (Vec::new(), None);
+    loop {
+        let rows = tables.operators.scan(&[], after.as_deref(), STORE_SCAN_ROWS).await?;
+        after = rows.last().filter(|_| rows.len() == STORE_SCAN_ROWS).map(|(key, _)| key.clone());
+        accounts.extend(rows);
+        if after.is_none() {
+            break;
+        }
+    }
     accounts.sort_by(|(_, one), (_, two)| one.name.cmp(&two.name));
     Ok(accounts)
 }

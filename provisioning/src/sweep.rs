@@ -6,6 +6,7 @@ use std::time::Duration;
 use tessera_runtime::sql::{Batch, Key, Record, Table};
 use tessera_token::limits::TOKEN_LIFE_SECONDS;
 
+use crate::attempts::Counted;
 use crate::audit::actor::ChainPending;
 use crate::audit::Actor;
 use crate::heal;
@@ -27,6 +28,7 @@ use crate::write::Attempt;
 #[derive(Default)]
 pub(crate) struct Cursors {
     claims: Option<Key>,
+    api_tokens: Option<Key>,
     keys: schedule::Look,
     /// When the rows of verifiers were last looked through.
     verifiers: Option<Duration>,
@@ -104,7 +106,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("rekeys", rekeys(service).await);
     round.took("approvals", crate::registry::ways::approvals::sweep(service).await);
     round.took("kept", kept(service).await);
-    round.took("api_tokens", api_tokens(service).await);
+    round.took("api_tokens", api_tokens(service, &mut cursors.api_tokens).await);
     round.first
 }
 
@@ -120,12 +122,23 @@ async fn strangers(service: &Service) -> Result<(), Refused> {
 }
 
 async fn attempts(service: &Service) -> Result<(), Refused> {
-    for (account, count) in service.attempts.due(service.time.monotonic()) {
-        let entry = service.entry(&Actor::service(), "requests.refused", "", &account);
-        let entry = entry.detail(format!("{count} more refused requests of the account"));
-        service.write(Batch::new(), entry).await?;
+    let due = service.attempts.due(service.time.monotonic());
+    let entries = due.iter().map(|(account, counted)| {
+        let Counted { number, tenant } = counted;
+        let entry = service.entry(&Actor::service(), "requests.refused", tenant, account);
+        entry.detail(format!("{number} more refused requests of the account"))
+    });
+    let mut entries: Vec<_> = entries.collect();
+    let Some(last) = entries.pop() else { return Ok(()) };
+    let mut batch = Batch::new();
+    entries.iter().for_each(|entry| service.note(&mut batch, entry));
+    match service.write(batch, last).await {
+        Ok(Attempt::Committed(())) => Ok(()),
+        failed => {
+            service.attempts.give_back(due);
+            failed.map(|_| ())
+        }
     }
-    Ok(())
 }
 
 async fn audit(service: &Service) -> Result<(), Refused> {
@@ -238,6 +251,7 @@ async fn rekeys(service: &Service) -> Result<(), Refused> {
 /// Answers to requests with an Idempotency-Key.
 async fn kept(service: &Service) -> Result<(), Refused> {
     let (now, tables) = (service.time.removal().get(), &service.tables);
+    heal::kept_requests(service).await?;
     let ended = tables.kept_requests.up_to("expires", now, SWEEP_ROWS).await?;
     let (mut batch, removed) = (Batch::new(), ended.len());
     for (key, record) in ended {
@@ -251,10 +265,14 @@ async fn kept(service: &Service) -> Result<(), Refused> {
     Ok(())
 }
 
-async fn api_tokens(service: &Service) -> Result<(), Refused> {
+async fn api_tokens(service: &Service, from: &mut Option<Key>) -> Result<(), Refused> {
+    let table = &service.tables.api_tokens;
+    let rows = table.scan(&[], from.as_deref(), SWEEP_ROWS).await?;
+    *from = rows.last().filter(|_| rows.len() == SWEEP_ROWS).map(|(key, _)| key.clone());
+    heal::api_tokens(service, &rows).await?;
     let before = service.time.removal().minus(API_TOKEN_KEPT_SECONDS).get();
-    let ended = service.tables.api_tokens.up_to("expires", before, SWEEP_ROWS).await?;
-    delete_all(service, "api_tokens", &service.tables.api_tokens, ended).await
+    let ended = table.up_to("expires", before, SWEEP_ROWS).await?;
+    delete_all(service, "api_tokens", table, ended).await
 }
 
 /// Removes rows, as they were read, and counts them under `label`. When one has changed meanwhile, the next sweep looks

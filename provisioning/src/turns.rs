@@ -5,6 +5,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+/// The reason for which there is no turn now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoTurn {
+    /// The tenant has all of its own.
+    OfOne,
+    /// Others have the rest.
+    OfAll,
+}
+
 /// The turns of one kind of work.
 #[derive(Clone)]
 pub(crate) struct Turns {
@@ -20,14 +29,17 @@ impl Turns {
     }
 
     /// A turn, when there is one.
-    pub(crate) fn take(&self, tenant: &str) -> Option<Turn> {
+    pub(crate) fn take(&self, tenant: &str) -> Result<Turn, NoTurn> {
         let mut taken = self.taken.lock();
         let own = taken.get(tenant).copied().unwrap_or_default();
-        if own >= self.of_one || taken.values().sum::<usize>() >= self.all {
-            return None;
+        if own >= self.of_one {
+            return Err(NoTurn::OfOne);
+        }
+        if taken.values().sum::<usize>() >= self.all {
+            return Err(NoTurn::OfAll);
         }
         taken.insert(tenant.to_owned(), own + 1);
-        Some(Turn { turns: self.clone(), tenant: tenant.to_owned() })
+        Ok(Turn { turns: self.clone(), tenant: tenant.to_owned() })
     }
 }
 
@@ -56,11 +68,11 @@ mod tests {
     fn turns_are_bounded_for_one_and_for_all_and_come_back() {
         let turns = Turns::new(3, 2);
         let (first, second) = (turns.take("a").unwrap(), turns.take("a").unwrap());
-        assert!(turns.take("a").is_none());
+        assert_eq!(turns.take("a").err(), Some(NoTurn::OfOne));
         let other = turns.take("b").unwrap();
-        assert!(turns.take("c").is_none());
+        assert_eq!(turns.take("c").err(), Some(NoTurn::OfAll));
         drop(first);
-        assert!(turns.take("c").is_some());
+        assert!(turns.take("c").is_ok());
         drop((second, other));
         assert!(turns.taken.lock().is_empty());
     }

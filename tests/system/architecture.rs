@@ -155,7 +155,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
             &["issue", "nonce", "settings"],
             &["trust"],
             &["service"],
-            &["once"],
+            &["once", "warrant"],
             &["registry"],
             &["families", "operators", "reenrol", "revoke", "rotation", "token_for_device"],
             &[

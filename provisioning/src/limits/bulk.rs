@@ -28,6 +28,8 @@ pub const IMPORT_BATCH: usize = KEYS_PER_PUBLICATION;
 pub const IMPORT_LINE_TIME: Duration = Duration::from_secs(10);
 /// Time for which lines that are here wait for others to be written with.
 pub const IMPORT_GATHER: Duration = Duration::from_millis(20);
+/// Time for which they wait in all, while others come one by one.
+pub const IMPORT_GATHER_MOST: Duration = Duration::from_secs(1);
 /// Time of a whole import.
 pub const IMPORT_TIME: Duration = Duration::from_secs(3600);
 /// Devices of one read of an export.

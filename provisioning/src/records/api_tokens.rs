@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use tessera_runtime::credential::Class;
 use tessera_runtime::sql::{Record, Row, Value};
 use tessera_runtime::store::StoreError;
 
 use super::operators::{OperatorRole, Tenants};
 use super::words::{json, read_json};
+use crate::limits::API_TOKEN_SECONDS_MOST;
 
 /// An API token. Its rights are those of the row that the account has too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,22 @@ pub(crate) struct ApiTokenRecord {
     pub(crate) expires: u64,
     /// When and from which network it was used last.
     pub(crate) used: Option<(u64, String)>,
+}
+
+/// When a token of this class that was made then ends in any case; `None`: with its account. Every class has its row here.
+fn latest_end(class: Class, created: u64) -> Option<u64> {
+    match class {
+        Class::Operator => None,
+        Class::Api | Class::Partner => Some(created.saturating_add(API_TOKEN_SECONDS_MOST)),
+    }
+}
+
+impl ApiTokenRecord {
+    /// When it ends: its row cannot give it more than the longest life.
+    pub(crate) fn end(&self) -> u64 {
+        let latest = latest_end(Class::Api, self.created);
+        latest.map_or(self.expires, |latest| latest.min(self.expires))
+    }
 }
 
 /// The key is the public name of the token: the first 8 bytes of `token_hash`. `tenants` is NULL for all.

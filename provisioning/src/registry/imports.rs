@@ -24,6 +24,7 @@ use crate::room::{Load, Purpose};
 use crate::service::Service;
 use crate::tables::{one, pair};
 use crate::trust::restored::epoch_floor;
+use crate::warrant::Warrant;
 use crate::write::{until_committed, Attempt};
 
 /// A device as a line describes it.
@@ -93,6 +94,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Import {
     pub(crate) id: String,
     pub(crate) by: Actor,
+    /// Its rights: each batch asks for them again.
+    pub(crate) warrant: Warrant,
     pub(crate) tenant: TenantId,
     /// Nothing is written.
     pub(crate) dry_run: bool,
@@ -174,6 +177,8 @@ async fn attempt(
     lines: &[Line],
 ) -> Result<(Prepared, Vec<Outcome>), Refused> {
     let tenant = &of.tenant;
+    let mut batch = Batch::new();
+    of.warrant.demand(service, &mut batch).await?;
     let owner = tenants::known(service, tenant).await?;
     let mut judge = Judge {
         service,
@@ -183,7 +188,7 @@ async fn attempt(
         seen,
         roles: HashMap::new(),
         groups: HashMap::new(),
-        prepared: Prepared { batch: Batch::new(), changes: Vec::new(), entries: Vec::new() },
+        prepared: Prepared { batch, changes: Vec::new(), entries: Vec::new() },
     };
     let mut outcomes = Vec::with_capacity(lines.len());
     for line in lines {

@@ -32,7 +32,7 @@ pub(super) async fn refused(app: &App, request: &HttpRequest, code: RefusalCode)
     let Some(Asked { actor, tenant }) = asked.filter(|_| counts(request.method(), code)) else {
         return;
     };
-    if !app.attempts.is_told(&actor.name, app.clock.monotonic()) {
+    if !app.attempts.is_told(&actor.name, &tenant, app.clock.monotonic()) {
         return;
     }
     let subject = format!("{} {}", request.method(), request.path());

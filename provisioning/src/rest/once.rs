@@ -21,6 +21,7 @@ use super::problem::Problem;
 use crate::limits::{KEY_CHARS_LEAST, KEY_CHARS_MOST};
 use crate::once::{Answer, Asked};
 use crate::refused::Refused;
+use crate::turns::NoTurn;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -87,9 +88,13 @@ impl Call {
             || Asked::new(account, &self.what, &self.bytes, Secret::new(key.expose().clone()));
         let again = asked();
         let scope = hex::encode(again.scope());
-        let Some(_turn) = app.running.take(&scope) else {
-            return Err(RefusalCode::IdempotencyKeyBusy.into());
-        };
+        let _turn = app.running.take(&scope).map_err(|none| match none {
+            NoTurn::OfOne => Refused::from(RefusalCode::IdempotencyKeyBusy),
+            NoTurn::OfAll => {
+                let why = "many requests with an Idempotency-Key are being done: send it again";
+                Refused::because(RefusalCode::LimitReached, why)
+            }
+        })?;
         if let Some(answer) = again.answered(app).await? {
             return Ok(response(answer));
         }

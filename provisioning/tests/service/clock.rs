@@ -259,3 +259,45 @@ async fn a_first_start_in_1970_founds_nothing_before_the_clock_is_set() {
     assert!(!keys.body.is_empty());
     assert_eq!(stop.finish(Duration::from_secs(30)).await, Vec::<String>::new());
 }
+
+/// An API token that has ended does not come to life again with a clock that is set back, and one that was made by a clock
+/// that was ahead lives as long as it was meant to.
+#[tokio::test]
+async fn api_tokens_end_once_and_in_their_time() {
+    let world = quick().await;
+    let make = async || {
+        let wanted =
+            json!({ "purpose": "x", "roles": ["viewer"], "tenants": "all", "expires_in": 60 });
+        let made = world.post("/v1/api-tokens", wanted).await;
+        let id = made["api_token"].as_str().unwrap().to_owned();
+        (world.with_token(made["token"].as_str().unwrap()), id)
+    };
+    let is_open = async |client: &HttpClient| client.get("/v1/tenants").await.is_ok();
+    let (token, _) = make().await;
+    assert!(is_open(&token).await);
+    pass(&world, 61).await;
+    assert!(!is_open(&token).await);
+    world.clock.set_unix(at(START + 30));
+    assert!(!is_open(&token).await);
+    pass(&world, 31).await;
+    // A clock that is ahead for long is believed.
+    world.clock.set_unix(at(START + 40 * DAY as u64));
+    pass(&world, 31).await;
+    let (ahead, id) = make().await;
+    world.clock.set_unix(at(START + 200));
+    let path = format!("/v1/api-tokens/{id}");
+    let now = loop {
+        pass(&world, 1).await;
+        let now = world.now().get();
+        let list = world.get("/v1/api-tokens").await;
+        let items = list["items"].as_array().unwrap();
+        let row = items.iter().find(|row| row["api_token"] == id).unwrap();
+        if row["expires"].as_u64().unwrap() <= now + 60 {
+            break now;
+        }
+        assert!(now < START + 1000, "{path}: {row}");
+    };
+    assert!(is_open(&ahead).await, "{now}");
+    pass(&world, 61).await;
+    assert!(!is_open(&ahead).await);
+}

@@ -392,6 +392,10 @@ struct Slow {
 impl Slow {
     async fn begin(world: &World) -> Self {
         let token = std::fs::read_to_string(world.dir.path().join("operator.token")).unwrap();
+        Self::of(world, &token).await
+    }
+
+    async fn of(world: &World, token: &str) -> Self {
         let mut socket = TcpStream::connect(world.handle.addr()).await.unwrap();
         let head = format!(
             "POST {IMPORT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: {NDJSON}\r\ntransfer-encoding: chunked\r\n\r\n",
@@ -447,6 +451,50 @@ async fn lines_are_answered_before_the_last_one_came_and_a_broken_import_is_on_r
     let (told, _) = import(&world, "", &lines).await;
     let outcomes: Vec<&str> = told.iter().map(|one| one["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["unchanged", "unchanged", "imported"]);
+}
+
+/// The rights of an import are asked for in each batch, not at its beginning alone.
+#[tokio::test]
+async fn an_import_ends_with_its_account_or_its_token() {
+    let world = World::new().await;
+    let account = json!({ "operator": "ann", "roles": ["fleet", "viewer"], "tenants": "all" });
+    let ann = world.post("/v1/operators", account).await["token"].as_str().unwrap().to_owned();
+    let api_token = json!({ "purpose": "import", "roles": ["fleet"], "tenants": ["default"] });
+    let made = world.with_token(&ann).post_json("/v1/api-tokens", &api_token).await.unwrap();
+    let made: Value = made.json().unwrap();
+    let id = made["api_token"].as_str().unwrap();
+    let tokens = [made["token"].as_str().unwrap(), &ann];
+    let ends = [format!("/v1/api-tokens/{id}"), "/v1/operators/ann".to_owned()];
+    for (n, (token, end)) in tokens.into_iter().zip(ends).enumerate() {
+        let [first, second] =
+            ["a", "b"].map(|name| line(&Device::new(&format!("{name}-{n}")), json!({})) + "\n");
+        let mut slow = Slow::of(&world, token).await;
+        slow.send(&first).await;
+        assert!(slow.told().await.contains("imported"));
+        world.operator.delete_any(&end).await.unwrap();
+        slow.send(&second).await;
+        let last: Value = serde_json::from_str(&slow.told().await).unwrap();
+        assert_eq!((&last["done"], &last["imported"]), (&json!(false), &json!(1)), "{last}");
+        assert_eq!(last["code"], "operator_unknown");
+        let path = format!("/v1/tenants/default/devices/b-{n}");
+        assert_eq!(problem(world.operator.get(&path).await).1, "device_unknown");
+    }
+}
+
+/// Empty lines are lines: they count, and lines before them are answered.
+#[tokio::test]
+async fn empty_lines_hold_nothing_open() {
+    let world = World::new().await;
+    let mut slow = Slow::begin(&world).await;
+    slow.send(&format!("{}\n", line(&Device::new("a"), json!({})))).await;
+    assert!(slow.told().await.contains("imported"));
+    slow.send(&format!("{}\n", line(&Device::new("b"), json!({})))).await;
+    for _ in 0..8 {
+        slow.send(&"\n".repeat(25_000)).await;
+    }
+    assert!(slow.told().await.contains("\"line\":2,\"outcome\":\"imported\""));
+    let last: Value = serde_json::from_str(&slow.told().await).unwrap();
+    assert_eq!((&last["code"], &last["imported"]), (&json!("limit_reached"), &json!(2)), "{last}");
 }
 
 #[tokio::test]

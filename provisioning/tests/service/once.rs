@@ -1,11 +1,14 @@
 //! Requests with an Idempotency-Key are done once.
 
+use std::collections::BTreeSet;
+
 use serde_json::{json, Value};
 use tessera_runtime::http::{HttpClient, HttpError, HttpResponse, Method, Request, JSON};
 
 use crate::world::{problem, Device, World};
 
 const CLAIMS: &str = "/v1/tenants/default/claims";
+const API_TOKENS: &str = "/v1/api-tokens";
 const KEY: &str = "ThisKeyHas22Characters";
 
 async fn make(
@@ -19,13 +22,26 @@ async fn make(
 }
 
 /// The calls that make something.
-fn calls() -> [(&'static str, Value); 4] {
+fn calls() -> [(&'static str, Value); 7] {
     [
         ("/v1/tenants", json!({ "tenant": "acme" })),
         ("/v1/operators", json!({ "operator": "ann", "roles": ["fleet"], "tenants": "all" })),
         ("/v1/tenants/default/groups", json!({ "group": "hall" })),
         (CLAIMS, json!({ "role": "sensor", "count": 3 })),
+        (API_TOKENS, json!({ "purpose": "x", "roles": ["viewer"], "tenants": "all" })),
+        ("/v1/tenants/default/group-keys", json!({ "group_key": "line", "role": "sensor" })),
+        ("/v1/tenants/default/group-keys/line/rotate", json!({})),
     ]
+}
+
+/// The calls that take an Idempotency-Key, as the document says.
+async fn in_document(world: &World) -> BTreeSet<String> {
+    let document = world.get("/openapi.json").await;
+    let paths = document["paths"].as_object().unwrap().iter();
+    let takes = |call: &Value| call["parameters"].to_string().contains("\"Idempotency-Key\"");
+    let found = paths.filter(|(_, calls)| takes(&calls["post"]));
+    let named = found.map(|(path, _)| path.replace("{tenant}", "default"));
+    named.map(|path| path.replace("{group_key}", "line")).collect()
 }
 
 async fn entries(world: &World) -> usize {
@@ -35,25 +51,28 @@ async fn entries(world: &World) -> usize {
 #[tokio::test]
 async fn the_same_request_gets_the_same_answer_and_nothing_is_made_again() {
     let world = World::new().await;
+    world.take(&["claim", "group_key"]).await;
     let mut answers = Vec::new();
     for (path, body) in calls() {
         let first = make(&world.operator, path, &body, KEY).await.unwrap();
-        assert_eq!(first.status, 201, "{path}");
+        let status = if path.ends_with("/rotate") { 200 } else { 201 };
+        assert_eq!(first.status, status, "{path}");
         let made = entries(&world).await;
         let again = make(&world.operator, path, &body, KEY).await.unwrap();
-        assert_eq!((again.status, &again.body), (201, &first.body), "{path}");
+        assert_eq!((again.status, &again.body), (status, &first.body), "{path}");
         for name in ["etag", "content-type", "cache-control"] {
             assert_eq!(again.header(name), first.header(name), "{path} {name}");
         }
         assert_eq!(entries(&world).await, made, "{path}: nothing is made again");
         // Without a key, or with another one, it is another request.
         let other = make(&world.operator, path, &body, "AnotherKeyOf22Characte").await;
-        match path == CLAIMS {
+        match path == CLAIMS || path == API_TOKENS {
             true => assert_ne!(other.unwrap().body, first.body),
             false => assert_eq!(problem(other), (409, "already_exists".to_owned())),
         }
         answers.push((path, body, first.body));
     }
+    assert_eq!(BTreeSet::from(calls().map(|(path, _)| path.to_owned())), in_document(&world).await);
     // The answer shows a secret that works, and a restart forgets none.
     let claims: Value = serde_json::from_slice(&answers[3].2).unwrap();
     let code = claims["claims"][0]["code"].as_str().unwrap().to_owned();

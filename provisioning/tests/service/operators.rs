@@ -274,6 +274,30 @@ async fn accounts_come_and_go() {
     world.post("/v1/operators", new).await;
 }
 
+/// An account that has ended ends no other: one of two that end each other stays.
+#[tokio::test]
+async fn of_two_accounts_that_end_each_other_one_stays() {
+    let world = World::new().await;
+    for round in 0..10 {
+        let names = ["a", "b"].map(|name| format!("{name}-{round}"));
+        let mut clients = Vec::new();
+        for name in &names {
+            let account = json!({ "operator": name, "roles": ["admin"], "tenants": "all" });
+            let made = world.post("/v1/operators", account).await;
+            clients.push(world.with_token(made["token"].as_str().unwrap()));
+        }
+        let paths = names.map(|name| format!("/v1/operators/{name}"));
+        let (first, second) =
+            tokio::join!(clients[0].delete_any(&paths[1]), clients[1].delete_any(&paths[0]));
+        let ended = [first, second].into_iter().filter(Result::is_ok).count();
+        let mut left = 0;
+        for path in &paths {
+            left += usize::from(world.operator.get(path).await.is_ok());
+        }
+        assert_eq!((ended, left), (1, 1), "{round}");
+    }
+}
+
 #[tokio::test]
 async fn a_broker_that_relays_for_its_devices_is_not_slowed_down() {
     let world = World::with(|config| config.admission.anonymous.burst = 5).await;

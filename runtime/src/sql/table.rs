@@ -191,10 +191,11 @@ impl<R: Record> Table<R> {
         let limit = limit.min(limits::STORE_SCAN_ROWS);
         let (names, mut values): (Vec<&str>, Vec<Value>) = columns.iter().cloned().unzip();
         let (all, table, wanted) = (Self::all().join(", "), R::TABLE, equal(&names, 1));
+        let and = if names.is_empty() { "" } else { " AND " };
         let at = values.len() + 1;
         let (to, last) = (at + 1, at + 2);
         let sql = format!(
-            "SELECT {all} FROM {table} WHERE {wanted} AND {column} BETWEEN ${at} AND ${to}
+            "SELECT {all} FROM {table} WHERE {wanted}{and}{column} BETWEEN ${at} AND ${to}
              ORDER BY {column} LIMIT ${last}"
         );
         let (from, to) = range.into_inner();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
 use super::operators::{shown, Tenanted};
-use crate::api_tokens::{self, end_of, ApiTokenRecord, Made, Wanted};
+use crate::api_tokens::{self, ApiTokenRecord, Made, Wanted};
 use crate::once::{self, Asked, Keep};
 use crate::operators::OperatorRole;
 use crate::refused::Refused;
@@ -42,7 +42,7 @@ struct ApiTokenView {
 
 impl ApiTokenView {
     fn new(id: String, record: ApiTokenRecord, now: u64) -> Self {
-        let expires = end_of(&record);
+        let expires = record.end();
         let (used, used_from) = record.used.unzip();
         Self {
             api_token: id,

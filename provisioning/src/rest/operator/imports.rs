@@ -1,6 +1,7 @@
 //! Import of devices, and export of devices and claims, as lines of JSON, each a stream.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Path;
@@ -15,7 +16,9 @@ use tessera_token::refusal::RefusalCode;
 use tokio::sync::watch;
 
 use super::claims::ClaimView;
-use crate::limits::{EXPORT_ROWS, IMPORT_BATCH, IMPORT_LINES, IMPORT_LINE_BYTES, IMPORT_TIME};
+use crate::limits::{
+    EXPORT_ROWS, IMPORT_BATCH, IMPORT_GATHER_MOST, IMPORT_LINES, IMPORT_LINE_BYTES, IMPORT_TIME,
+};
 use crate::records::{Attributes, DeviceRecord};
 use crate::refused::Refused;
 use crate::registry::imports::{
@@ -24,7 +27,7 @@ use crate::registry::imports::{
 use crate::registry::standing::State;
 use crate::registry::tenants::DEFAULT_GROUP;
 use crate::registry::{claims, devices, tenants};
-use crate::rest::auth::{By, Fleet, Viewer};
+use crate::rest::auth::{By, Fleet, Needs, Viewer};
 use crate::rest::flow::{Flow, Out};
 use crate::rest::input::{id, json, App, Query};
 use crate::rest::lines::{Broken, Lines, Next};
@@ -169,6 +172,7 @@ pub(crate) async fn import(
     let of = Import {
         id: format!("import-{}", hex::encode(drawn)),
         by: by.operator().actor(),
+        warrant: by.operator().warrant(Fleet::ONE_OF, Some(&tenant)),
         tenant,
         dry_run: how.dry_run,
     };
@@ -178,7 +182,7 @@ pub(crate) async fn import(
 }
 
 fn turn(app: &App, tenant: &TenantId) -> Result<Turn, Refused> {
-    app.bulk.take(tenant.as_str()).ok_or_else(|| {
+    app.bulk.take(tenant.as_str()).map_err(|_| {
         let why = "other imports and exports are running: try again when one has ended";
         Refused::because(RefusalCode::LimitReached, why)
     })
@@ -221,43 +225,53 @@ impl Run {
     }
 
     async fn lines(&self, lines: &mut Lines, told: &Told) -> Result<(), Refused> {
-        let until = self.app.clock.monotonic() + IMPORT_TIME;
+        let began = self.app.clock.monotonic();
         let (mut seen, mut number, mut batch) = (Seen::default(), 0, Vec::new());
+        let mut answered = began;
         loop {
             let next = lines.next(!batch.is_empty()).await;
-            let (device, wanted) = match &next {
-                Ok(Next::Line(bytes)) if bytes.trim_ascii().is_empty() => {
+            let now = self.app.clock.monotonic();
+            let mut is_due = now.saturating_sub(answered) >= IMPORT_GATHER_MOST;
+            match &next {
+                Ok(Next::Line(bytes)) if bytes.trim_ascii().is_empty() => number += 1,
+                Ok(Next::Line(bytes)) => {
                     number += 1;
-                    continue;
+                    let (device, wanted) = read(bytes);
+                    batch.push((device, Line { number, wanted }));
                 }
-                Ok(Next::Line(bytes)) => read(bytes),
-                Ok(Next::TooLong) => (None, Err(too_long())),
-                Ok(Next::Later | Next::End) | Err(_) => {
-                    self.batch(&mut seen, &mut batch, told).await?;
-                    match next {
-                        Ok(Next::End) => return Ok(()),
-                        Err(broken) => return Err(off(broken)),
-                        Ok(_) => continue,
-                    }
+                Ok(Next::TooLong) => {
+                    number += 1;
+                    batch.push((None, Line { number, wanted: Err(too_long()) }));
                 }
-            };
-            number += 1;
-            batch.push((device, Line { number, wanted }));
-            if batch.len() == IMPORT_BATCH || number == IMPORT_LINES {
-                self.batch(&mut seen, &mut batch, told).await?;
+                Ok(Next::Later | Next::End) | Err(_) => is_due = true,
             }
-            if number >= IMPORT_LINES {
-                let why =
-                    format!("an import has at most {IMPORT_LINES} lines: send the rest in another");
-                return Err(Refused::because(RefusalCode::LimitReached, why));
-            }
-            if self.app.stop.is_stopping() || self.app.clock.monotonic() > until {
+            let over = self.over(number, began);
+            if is_due || batch.len() == IMPORT_BATCH || over.is_some() {
                 self.batch(&mut seen, &mut batch, told).await?;
-                let why =
-                    "the service stops, or the import took too long: send the rest in another";
-                return Err(Refused::because(RefusalCode::NotReady, why));
+                answered = now;
+            }
+            match (next, over) {
+                (Ok(Next::End), _) => return Ok(()),
+                (Err(broken), _) => return Err(off(broken)),
+                (Ok(_), Some(over)) => return Err(over),
+                (Ok(_), None) => {}
             }
         }
+    }
+
+    /// The reason for which no more lines are taken.
+    fn over(&self, number: u64, began: Duration) -> Option<Refused> {
+        if number >= IMPORT_LINES {
+            let why =
+                format!("an import has at most {IMPORT_LINES} lines: send the rest in another");
+            return Some(Refused::because(RefusalCode::LimitReached, why));
+        }
+        let took = self.app.clock.monotonic().saturating_sub(began);
+        if self.app.stop.is_stopping() || took > IMPORT_TIME {
+            let why = "the service stops, or the import took too long: send the rest in another";
+            return Some(Refused::because(RefusalCode::NotReady, why));
+        }
+        None
     }
 
     /// Takes the lines of a batch and answers them. A batch that was begun is done, also when the connection breaks.
@@ -347,7 +361,7 @@ pub(crate) struct Begins {
 type Part = (Vec<u8>, Option<String>);
 
 pub(crate) async fn export(
-    _by: By<Viewer>,
+    by: By<Viewer>,
     app: App,
     path: Path<String>,
     Query(Begins { after }): Query<Begins>,
@@ -356,15 +370,23 @@ pub(crate) async fn export(
     let after = after.as_deref().map(id::<DeviceId>).transpose()?;
     let turn = turn(&app, &tenant)?;
     let first = device_rows(&app, &tenant, after.as_ref().map(DeviceId::as_str)).await?;
-    let next = async move |after: String| device_rows(&app, &tenant, Some(&after)).await;
+    let warrant = by.operator().warrant(Viewer::ONE_OF, Some(&tenant));
+    let next = async move |after: String| {
+        warrant.check(&app).await?;
+        device_rows(&app, &tenant, Some(&after)).await
+    };
     Ok(pages(turn, first, next))
 }
 
-pub(crate) async fn export_claims(_by: By<Viewer>, app: App, path: Path<String>) -> Answer {
+pub(crate) async fn export_claims(by: By<Viewer>, app: App, path: Path<String>) -> Answer {
     let tenant: TenantId = id(&path)?;
     let turn = turn(&app, &tenant)?;
     let first = claim_rows(&app, &tenant, None).await?;
-    let next = async move |after: String| claim_rows(&app, &tenant, Some(&after)).await;
+    let warrant = by.operator().warrant(Viewer::ONE_OF, Some(&tenant));
+    let next = async move |after: String| {
+        warrant.check(&app).await?;
+        claim_rows(&app, &tenant, Some(&after)).await
+    };
     Ok(pages(turn, first, next))
 }
 
