@@ -3,11 +3,74 @@
 use serde_json::{Map, Value as Json};
 use tessera_runtime::sql::{Record, Value};
 use tessera_token::encoding::hex;
+use tessera_token::hash::sha256;
 
 use crate::limits::AUDIT_VALUE_CHARS;
 
-/// Columns that are never shown.
-const MASKED: [&str; 4] = ["token_hash", "code_hash", "account", "nonce_hash"];
+/// Columns whose values are shown. A column that is not named here may hold a secret: it is masked.
+const SHOWN: [&str; 61] = [
+    "approval",
+    "asked",
+    "attributes",
+    "bearer",
+    "certificate",
+    "changed",
+    "claim",
+    "class",
+    "confirmation",
+    "created",
+    "decided_at",
+    "decided_by",
+    "device",
+    "device_group",
+    "ending",
+    "enrolled",
+    "epoch",
+    "expires",
+    "group_key",
+    "id_from",
+    "keys_published",
+    "leaving",
+    "made_by",
+    "maker",
+    "name",
+    "next_group",
+    "number",
+    "pattern",
+    "public_key",
+    "publish",
+    "purpose",
+    "reenrol",
+    "refresh_from",
+    "refresh_tokens",
+    "revision",
+    "revoked",
+    "role",
+    "roles",
+    "rotated",
+    "source",
+    "stale_actuation",
+    "stale_command",
+    "stale_telemetry",
+    "state",
+    "subscribe",
+    "suspended",
+    "suspended_at",
+    "suspended_by",
+    "suspended_reason",
+    "tenants",
+    "thumbprint",
+    "token_form",
+    "token_seconds",
+    "used",
+    "used_at",
+    "used_device",
+    "used_from",
+    "used_thumbprint",
+    "uses",
+    "uses_made",
+    "ways",
+];
 /// The text in the place of a value that is not shown.
 const MASK: &str = "(masked)";
 
@@ -34,7 +97,7 @@ pub(super) fn difference<R: Record>(before: Option<&R>, after: Option<&R>) -> (S
 fn json(column: &str, value: &Value) -> Json {
     match value {
         Value::Null | Value::Unfit => Json::Null,
-        _ if MASKED.contains(&column) => MASK.into(),
+        _ if !SHOWN.contains(&column) => MASK.into(),
         Value::Int(number) => (*number).into(),
         Value::Blob(bytes) => short(hex::encode(bytes)),
         Value::Text(text) => match serde_json::from_str(text) {
@@ -52,8 +115,10 @@ fn short(text: String) -> Json {
     match fits(&text) {
         true => text.into(),
         false => {
+            // Two values that begin alike are told apart by their hashes.
             let begin: String = text.chars().take(AUDIT_VALUE_CHARS).collect();
-            format!("{begin}… ({} bytes)", text.len()).into()
+            let hash = hex::encode(sha256(text.as_bytes()));
+            format!("{begin}… ({} bytes, SHA-256 {hash})", text.len()).into()
         }
     }
 }
@@ -100,6 +165,37 @@ mod tests {
         assert_eq!(difference::<Thing>(None, None), told("", ""));
         let long: &'static str = Box::leak("x".repeat(AUDIT_VALUE_CHARS + 1).into_boxed_str());
         let (_, after) = difference(None, Some(&Thing("", 1, Some(long))));
-        assert!(after.contains(&format!("x… ({} bytes)\",", long.len())), "{after}");
+        assert!(after.contains(&format!("x… ({} bytes, SHA-256 ", long.len())), "{after}");
+        let other: &'static str = Box::leak(format!("{long}y").into_boxed_str());
+        let (_, other) = difference(None, Some(&Thing("", 1, Some(other))));
+        assert_ne!(after, other.replace("1026 bytes", "1025 bytes"));
+    }
+
+    /// Each column of the rows that people change is shown, or is masked on purpose.
+    #[test]
+    fn columns_are_shown_or_masked_on_purpose() {
+        use crate::records::{api_tokens, approvals, operators, ways};
+        use crate::records::{ClaimRecord, DeviceRecord, GroupRecord, RoleRecord, TenantRecord};
+        let masked = ["token_hash", "account", "sealed_primary", "sealed_secondary"];
+        let tables = [
+            api_tokens::ApiTokenRecord::COLUMNS,
+            approvals::ApprovalRecord::COLUMNS,
+            operators::OperatorRecord::COLUMNS,
+            ways::AuthorityRecord::COLUMNS,
+            ways::DeniedCertificate::COLUMNS,
+            ways::GroupKeyRecord::COLUMNS,
+            ways::GroupWays::COLUMNS,
+            ways::ListedId::COLUMNS,
+            ways::ListedKey::COLUMNS,
+            ClaimRecord::COLUMNS,
+            DeviceRecord::COLUMNS,
+            GroupRecord::COLUMNS,
+            RoleRecord::COLUMNS,
+            TenantRecord::COLUMNS,
+        ];
+        for column in tables.into_iter().flatten() {
+            assert_ne!(SHOWN.contains(column), masked.contains(column), "{column}");
+        }
+        assert!(SHOWN.iter().all(|shown| tables.iter().any(|table| table.contains(shown))));
     }
 }

@@ -80,6 +80,7 @@ pub(crate) async fn create(
         }
         let first = made.first().map_or("", |claim| &claim.id).to_owned();
         let entry = service.entry(by, "claim.create", tenant.as_str(), &first).detail(told(wanted));
+        let entry = entry.change(None, Some(&record));
         let made = (made, record.expires);
         keep.with(service, &mut batch, &made).await?;
         let tried = service.write(batch, entry).await?;
@@ -192,15 +193,20 @@ pub(crate) async fn delete(
         when.check(Some(&record))?;
         let mut batch = Batch::new();
         batch.expect(&service.tables.claims, key.clone(), &record);
-        match record.counted {
-            _ if record.is_unused() => batch.delete(&service.tables.claims, key),
+        let left = match record.counted {
+            _ if record.is_unused() => None,
             Some(Counted { uses, made }) if made < uses => {
                 let counted = Some(Counted { uses: made, made });
-                batch.put(&service.tables.claims, key, &ClaimRecord { counted, ..record.clone() });
+                Some(ClaimRecord { counted, ..record.clone() })
             }
             _ => return Err(RefusalCode::ClaimUsed.into()),
+        };
+        match &left {
+            Some(left) => batch.put(&service.tables.claims, key, left),
+            None => batch.delete(&service.tables.claims, key),
         }
-        service.write(batch, service.entry(by, "claim.delete", tenant.as_str(), id)).await
+        let entry = service.entry(by, "claim.delete", tenant.as_str(), id);
+        service.write(batch, entry.change(Some(&record), left.as_ref())).await
     })
     .await
 }

@@ -48,6 +48,7 @@ pub(crate) async fn delete(
         let entry = service.entry(by, "device.delete", tenant.as_str(), device.as_str());
         let way = if force { "its id is free at once" } else { "its id is free later" };
         let entry = entry.detail(format!("role {} group {}; {way}", old.role, old.group));
+        let entry = entry.change(Some(&old), None);
         let moved = Moved { tenant, device, old: &old, new: &new };
         let also = |batch: &mut Batch| {
             let key = pair(tenant, device.as_str());

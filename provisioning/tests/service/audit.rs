@@ -1,5 +1,7 @@
 //! The audit log in depth: how, credential, network, outcome, the change itself, conditions, and entries of earlier versions.
 
+use std::time::Duration;
+
 use serde_json::{json, Value};
 use tessera_runtime::http::{HttpClient, Method, Request, JSON};
 
@@ -83,7 +85,7 @@ async fn an_entry_says_how_by_which_token_from_where_and_what_changed() {
 
 #[tokio::test]
 async fn refused_attempts_of_operators_are_audited_and_bounded() {
-    let world = World::new().await;
+    let world = World::with(|config| config.sweep_every = Duration::from_millis(5)).await;
     world.post("/v1/tenants", json!({ "tenant": "acme" })).await;
     let ann = account(&world, "ann", &["viewer"], json!(["acme"])).await;
     let rotate = "/v1/tenants/acme/keys/rotate";
@@ -118,12 +120,26 @@ async fn refused_attempts_of_operators_are_audited_and_bounded() {
         let _ = ann.post_json(rotate, &json!({})).await;
     }
     assert_eq!(entries(&guard, query).await.len(), 20);
+    world.advance(61);
+    let sum = loop {
+        if let [sum] = &entries(&guard, "action=requests.refused").await[..] {
+            break sum.clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((&sum["subject"], &sum["tenant"]), (&json!("ann"), &json!("acme")), "{sum}");
+    assert_eq!(sum["detail"], "22 more refused requests of the account");
     // A guesser without an account writes nothing.
-    let before = entries(&world.operator, "").await.len();
+    let others = async || {
+        let all = entries(&world.operator, "").await;
+        // The sum of strangers is due each minute.
+        all.iter().filter(|entry| entry["action"] != "strangers.refused").count()
+    };
+    let before = others().await;
     for _ in 0..30 {
         let _ = world.with_token(&format!("tsr_op_{}", "B".repeat(43))).get("/v1/tenants").await;
     }
-    assert_eq!(entries(&world.operator, "").await.len(), before);
+    assert_eq!(others().await, before);
 }
 
 #[tokio::test]

@@ -178,6 +178,7 @@ async fn decide(
             Some(Rights { role, group }) => format!("{id} role {role} group {group}"),
             None => id.to_owned(),
         });
+        let entry = entry.change(Some(&old), Some(&new));
         let tried = service.write(batch, entry).await?;
         Ok(tried.map(|()| new))
     })
@@ -197,6 +198,7 @@ pub(crate) async fn delete(
         let mut batch = Batch::new();
         settle(service, tenant, (key, &old), &mut batch).await?;
         let entry = service.entry(by, "approval.delete", tenant.as_str(), &old.device).detail(id);
+        let entry = entry.change(Some(&old), None);
         service.write(batch, entry).await
     })
     .await

@@ -101,7 +101,8 @@ pub(crate) async fn create(
         keep.with(service, &mut batch, &(record.clone(), primary.shown())).await?;
         let entry = service
             .entry(by, "group_key.create", tenant.as_str(), name.as_str())
-            .detail(format!("role {} group {}", record.role, record.group));
+            .detail(format!("role {} group {}", record.role, record.group))
+            .change(None, Some(&record));
         service.write(batch, entry).await
     })
     .await?;
@@ -134,10 +135,11 @@ pub(crate) async fn rotate(
                 ..old.clone()
             }),
         };
-        let new = put(service, tenant, name, with, &mut batch).await?;
+        let (old, new) = put(service, tenant, name, with, &mut batch).await?;
+        let entry = service.entry(by, "group_key.rotate", tenant.as_str(), name.as_str());
+        let entry = entry.change(Some(&old), Some(&new));
         let made = (new, primary.shown());
         keep.with(service, &mut batch, &made).await?;
-        let entry = service.entry(by, "group_key.rotate", tenant.as_str(), name.as_str());
         let tried = service.write(batch, entry).await?;
         Ok(tried.map(|()| made))
     })
@@ -155,28 +157,29 @@ pub(crate) async fn drop_secondary(
     tenants::known(service, tenant).await?;
     until_committed(async || {
         let mut batch = Batch::new();
-        let new = put(service, tenant, name, forget, &mut batch).await?;
+        let (old, new) = put(service, tenant, name, forget, &mut batch).await?;
         let entry = service.entry(by, "group_key.drop_secondary", tenant.as_str(), name.as_str());
+        let entry = entry.change(Some(&old), Some(&new));
         let tried = service.write(batch, entry).await?;
         Ok(tried.map(|()| new))
     })
     .await
 }
 
-/// Puts what `with` makes of the present row in its place.
+/// Puts the row that `with` makes of the present one in its place. Returns both.
 async fn put(
     service: &Service,
     tenant: &TenantId,
     name: &GroupId,
     with: impl Fn(&GroupKeyRecord) -> Result<GroupKeyRecord, Refused>,
     batch: &mut Batch,
-) -> Result<GroupKeyRecord, Refused> {
+) -> Result<(GroupKeyRecord, GroupKeyRecord), Refused> {
     let (table, key) = (&service.tables.group_keys, pair(tenant, name.as_str()));
     let old = table.get(key.clone()).await?.ok_or(RefusalCode::NotFound)?;
     let new = with(&old)?;
     batch.expect(table, key.clone(), &old);
     batch.put(table, key, &new);
-    Ok(new)
+    Ok((old, new))
 }
 
 /// Deletes a group key. Listed ids that name it enrol no device from now on.

@@ -138,7 +138,8 @@ pub(crate) async fn set(
         let names: Vec<&str> = wanted.iter().map(|way| way.as_str()).collect();
         let entry = service
             .entry(by, "group.ways", tenant.as_str(), group.as_str())
-            .detail(names.join(" "));
+            .detail(names.join(" "))
+            .change(old.as_ref(), Some(&new));
         let tried = service.write(batch, entry).await?;
         Ok(tried.map(|()| new.clone()))
     })
@@ -182,7 +183,8 @@ async fn take_off<R: Record>(
         let mut batch = Batch::new();
         batch.expect(table, key.clone(), &old);
         batch.delete(table, key);
-        service.write(batch, service.entry(by, action, tenant.as_str(), name)).await
+        let entry = service.entry(by, action, tenant.as_str(), name);
+        service.write(batch, entry.change(Some(&old), None)).await
     })
     .await
 }
