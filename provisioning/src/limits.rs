@@ -5,10 +5,12 @@ use std::time::Duration;
 use tessera_token::limits as shared;
 
 pub use bulk::*;
+pub use events::*;
 pub use push::*;
 pub use ways::*;
 
 mod bulk;
+mod events;
 mod push;
 mod ways;
 

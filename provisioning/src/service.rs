@@ -16,6 +16,7 @@ use tessera_token::proof::DerivationKeys;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::Change;
+use tokio::sync::watch;
 
 use crate::admission::{Admission, Source};
 use crate::attempts::Attempts;
@@ -85,6 +86,10 @@ pub(crate) struct Service {
     pub(crate) running: Turns,
     /// Of imports and exports.
     pub(crate) bulk: Turns,
+    /// Streams of events, by the shares of their accounts.
+    pub(crate) streams: Turns,
+    /// Changes when entries of the audit log were chained.
+    pub(crate) chained: watch::Sender<()>,
     pub(crate) attempts: Attempts,
     pub(crate) metrics: ServiceMetrics,
     pub(crate) registry: Metrics,

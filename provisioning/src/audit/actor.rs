@@ -1,6 +1,7 @@
 use actix::{Actor, AtomicResponse, Context, Handler, Message, Supervised, WrapFuture};
 use tessera_runtime::sql::Database;
 use tessera_runtime::store::StoreError;
+use tokio::sync::watch;
 
 use crate::limits::MAILBOX;
 use crate::tables::Tables;
@@ -9,6 +10,8 @@ use crate::tables::Tables;
 pub(crate) struct AuditActor {
     pub(crate) database: Database,
     pub(crate) tables: Tables,
+    /// Told after each group.
+    pub(crate) chained: watch::Sender<()>,
 }
 
 impl Actor for AuditActor {
@@ -33,11 +36,14 @@ impl Handler<ChainPending> for AuditActor {
 
     fn handle(&mut self, _message: ChainPending, _context: &mut Self::Context) -> Self::Result {
         let (database, tables) = (self.database.clone(), self.tables.clone());
+        let chained = self.chained.clone();
         let work = async move {
             while let Some(batch) = super::chain_pending(&tables).await? {
                 match database.commit(batch).await {
                     // Another process has chained them, or others.
-                    Ok(()) | Err(StoreError::Conflict { .. }) => {}
+                    Ok(()) | Err(StoreError::Conflict { .. }) => {
+                        chained.send_replace(());
+                    }
                     Err(error) => return Err(error),
                 }
             }

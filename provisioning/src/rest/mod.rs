@@ -13,8 +13,8 @@ use device::{ace, endpoints};
 use input::{id, App, PageQuery};
 use operator::ways::{self, approvals, authorities, denied, group_keys, listed_ids, listed_keys};
 use operator::{
-    api_tokens, audit, claims, devices, groups, history, imports, keys, operators, rekeys, roles,
-    status, suspension, tenants, tokens, verifiers,
+    api_tokens, audit, claims, devices, events, groups, history, imports, keys, operators, rekeys,
+    roles, status, suspension, tenants, tokens, verifiers,
 };
 use problem::Problem;
 
@@ -138,6 +138,7 @@ routes! {
     "/v1/tenants/{tenant}/status-list" => get status::list;
     "/v1/audit" => get audit::list;
     "/v1/audit/head" => get audit::head;
+    "/v1/events" => get events::stream;
     "/healthz" => get server::healthz;
     "/readyz" => get server::readyz;
     "/metrics" => get server::metrics;

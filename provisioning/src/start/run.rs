@@ -17,7 +17,7 @@ use tessera_runtime::tls::{self, ServerTls};
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::proof::DerivationKeys;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::begin::{Begin, Begun};
 use super::listen::{listen, Listening};
@@ -34,7 +34,9 @@ use crate::config::ProvisioningConfig;
 use crate::issue::actor::IssuerActor;
 use crate::issue::Issuer;
 use crate::keys::{in_state, tenant_of};
-use crate::limits::{BULK, BULK_OF_TENANT, KEPT_RUNNING, PUSH_BROKERS};
+use crate::limits::{
+    BULK, BULK_OF_TENANT, EVENT_STREAMS, EVENT_STREAMS_OF_ACCOUNT, KEPT_RUNNING, PUSH_BROKERS,
+};
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
 use crate::push;
@@ -335,7 +337,13 @@ pub(super) async fn build(
         unbacked: Default::default(),
     });
     let (database_, tables_) = (database.clone(), tables.clone());
-    let audit = Supervisor::start(move |_| AuditActor { database: database_, tables: tables_ });
+    let chained = watch::Sender::new(());
+    let told = chained.clone();
+    let audit = Supervisor::start(move |_| AuditActor {
+        database: database_,
+        tables: tables_,
+        chained: told,
+    });
     let service = Service {
         nonces,
         admission: Admission::new(config.admission),
@@ -370,6 +378,8 @@ pub(super) async fn build(
         strangers: Strangers::default(),
         running: Turns::new(KEPT_RUNNING, 1),
         bulk: Turns::new(BULK, BULK_OF_TENANT),
+        streams: Turns::new(EVENT_STREAMS, EVENT_STREAMS_OF_ACCOUNT),
+        chained,
         attempts: Attempts::default(),
         stop,
     };

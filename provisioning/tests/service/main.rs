@@ -24,6 +24,7 @@ mod doors;
 mod enrol;
 mod epochs;
 mod etags;
+mod events;
 mod families;
 mod feed;
 mod history;

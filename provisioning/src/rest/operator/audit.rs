@@ -15,7 +15,7 @@ use crate::trust::ledger as trust;
 
 /// An entry with everything that its hash covers, so that the chain can be verified from the answers alone.
 #[derive(Serialize)]
-struct EntryView {
+pub(super) struct EntryView {
     seq: u64,
     at: u64,
     actor: String,
@@ -48,7 +48,7 @@ impl MoreView {
 }
 
 impl EntryView {
-    fn new((seq, row): Row) -> Self {
+    pub(super) fn new((seq, row): Row) -> Self {
         Self {
             more: row.entry.more.map(MoreView::new),
             seq,
@@ -127,12 +127,7 @@ struct AuditAnswer {
 pub(crate) async fn list(by: Among<Security>, app: App, Query(query): Query<AuditQuery>) -> Answer {
     let after = query.cursor.as_deref().map(number_of).transpose()?;
     let AuditQuery { limit, tenant, actor, action, subject, since, until, last, .. } = query;
-    let texts = [&tenant, &actor, &action, &subject];
-    if texts.into_iter().flatten().any(|text| text.is_empty() || text.chars().count() > AUDIT_TEXT)
-    {
-        let why = format!("tenant, actor, action and subject have 1 to {AUDIT_TEXT} characters");
-        return Err(Refused::malformed(why).into());
-    }
+    texts([&tenant, &actor, &action, &subject])?;
     app.audit.send(ChainPending).await.map_err(Refused::from)??;
     let wanted = Wanted { tenant, actor, action, subject, since, until, last };
     let tenants = &by.operator().tenants;
@@ -142,8 +137,19 @@ pub(crate) async fn list(by: Among<Security>, app: App, Query(query): Query<Audi
     Ok(HttpResponse::Ok().json(AuditAnswer { items, next: page.next, seen }))
 }
 
+/// Checks the texts of conditions.
+pub(super) fn texts(all: [&Option<String>; 4]) -> Result<(), Refused> {
+    let is_bad = |text: &String| text.is_empty() || text.chars().count() > AUDIT_TEXT;
+    match all.into_iter().flatten().any(is_bad) {
+        true => Err(Refused::malformed(format!(
+            "tenant, actor, action and subject have 1 to {AUDIT_TEXT} characters"
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// Numbers of rows have 63 bits.
-fn number_of(cursor: &str) -> Result<u64, Refused> {
+pub(super) fn number_of(cursor: &str) -> Result<u64, Refused> {
     let number = cursor.parse().ok().filter(|number| i64::try_from(*number).is_ok());
     number.ok_or_else(|| Refused::malformed("cursor"))
 }

@@ -4,6 +4,7 @@ pub(crate) mod api_tokens;
 pub(crate) mod audit;
 pub(crate) mod claims;
 pub(crate) mod devices;
+pub(crate) mod events;
 pub(crate) mod groups;
 pub(crate) mod history;
 pub(crate) mod imports;
