@@ -14,6 +14,7 @@ use crate::limits::{self, AdmissionLimits};
 use crate::push_settings::PushSettings;
 use crate::room::TrustLimits;
 use crate::start_error::StartError;
+use crate::webhook_settings::WebhookSettings;
 
 /// Decisions of an operator about one provisioning service.
 #[derive(Debug, Clone)]
@@ -47,6 +48,8 @@ pub struct ProvisioningConfig {
     pub public_origin: Option<String>,
     /// Brokers to which the next tokens of connected devices are pushed.
     pub push: PushSettings,
+    /// The places that webhooks may call.
+    pub webhooks: WebhookSettings,
     /// How often peers may ask.
     pub admission: AdmissionLimits,
     /// Go on with what is left of a store that holds less than it should, or make everything but the root key anew when it
@@ -98,6 +101,7 @@ impl ProvisioningConfig {
             derivation_key_file: None,
             public_origin: None,
             push: PushSettings::default(),
+            webhooks: WebhookSettings::default(),
             admission: AdmissionLimits::default(),
             accept_loss: false,
             replace_keys: false,
@@ -146,6 +150,7 @@ impl ProvisioningConfig {
             return Err(StartError::Config("the time between sweeps must be above 0"));
         }
         self.push.check()?;
+        self.webhooks.check()?;
         self.keys.check()?;
         if !self.trust.fit_verifiers() {
             return Err(StartError::Config("the trust limits must be what verifiers can hold"));

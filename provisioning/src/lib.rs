@@ -27,6 +27,7 @@ mod recovery;
 mod refresh;
 mod refresh_grant;
 mod rekey;
+mod webhooks;
 
 mod families;
 mod operators;
@@ -38,6 +39,7 @@ mod token_for_device;
 mod registry;
 
 mod once;
+mod warrant;
 
 mod service;
 
@@ -55,6 +57,7 @@ mod keys;
 mod database_settings;
 mod key_schedule;
 mod push_settings;
+mod webhook_settings;
 
 mod audit;
 mod former;
@@ -69,7 +72,6 @@ mod attempts;
 mod records;
 mod strangers;
 mod turns;
-mod warrant;
 mod write;
 
 pub mod limits;
@@ -91,3 +93,4 @@ pub use start::{move_to_server, Moved};
 pub use start::{reachable, renew_operator, FirstStart, Provisioning, ProvisioningHandle};
 pub use start::{root_accept, root_request, OfflineRoot, RootAccepted, RootChange};
 pub use start_error::{LostSeed, StartError};
+pub use webhook_settings::WebhookSettings;

@@ -8,11 +8,13 @@ pub use bulk::*;
 pub use events::*;
 pub use push::*;
 pub use ways::*;
+pub use webhooks::*;
 
 mod bulk;
 mod events;
 mod push;
 mod ways;
+mod webhooks;
 
 /// Bytes of one request body: the largest is a role with all its templates.
 pub const BODY_BYTES: usize = 32 * 1024;

@@ -25,6 +25,7 @@ pub(crate) struct ServiceMetrics {
     pub(crate) pushes: Counter,
     pub(crate) push_waiting: Gauge,
     pub(crate) push_connected: Gauge,
+    pub(crate) webhook_messages: Counter,
     pub(crate) key_age: Gauge,
     pub(crate) key_overdue: Gauge,
     pub(crate) key_rotations: Counter,
@@ -99,6 +100,11 @@ impl ServiceMetrics {
                 "tessera_provisioning_push_connected",
                 "Whether this process pushes tokens to a broker: 1, or 0",
                 &["broker"],
+            )?,
+            webhook_messages: metrics.counter(
+                "tessera_provisioning_webhook_messages_total",
+                "Attempts to deliver events to webhooks by outcome, and events for which there was no room",
+                &["outcome"],
             )?,
             key_age: metrics.gauge(
                 "tessera_provisioning_key_age_seconds",

@@ -10,6 +10,7 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::records::operators::OperatorRecord;
 use crate::records::ways::GroupWays;
+use crate::records::webhooks::WebhookRecord;
 use crate::records::{ClaimRecord, Counted, DeviceRecord, GroupRecord, RoleRecord, TenantRecord};
 use crate::refused::Refused;
 
@@ -49,7 +50,7 @@ macro_rules! whole {
     };
 }
 
-whole!(DeviceRecord, GroupRecord, GroupWays, OperatorRecord);
+whole!(DeviceRecord, GroupRecord, GroupWays, OperatorRecord, WebhookRecord);
 
 impl Revised for ClaimRecord {
     /// A use of a claim that others may use too is no change of it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::Addr;
 use parking_lot::{Mutex, RwLock};
 use tessera_runtime::clock::SharedClock;
+use tessera_runtime::http::OutwardClient;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SharedRandom;
 use tessera_runtime::sql::{Batch, Database, Key};
@@ -88,6 +89,8 @@ pub(crate) struct Service {
     pub(crate) bulk: Turns,
     /// Streams of events, by the shares of their accounts.
     pub(crate) streams: Turns,
+    /// Calls the receivers of webhooks.
+    pub(crate) outward: OutwardClient,
     /// Changes when entries of the audit log were chained.
     pub(crate) chained: watch::Sender<()>,
     pub(crate) attempts: Attempts,

@@ -29,6 +29,8 @@ pub enum StartError {
     Store(StoreError),
     /// Certificate and key.
     Tls(TlsError),
+    /// The authorities for receivers of webhooks cannot be read.
+    Webhooks(String),
     /// HTTP in clear was asked for beyond this machine, and nothing says that this is meant.
     InClear(SocketAddr),
     /// The address cannot be bound.
@@ -81,6 +83,7 @@ impl fmt::Display for StartError {
             Self::Secret(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "HTTPS: {error}"),
+            Self::Webhooks(why) => write!(f, "webhooks: {why}"),
             Self::InClear(addr) => write!(
                 f,
                 "provisioning would speak HTTP in clear at {addr}, beyond this machine: give it a certificate \

@@ -22,6 +22,7 @@ use crate::service::Service;
 use crate::tables::number;
 use crate::trust::ledger::Head;
 use crate::trust::restored::lifting;
+use crate::webhooks::Swept;
 use crate::write::Attempt;
 
 /// How far tables were read that are not in the order of their ends.
@@ -29,6 +30,7 @@ use crate::write::Attempt;
 pub(crate) struct Cursors {
     claims: Option<Key>,
     api_tokens: Option<Key>,
+    webhooks: Swept,
     keys: schedule::Look,
     /// When the rows of verifiers were last looked through.
     verifiers: Option<Duration>,
@@ -106,6 +108,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("rekeys", rekeys(service).await);
     round.took("approvals", crate::registry::ways::approvals::sweep(service).await);
     round.took("kept", kept(service).await);
+    round.took("webhooks", webhooks(service, cursors).await);
     round.took("api_tokens", api_tokens(service, &mut cursors.api_tokens).await);
     round.first
 }
@@ -261,6 +264,14 @@ async fn kept(service: &Service) -> Result<(), Refused> {
     }
     if removed > 0 && service.write_unnoted(batch).await? == Attempt::Committed(()) {
         service.metrics.swept.add(&["kept"], u64::try_from(removed).unwrap_or_default());
+    }
+    Ok(())
+}
+
+async fn webhooks(service: &Service, cursors: &mut Cursors) -> Result<(), Refused> {
+    let removed = crate::webhooks::sweep(service, &mut cursors.webhooks).await?;
+    if removed > 0 {
+        service.metrics.swept.add(&["webhooks"], u64::try_from(removed).unwrap_or_default());
     }
     Ok(())
 }

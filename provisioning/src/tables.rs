@@ -20,6 +20,7 @@ use crate::records::verifiers::VerifierRow;
 use crate::records::ways::{
     AuthorityRecord, CountedUse, DeniedCertificate, GroupKeyRecord, GroupWays, ListedId, ListedKey,
 };
+use crate::records::webhooks::{WebhookAttempt, WebhookMessage, WebhookProgress, WebhookRecord};
 use crate::records::{
     ClaimRecord, DeletedDevice, DeviceRecord, GroupRecord, IssuedRecord, MovedDevice, RevokedRow,
     RoleRecord, SignedEvent, TenantRecord,
@@ -40,6 +41,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/9.sql"),
         include_str!("schema/10.sql"),
         include_str!("schema/11.sql"),
+        include_str!("schema/12.sql"),
     ],
     kept: &[
         "tenants",
@@ -49,6 +51,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         "operators",
         "group_ways",
         "authorities",
+        "webhooks",
     ],
 };
 
@@ -123,6 +126,14 @@ pub(crate) struct Tables {
     pub(crate) kept_requests: Table<KeptRequest>,
     /// the same
     pub(crate) kept_answers: Table<KeptAnswer>,
+    /// tenant, webhook
+    pub(crate) webhooks: Table<WebhookRecord>,
+    /// tenant, webhook
+    pub(crate) webhook_states: Table<WebhookProgress>,
+    /// tenant, webhook, number of the entry
+    pub(crate) webhook_messages: Table<WebhookMessage>,
+    /// tenant, webhook, number of the attempt
+    pub(crate) webhook_attempts: Table<WebhookAttempt>,
     /// number
     pub(crate) audit: Table<Chained>,
     /// milliseconds, counter: entries that wait to be chained
@@ -166,6 +177,10 @@ impl Tables {
             findings: database.table(),
             kept_requests: database.table(),
             kept_answers: database.table(),
+            webhooks: database.table(),
+            webhook_states: database.table(),
+            webhook_messages: database.table(),
+            webhook_attempts: database.table(),
             audit: database.table(),
             audit_waiting: database.table(),
         }

@@ -53,3 +53,4 @@ mod times;
 mod tls;
 mod two_processes;
 mod ways;
+mod webhooks;

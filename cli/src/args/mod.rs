@@ -30,6 +30,7 @@ mod tests;
 mod token;
 mod trust;
 mod ways;
+mod webhook;
 
 pub(crate) use account::{MatchArgs, OperatorArgs, TenantArgs};
 pub(crate) use audit::AuditCommand;
@@ -66,6 +67,7 @@ pub(crate) use ways::{
     ApprovalCommand, AuthorityCommand, DeniedCertificateCommand, GroupKeyCommand, IdsArgs,
     ListedKeyCommand,
 };
+pub(crate) use webhook::{WebhookCommand, WebhookState};
 
 /// Tessera gives every device of an MQTT fleet a key of its own, a short-lived token and rights on exactly its topics.
 #[derive(Parser)]

@@ -13,6 +13,7 @@ use super::trust::TrustCommand;
 use super::ways::{
     ApprovalCommand, AuthorityCommand, DeniedCertificateCommand, GroupKeyCommand, ListedKeyCommand,
 };
+use super::webhook::WebhookCommand;
 
 #[derive(Subcommand)]
 pub(crate) enum OperatorCommand {
@@ -49,6 +50,9 @@ pub(crate) enum OperatorCommand {
     /// Certificates that let no device enrol.
     #[command(subcommand)]
     DeniedCertificate(DeniedCertificateCommand),
+    /// Webhooks: events of a tenant are sent to a URL, signed.
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
     /// Devices that ask to be enrolled: list, approve, refuse.
     #[command(subcommand)]
     Approval(ApprovalCommand),

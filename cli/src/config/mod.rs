@@ -29,10 +29,12 @@ mod push;
 mod show;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 pub(crate) use database::RawDatabase;
 pub(crate) use push::RawPush;
 pub(crate) use show::run;
+pub(crate) use webhooks::RawWebhooks;
 
 /// Libraries that speak of every connection are asked for warnings alone.
 const LOG_LEVEL: &str = "info,rumqttd=warn,actix_server=warn";
@@ -118,6 +120,7 @@ pub(crate) struct RawProvisioning {
     /// The address by which devices reach provisioning.
     public_origin: Option<String>,
     push: RawPush,
+    webhooks: RawWebhooks,
     keys: KeySchedule,
     limits: RawProvisioningLimits,
 }
@@ -348,6 +351,7 @@ impl Config {
         let mut config = ProvisioningConfig::new(&self.data, self.http)?;
         config.database = self.provisioning.database.validate()?;
         config.push = self.provisioning.push.validate()?;
+        config.webhooks = self.provisioning.webhooks.validate()?;
         config.https = self.https.clone();
         config.http_in_clear = self.http_in_clear;
         config.proxy = self.proxy.validate()?;

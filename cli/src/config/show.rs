@@ -79,6 +79,8 @@ impl Raw {
         self.tls.extended_main_secret.get_or_insert(true);
         let most = tessera_provisioning::limits::PUSH_PER_SECOND;
         self.provisioning.push.per_second.get_or_insert(most);
+        let ports = tessera_runtime::http::Outward::default().ports;
+        self.provisioning.webhooks.ports.get_or_insert(ports);
         let own = &mut self.broker;
         own.ace_challenge.get_or_insert_with(|| "clear_only".to_owned());
         own.authz_info.get_or_insert(broker.authz_info);
@@ -100,6 +102,7 @@ impl Raw {
             ("tls.client_ca", &self.tls.client_ca),
             ("provisioning.database.cafile", &self.provisioning.database.cafile),
             ("provisioning.push.cafile", &self.provisioning.push.cafile),
+            ("provisioning.webhooks.cafile", &self.provisioning.webhooks.cafile),
             ("broker.resumption.ticket_key_file", &self.broker.resumption.ticket_key_file),
         ];
         all.into_iter().filter_map(|(key, path)| Some((key, path.clone()?))).collect()

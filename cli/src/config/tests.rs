@@ -130,7 +130,7 @@ fn keys_of(section: &str) -> Vec<String> {
     expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "",
     "log",
     "tls",
@@ -144,6 +144,7 @@ const SECTIONS: [&str; 13] = [
     "provisioning.keys",
     "provisioning.limits",
     "provisioning.push",
+    "provisioning.webhooks",
 ];
 
 /// The output of `tessera config print`.

@@ -30,6 +30,7 @@ mod table;
 mod tests;
 mod token;
 mod ways;
+mod webhook;
 
 /// Carries out one verb.
 pub(crate) async fn run(command: OperatorCommand) -> Outcome {
@@ -45,6 +46,7 @@ pub(crate) async fn run(command: OperatorCommand) -> Outcome {
         OperatorCommand::GroupKey(command) => ways::group_key(command).await,
         OperatorCommand::Authority(command) => ways::authority(command).await,
         OperatorCommand::DeniedCertificate(command) => ways::denied(command).await,
+        OperatorCommand::Webhook(command) => webhook::webhook(command).await,
         OperatorCommand::Approval(command) => ways::approval(command).await,
         OperatorCommand::Devices { device, prefix, rows, tenant } => match device {
             Some(device) => show_device(&device, &tenant).await,

@@ -8,7 +8,7 @@ use tessera_token::hash::sha256;
 use crate::limits::AUDIT_VALUE_CHARS;
 
 /// Columns whose values are shown. A column that is not named here may hold a secret: it is masked.
-const SHOWN: [&str; 61] = [
+const SHOWN: [&str; 65] = [
     "approval",
     "asked",
     "attributes",
@@ -70,6 +70,10 @@ const SHOWN: [&str; 61] = [
     "uses",
     "uses_made",
     "ways",
+    "actions",
+    "begins",
+    "former_until",
+    "state_reason",
 ];
 /// The text in the place of a value that is not shown.
 const MASK: &str = "(masked)";
@@ -174,9 +178,18 @@ mod tests {
     /// Each column of the rows that people change is shown, or is masked on purpose.
     #[test]
     fn columns_are_shown_or_masked_on_purpose() {
-        use crate::records::{api_tokens, approvals, operators, ways};
+        use crate::records::{api_tokens, approvals, operators, ways, webhooks};
         use crate::records::{ClaimRecord, DeviceRecord, GroupRecord, RoleRecord, TenantRecord};
-        let masked = ["token_hash", "account", "sealed_primary", "sealed_secondary"];
+        let masked = [
+            "token_hash",
+            "account",
+            "sealed_primary",
+            "sealed_secondary",
+            "sealed",
+            "sealed_former",
+            // A URL may hold a secret of its receiver.
+            "url",
+        ];
         let tables = [
             api_tokens::ApiTokenRecord::COLUMNS,
             approvals::ApprovalRecord::COLUMNS,
@@ -187,6 +200,7 @@ mod tests {
             ways::GroupWays::COLUMNS,
             ways::ListedId::COLUMNS,
             ways::ListedKey::COLUMNS,
+            webhooks::WebhookRecord::COLUMNS,
             ClaimRecord::COLUMNS,
             DeviceRecord::COLUMNS,
             GroupRecord::COLUMNS,

@@ -9,7 +9,21 @@ use tessera_token::seal::{seal, OpeningKey};
 
 use crate::refused::Refused;
 
-const CONTEXT: &[u8] = b"tessera-group-key-1";
+/// The kind of a sealed row: a text of one kind opens as no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sealed {
+    GroupKey,
+    Webhook,
+}
+
+impl Sealed {
+    fn context(self) -> &'static [u8] {
+        match self {
+            Self::GroupKey => b"tessera-group-key-1",
+            Self::Webhook => b"tessera-webhook-1",
+        }
+    }
+}
 
 fn opening(root: &SecretKey) -> Result<OpeningKey, RefusalCode> {
     let seed = SymmetricKey::from_bytes(root.expose_seed().as_slice());
@@ -21,11 +35,11 @@ fn opening(root: &SecretKey) -> Result<OpeningKey, RefusalCode> {
 pub(crate) fn sealed(
     root: &SecretKey,
     random: &dyn Random,
-    name: &[u8],
+    (kind, name): (Sealed, &[u8]),
     key: &SymmetricKey,
 ) -> Result<Vec<u8>, Refused> {
     let once = random::bytes(random)?;
-    let text = seal(&opening(root)?.public(), once, CONTEXT, name, key.expose_bytes());
+    let text = seal(&opening(root)?.public(), once, kind.context(), name, key.expose_bytes());
     Ok(text.ok_or(RefusalCode::Internal)?)
 }
 
@@ -33,11 +47,18 @@ pub(crate) fn sealed(
 ///
 /// # Errors
 /// `internal` when the row was sealed by a service with another root key, or was changed.
-pub(crate) fn opened(root: &SecretKey, name: &[u8], text: &[u8]) -> Result<SymmetricKey, Refused> {
-    let plain = opening(root)?.open(text, CONTEXT, name);
+pub(crate) fn opened(
+    root: &SecretKey,
+    (kind, name): (Sealed, &[u8]),
+    text: &[u8],
+) -> Result<SymmetricKey, Refused> {
+    let plain = opening(root)?.open(text, kind.context(), name);
     let key = plain.and_then(|plain| SymmetricKey::from_bytes(&plain));
     key.ok_or_else(|| {
-        tracing::error!("a group key does not open: it was sealed under another root key, or its row was changed");
+        tracing::error!(
+            ?kind,
+            "a sealed key does not open: it was sealed under another root key, or its row was changed"
+        );
         RefusalCode::Internal.into()
     })
 }
@@ -53,12 +74,15 @@ mod tests {
         let (root, other) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
         let random = SeededRandom::predictable(1);
         let key = SymmetricKey::from_bytes(&[7; 48]).unwrap();
-        let text = sealed(&root, &random, b"acme/line", &key).unwrap();
+        let (name, other_name) =
+            ((Sealed::GroupKey, &b"acme/line"[..]), (Sealed::GroupKey, &b"acme/other"[..]));
+        let text = sealed(&root, &random, name, &key).unwrap();
         assert!(!text.windows(8).any(|part| part == [7; 8]));
-        assert!(opened(&root, b"acme/line", &text).is_ok_and(|opened| opened == key));
-        assert!(opened(&other, b"acme/line", &text).is_err());
-        assert!(opened(&root, b"acme/other", &text).is_err());
-        assert!(opened(&root, b"acme/line", &text[1..]).is_err());
-        assert_ne!(sealed(&root, &random, b"acme/line", &key).unwrap(), text);
+        assert!(opened(&root, name, &text).is_ok_and(|opened| opened == key));
+        assert!(opened(&other, name, &text).is_err());
+        assert!(opened(&root, other_name, &text).is_err());
+        assert!(opened(&root, (Sealed::Webhook, name.1), &text).is_err());
+        assert!(opened(&root, name, &text[1..]).is_err());
+        assert_ne!(sealed(&root, &random, name, &key).unwrap(), text);
     }
 }

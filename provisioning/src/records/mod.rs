@@ -28,6 +28,7 @@ mod suspension;
 pub(crate) mod trl;
 pub(crate) mod verifiers;
 pub(crate) mod ways;
+pub(crate) mod webhooks;
 mod words;
 
 pub use attributes::Attributes;

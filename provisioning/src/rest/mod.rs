@@ -14,7 +14,7 @@ use input::{id, App, PageQuery};
 use operator::ways::{self, approvals, authorities, denied, group_keys, listed_ids, listed_keys};
 use operator::{
     api_tokens, audit, claims, devices, events, groups, history, imports, keys, operators, rekeys,
-    roles, status, suspension, tenants, tokens, verifiers,
+    roles, status, suspension, tenants, tokens, verifiers, webhooks,
 };
 use problem::Problem;
 
@@ -135,6 +135,13 @@ routes! {
     "/v1/tenants/{tenant}/keys/rotate" => post keys::rotate;
     "/v1/tenants/{tenant}/keys/{key}/compromise" => post keys::compromise;
     "/v1/tenants/{tenant}/tokens/revoke" => post tokens::revoke;
+    "/v1/tenants/{tenant}/webhooks" => get webhooks::list, post webhooks::create;
+    "/v1/tenants/{tenant}/webhooks/{webhook}" =>
+        get webhooks::show, patch webhooks::change, delete webhooks::delete;
+    "/v1/tenants/{tenant}/webhooks/{webhook}/rotate" => post webhooks::rotate;
+    "/v1/tenants/{tenant}/webhooks/{webhook}/test" => post webhooks::test;
+    "/v1/tenants/{tenant}/webhooks/{webhook}/replay" => post webhooks::replay;
+    "/v1/tenants/{tenant}/webhooks/{webhook}/attempts" => get webhooks::attempts;
     "/v1/tenants/{tenant}/status-list" => get status::list;
     "/v1/audit" => get audit::list;
     "/v1/audit/head" => get audit::head;

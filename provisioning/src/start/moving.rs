@@ -154,6 +154,10 @@ impl Move<'_> {
         self.table(|tables| tables.findings.clone()).await?;
         self.table(|tables| tables.kept_requests.clone()).await?;
         self.table(|tables| tables.kept_answers.clone()).await?;
+        self.table(|tables| tables.webhooks.clone()).await?;
+        self.table(|tables| tables.webhook_states.clone()).await?;
+        self.table(|tables| tables.webhook_messages.clone()).await?;
+        self.table(|tables| tables.webhook_attempts.clone()).await?;
         self.table(|tables| tables.audit.clone()).await?;
         self.table(|tables| tables.audit_waiting.clone()).await
     }

@@ -60,6 +60,7 @@ use crate::trust::readers::Readers;
 use crate::trust::restored;
 use crate::trust::waiters::Waiters;
 use crate::turns::Turns;
+use crate::webhooks;
 use crate::write::Attempt;
 
 pub(crate) struct Parts {
@@ -156,10 +157,12 @@ async fn serve(service: &Arc<Service>, server: Server, later: mpsc::Receiver<Pus
     let sweeper = actix_rt::spawn(async move { sweep::run(&sweeping).await });
     follow_derivation_keys(service);
     actix_rt::spawn(push::run(Arc::clone(service), later));
+    let webhooks = actix_rt::spawn(webhooks::run(Arc::clone(service)));
     if let Err(error) = server.await {
         tracing::error!(%error, "HTTP server");
     }
     sweeper.abort();
+    webhooks.abort();
 }
 
 fn follow_derivation_keys(service: &Arc<Service>) {
@@ -337,6 +340,7 @@ pub(super) async fn build(
         unbacked: Default::default(),
     });
     let (database_, tables_) = (database.clone(), tables.clone());
+    let outward = config.webhooks.client()?;
     let chained = watch::Sender::new(());
     let told = chained.clone();
     let audit = Supervisor::start(move |_| AuditActor {
@@ -380,6 +384,7 @@ pub(super) async fn build(
         bulk: Turns::new(BULK, BULK_OF_TENANT),
         streams: Turns::new(EVENT_STREAMS, EVENT_STREAMS_OF_ACCOUNT),
         chained,
+        outward,
         attempts: Attempts::default(),
         stop,
     };

@@ -61,4 +61,5 @@ mod taken;
 mod token;
 mod trl;
 mod ways;
+mod webhooks;
 mod wire;

@@ -59,7 +59,9 @@ fn filled(path: &str, tenant: &str) -> String {
     let path = path.replace("{group}", "none").replace("{device}", "none");
     let path = path.replace("{claim}", "0011223344556677").replace("{group_key}", "none");
     let path = path.replace("{authority}", &"0".repeat(64)).replace("{certificate}", "serial:1");
-    path.replace("{approval}", "0011223344556677").replace("{api_token}", "0011223344556677")
+    path.replace("{approval}", "0011223344556677")
+        .replace("{api_token}", "0011223344556677")
+        .replace("{webhook}", "0011223344556677")
 }
 
 /// Status and body of the answer to a request without meaning: nothing is changed by it.

@@ -13,6 +13,8 @@ pub enum HttpError {
     BadUrl(String),
     /// The caller's: `http://` to another machine, and nothing says that this is meant.
     InClear(String),
+    /// The caller's: a place that this server does not call.
+    NotOutward(String),
     /// No TLS, or not with this server.
     Tls(TlsError),
     /// The server sends elsewhere, which is not followed.
@@ -107,6 +109,7 @@ impl fmt::Display for HttpError {
                 "{url} is not encrypted and on another machine, so tokens could be read on the way: use https://, or \
                  allow it with --http-in-clear"
             ),
+            Self::NotOutward(why) => write!(f, "this URL is not called: {why}"),
             Self::Tls(error) => error.fmt(f),
             Self::Redirected(to) => write!(
                 f,

@@ -1,4 +1,4 @@
-//! The HTTP client: this file alone names `reqwest`. HTTP/1.1 over TLS, or in clear to this machine; bounded answers,
+//! The HTTP clients: this folder alone names `reqwest`. HTTP/1.1 over TLS, or in clear to this machine; bounded answers,
 //! typed errors. The server is in [`server`].
 
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
@@ -6,6 +6,8 @@ use serde::Serialize;
 
 pub use error::HttpError;
 pub use origin::Server;
+pub use outward::{is_public, Outward, OUTWARD_URL_CHARS};
+pub use outward_client::OutwardClient;
 pub use request::{HttpLimits, Method, Request};
 pub use response::HttpResponse;
 
@@ -16,6 +18,8 @@ use crate::tls::{client, TlsError};
 
 mod error;
 mod origin;
+mod outward;
+mod outward_client;
 mod request;
 mod response;
 /// The server side.

@@ -10,7 +10,7 @@ use tessera_token::refusal::RefusalCode;
 
 use super::{take_off, within, Rights};
 use crate::audit::Actor;
-use crate::keys::sealed_rows::{opened, sealed};
+use crate::keys::sealed_rows::{opened, sealed, Sealed};
 use crate::limits::GROUP_KEYS;
 use crate::once::Keep;
 use crate::records::ways::GroupKeyRecord;
@@ -59,7 +59,8 @@ fn seal(
     name: &GroupId,
     key: &SymmetricKey,
 ) -> Result<Vec<u8>, Refused> {
-    sealed(&service.founder, &*service.random, &context(tenant, name), key)
+    let name = context(tenant, name);
+    sealed(&service.founder, &*service.random, (Sealed::GroupKey, &name), key)
 }
 
 /// Makes a group key. The answer has the key when the service drew it.
@@ -215,7 +216,7 @@ pub(crate) fn verifies(
     let context = context(tenant, &name);
     let mut is_right = false;
     for text in std::iter::once(&record.primary).chain(&record.secondary) {
-        let group_key = opened(&service.founder, &context, text)?;
+        let group_key = opened(&service.founder, (Sealed::GroupKey, &context), text)?;
         is_right |= device_secret(&group_key, device).verifies(message, tag);
     }
     Ok(is_right)

@@ -20,3 +20,4 @@ pub(crate) mod tenants;
 pub(crate) mod tokens;
 pub(crate) mod verifiers;
 pub(crate) mod ways;
+pub(crate) mod webhooks;

@@ -1,0 +1,425 @@
+//! Webhooks as operators make, change and end them.
+
+use tessera_runtime::http::OutwardClient;
+use tessera_runtime::random;
+use tessera_runtime::secret::Secret;
+use tessera_runtime::sql::{Batch, Key};
+use tessera_token::encoding::hex;
+use tessera_token::ids::TenantId;
+use tessera_token::proof::SymmetricKey;
+use tessera_token::refusal::RefusalCode;
+
+use super::message::Signing;
+use crate::audit::actor::ChainPending;
+use crate::audit::{self, Actor};
+use crate::keys::sealed_rows::{opened, sealed, Sealed};
+use crate::limits::{
+    PURPOSE_CHARS, WEBHOOKS, WEBHOOKS_TOTAL, WEBHOOK_ACTIONS, WEBHOOK_ACTION_CHARS,
+    WEBHOOK_ATTEMPTS, WEBHOOK_FORMER_SECONDS, WEBHOOK_REPLAY,
+};
+use crate::once::Keep;
+use crate::records::webhooks::{
+    WebhookAttempt, WebhookMessage, WebhookProgress, WebhookRecord, WebhookState,
+};
+use crate::refused::Refused;
+use crate::registry::tenants;
+use crate::revision::Precondition;
+use crate::service::Service;
+use crate::tables::{one, pair};
+use crate::write::until_committed;
+
+/// A new webhook.
+pub(crate) struct Wanted {
+    pub(crate) url: String,
+    pub(crate) actions: Vec<String>,
+    pub(crate) purpose: String,
+}
+
+/// A change of one; what is left out stays.
+#[derive(Default)]
+pub(crate) struct Changed {
+    pub(crate) url: Option<String>,
+    pub(crate) actions: Option<Vec<String>>,
+    pub(crate) purpose: Option<String>,
+    pub(crate) state: Option<WebhookState>,
+}
+
+/// A row with its id and how its messages fare, and its keys: the secret among them is shown once.
+pub(crate) struct Created {
+    pub(crate) id: String,
+    pub(crate) record: WebhookRecord,
+    pub(crate) progress: WebhookProgress,
+    pub(crate) signing: Signing,
+}
+
+/// The mark that changes with each new webhook: of two that are made at once, one is tried again and counts the other.
+const MADE: &str = "webhooks_made";
+
+fn name(tenant: &TenantId, id: &str) -> Vec<u8> {
+    format!("{tenant}/{id}").into_bytes()
+}
+
+fn draw(service: &Service) -> Result<SymmetricKey, Refused> {
+    let bytes = Secret::new(random::bytes::<32>(&*service.random)?);
+    Ok(SymmetricKey::from_bytes(bytes.expose()).ok_or(RefusalCode::Internal)?)
+}
+
+fn seal(
+    service: &Service,
+    tenant: &TenantId,
+    id: &str,
+    key: &SymmetricKey,
+) -> Result<Vec<u8>, Refused> {
+    sealed(&service.founder, &*service.random, (Sealed::Webhook, &name(tenant, id)), key)
+}
+
+/// The keys that sign now: the present one first, and the former one until its day is over.
+pub(crate) fn signing(
+    service: &Service,
+    tenant: &TenantId,
+    id: &str,
+    record: &WebhookRecord,
+) -> Result<Vec<Signing>, Refused> {
+    let now = service.now().get();
+    let former = record.former.as_ref().filter(|(_, until)| now < *until);
+    let texts = [Some(&record.sealed), former.map(|(text, _)| text)];
+    let name = name(tenant, id);
+    let open = |text: &Vec<u8>| opened(&service.founder, (Sealed::Webhook, &name), text);
+    texts.into_iter().flatten().map(|text| Ok(Signing::of(&open(text)?))).collect()
+}
+
+/// Whether a webhook with these patterns wants this action. Refused attempts are for those that name them.
+pub(super) fn wants(actions: &[String], action: &str) -> bool {
+    let is_refusal = action.starts_with("request");
+    actions.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some("") => !is_refusal,
+        Some(begin) => action.starts_with(begin),
+        None => pattern == action,
+    })
+}
+
+fn check(
+    service: &Service,
+    url: Option<&str>,
+    actions: Option<&[String]>,
+    purpose: Option<&str>,
+) -> Result<(), Refused> {
+    if let Some(url) = url {
+        let checked = service.outward.check(url);
+        checked.map_err(|error| Refused::malformed(error.to_string()))?;
+    }
+    if let Some(actions) = actions {
+        let is_word = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'-' | b'_');
+        let is_good = |pattern: &String| {
+            let plain = pattern.strip_suffix(".*").unwrap_or(pattern);
+            pattern == "*"
+                || (1..=WEBHOOK_ACTION_CHARS).contains(&pattern.len()) && plain.bytes().all(is_word)
+        };
+        if !(1..=WEBHOOK_ACTIONS).contains(&actions.len()) || !actions.iter().all(is_good) {
+            return Err(Refused::malformed(format!(
+                "actions are 1 to {WEBHOOK_ACTIONS} of the audit log, such as device.revoke, device.* or *"
+            )));
+        }
+    }
+    if let Some(purpose) = purpose {
+        let is_good =
+            purpose.chars().count() <= PURPOSE_CHARS && !purpose.chars().any(char::is_control);
+        if !is_good {
+            return Err(Refused::malformed(format!(
+                "purpose has at most {PURPOSE_CHARS} characters and no control characters"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The part of a URL that the audit log may show.
+fn origin(url: &str) -> String {
+    OutwardClient::origin_of(url).unwrap_or_default()
+}
+
+/// The number of the newest entry; entries that wait to be chained are chained first.
+async fn newest(service: &Service) -> Result<u64, Refused> {
+    service.audit.send(ChainPending).await.map_err(Refused::from)??;
+    Ok(audit::Head::read(&service.tables).await?.seq)
+}
+
+/// Makes a webhook. Entries from now on are its events.
+pub(crate) async fn create(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    wanted: &Wanted,
+    keep: &Keep<'_, Created>,
+) -> Result<Created, Refused> {
+    check(service, Some(&wanted.url), Some(&wanted.actions), Some(&wanted.purpose))?;
+    tenants::known(service, tenant).await?;
+    until_committed(async || {
+        let tables = &service.tables;
+        let mut batch = Batch::new();
+        let made = tables.marks.get::<u64>(MADE).await?;
+        tables.marks.expect_same(&mut batch, MADE, made.as_ref());
+        tables.marks.put(&mut batch, MADE, &made.unwrap_or_default().wrapping_add(1));
+        let all = tables.webhooks.scan(&[], None, WEBHOOKS_TOTAL).await?.len();
+        let own = tables.webhooks.scan(&one(tenant.as_str()), None, WEBHOOKS).await?.len();
+        if own >= WEBHOOKS || all >= WEBHOOKS_TOTAL {
+            let why = format!("a tenant has at most {WEBHOOKS} webhooks: delete one");
+            return Err(Refused::because(RefusalCode::LimitReached, why));
+        }
+        let id = hex::encode(random::bytes::<8>(&*service.random)?);
+        let key = draw(service)?;
+        let record = WebhookRecord {
+            url: wanted.url.clone(),
+            actions: wanted.actions.clone(),
+            purpose: wanted.purpose.clone(),
+            state: WebhookState::Active,
+            reason: None,
+            sealed: seal(service, tenant, &id, &key)?,
+            former: None,
+            begins: newest(service).await?,
+            created: service.now().get(),
+            by: by.name.clone(),
+        };
+        let progress = WebhookProgress::default();
+        batch.insert(&tables.webhooks, pair(tenant, id.as_str()), &record);
+        batch.insert(&tables.webhook_states, pair(tenant, id.as_str()), &progress);
+        let entry = service.entry(by, "webhook.create", tenant.as_str(), &id);
+        let entry = entry.detail(format!("to {}", origin(&record.url)));
+        let entry = entry.change(None, Some(&record));
+        let made = Created { id, record, progress, signing: Signing::of(&key) };
+        keep.with(service, &mut batch, &made).await?;
+        Ok(service.write(batch, entry).await?.map(|()| made))
+    })
+    .await
+}
+
+/// A webhook, and how its messages fare.
+pub(crate) async fn known(
+    service: &Service,
+    tenant: &TenantId,
+    id: &str,
+) -> Result<(WebhookRecord, WebhookProgress), Refused> {
+    tenants::known(service, tenant).await?;
+    let key = pair(tenant, id);
+    let record = service.tables.webhooks.get(key.clone()).await?.ok_or(RefusalCode::NotFound)?;
+    let progress = service.tables.webhook_states.get(key).await?.unwrap_or_default();
+    Ok((record, progress))
+}
+
+/// All webhooks of a tenant: there are few.
+pub(crate) async fn list(
+    service: &Service,
+    tenant: &TenantId,
+) -> Result<Vec<(String, WebhookRecord, WebhookProgress)>, Refused> {
+    tenants::known(service, tenant).await?;
+    let rows = service.tables.webhooks.scan(&one(tenant.as_str()), None, WEBHOOKS_TOTAL).await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for (key, record) in rows {
+        let id = crate::tables::text(&key, 1)?.to_owned();
+        let progress = service.tables.webhook_states.get(key).await?.unwrap_or_default();
+        found.push((id, record, progress));
+    }
+    Ok(found)
+}
+
+/// Changes a webhook. One that was disabled begins anew: entries from now on are its events, and its failures of before do not
+/// count.
+pub(crate) async fn change(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    id: &str,
+    (changed, when): (&Changed, &Precondition),
+) -> Result<(WebhookRecord, WebhookProgress), Refused> {
+    let Changed { url, actions, purpose, state } = changed;
+    check(service, url.as_deref(), actions.as_deref(), purpose.as_deref())?;
+    if *state == Some(WebhookState::Disabled) {
+        return Err(Refused::malformed("state is active or paused"));
+    }
+    until_committed(async || {
+        let (old, progress) = known(service, tenant, id).await?;
+        when.check(Some(&old))?;
+        let mut new = old.clone();
+        new.url = url.clone().unwrap_or(new.url);
+        new.actions = actions.clone().unwrap_or(new.actions);
+        new.purpose = purpose.clone().unwrap_or(new.purpose);
+        new.state = state.unwrap_or(new.state);
+        new.reason = new.reason.filter(|_| new.state == WebhookState::Disabled);
+        if old.state == WebhookState::Disabled && new.state != WebhookState::Disabled {
+            new.begins = newest(service).await?;
+        }
+        let mut batch = Batch::new();
+        batch.expect(&service.tables.webhooks, pair(tenant, id), &old);
+        batch.put(&service.tables.webhooks, pair(tenant, id), &new);
+        let mut fares = progress.clone();
+        if new.state != old.state {
+            fares.failing_since = None;
+            batch.expect(&service.tables.webhook_states, pair(tenant, id), &progress);
+            batch.put(&service.tables.webhook_states, pair(tenant, id), &fares);
+        }
+        let entry = service.entry(by, "webhook.change", tenant.as_str(), id);
+        let entry = entry.detail(format!("to {}", origin(&new.url)));
+        let entry = entry.change(Some(&old), Some(&new));
+        Ok(service.write(batch, entry).await?.map(|()| (new, fares)))
+    })
+    .await
+}
+
+/// Gives a webhook a new secret. The former one signs too, for a day.
+pub(crate) async fn rotate(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    id: &str,
+    keep: &Keep<'_, Created>,
+) -> Result<Created, Refused> {
+    until_committed(async || {
+        let (old, progress) = known(service, tenant, id).await?;
+        let now = service.now().get();
+        if old.former.as_ref().is_some_and(|(_, until)| now < *until) {
+            let why = "the former secret still signs: rotate again when its day is over";
+            return Err(Refused::because(RefusalCode::AlreadyExists, why));
+        }
+        let key = draw(service)?;
+        let new = WebhookRecord {
+            sealed: seal(service, tenant, id, &key)?,
+            former: Some((old.sealed.clone(), now.saturating_add(WEBHOOK_FORMER_SECONDS))),
+            ..old.clone()
+        };
+        let mut batch = Batch::new();
+        batch.expect(&service.tables.webhooks, pair(tenant, id), &old);
+        batch.put(&service.tables.webhooks, pair(tenant, id), &new);
+        let entry = service.entry(by, "webhook.rotate", tenant.as_str(), id);
+        let entry = entry.change(Some(&old), Some(&new));
+        let signing = Signing::of(&key);
+        let made = Created { id: id.to_owned(), record: new, progress, signing };
+        keep.with(service, &mut batch, &made).await?;
+        Ok(service.write(batch, entry).await?.map(|()| made))
+    })
+    .await
+}
+
+/// Deletes a webhook. Its messages and attempts go with the next sweeps.
+pub(crate) async fn delete(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    id: &str,
+    when: &Precondition,
+) -> Result<(), Refused> {
+    until_committed(async || {
+        let (old, _) = known(service, tenant, id).await?;
+        when.check(Some(&old))?;
+        let mut batch = Batch::new();
+        batch.expect(&service.tables.webhooks, pair(tenant, id), &old);
+        batch.delete(&service.tables.webhooks, pair(tenant, id));
+        batch.delete(&service.tables.webhook_states, pair(tenant, id));
+        let entry = service.entry(by, "webhook.delete", tenant.as_str(), id);
+        let entry = entry.detail(format!("to {}", origin(&old.url)));
+        service.write(batch, entry.change(Some(&old), None)).await
+    })
+    .await
+}
+
+/// Makes an event for this webhook alone, whatever it wants: its entry is its message.
+pub(crate) async fn test(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    id: &str,
+) -> Result<(), Refused> {
+    until_committed(async || {
+        let (record, _) = known(service, tenant, id).await?;
+        if record.state != WebhookState::Active {
+            let why = "the webhook is not active: make it active first";
+            return Err(Refused::because(RefusalCode::LimitReached, why));
+        }
+        let entry = service.entry(by, super::queue::TEST, tenant.as_str(), id);
+        service.write(Batch::new(), entry).await
+    })
+    .await
+}
+
+/// Sends events again that a webhook wants, under their ids: those of the entries of these numbers. Returns how many.
+pub(crate) async fn replay(
+    service: &Service,
+    by: &Actor,
+    tenant: &TenantId,
+    id: &str,
+    (first, last): (u64, u64),
+) -> Result<usize, Refused> {
+    if last < first || last - first >= WEBHOOK_REPLAY {
+        let why = format!("first to last are at most {WEBHOOK_REPLAY} entries");
+        return Err(Refused::malformed(why));
+    }
+    until_committed(async || {
+        let (record, _) = known(service, tenant, id).await?;
+        let tables = &service.tables;
+        let range = ("number", first..=last);
+        let of_tenant = [("tenant", tenant.as_str().into())];
+        let most = usize::try_from(WEBHOOK_REPLAY).unwrap_or(usize::MAX);
+        let rows = tables.audit.find_within(&of_tenant, range, most).await?;
+        let mut batch = Batch::new();
+        let (now, mut count) = (service.now().get(), 0);
+        for (key, row) in rows {
+            if super::queue::is_for(id, &record, &row.entry) {
+                let number = crate::tables::number(&key, 0)?;
+                let message = WebhookMessage { due: now, attempts: 0 };
+                batch.put(
+                    &tables.webhook_messages,
+                    super::queue::key(tenant.as_str(), id, number),
+                    &message,
+                );
+                count += 1;
+            }
+        }
+        if count == 0 {
+            let why = "no entry of these numbers is an event for this webhook";
+            return Err(Refused::because(RefusalCode::NotFound, why));
+        }
+        super::queue::room_for(service, (tenant.as_str(), id), count).await?;
+        batch.expect(&tables.webhooks, pair(tenant, id), &record);
+        let entry = service.entry(by, "webhook.replay", tenant.as_str(), id);
+        let entry = entry.detail(format!("{count} events from {first} to {last}"));
+        Ok(service.write(batch, entry).await?.map(|()| count))
+    })
+    .await
+}
+
+/// The last attempts of a webhook, the newest first.
+pub(crate) async fn attempts(
+    service: &Service,
+    tenant: &TenantId,
+    id: &str,
+) -> Result<Vec<(u64, WebhookAttempt)>, Refused> {
+    known(service, tenant, id).await?;
+    let most = usize::try_from(WEBHOOK_ATTEMPTS).unwrap_or(usize::MAX).saturating_add(1);
+    let of: Key = pair(tenant, id);
+    let rows = service.tables.webhook_attempts.scan(&of, None, most).await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for (key, row) in rows {
+        found.push((crate::tables::number(&key, 2)?, row));
+    }
+    found.reverse();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wants;
+
+    #[test]
+    fn actions_are_named_one_by_one_by_their_nouns_or_all() {
+        let all = |patterns: &[&str], action: &str| {
+            let patterns: Vec<String> = patterns.iter().map(|one| (*one).to_owned()).collect();
+            wants(&patterns, action)
+        };
+        assert!(all(&["*"], "device.revoke") && !all(&["*"], "request.refused"));
+        assert!(all(&["device.*"], "device.revoke") && !all(&["device.*"], "device-x.revoke"));
+        assert!(all(&["a.b", "device.revoke"], "device.revoke"));
+        assert!(!all(&["device.revoke"], "device.revoked"));
+        assert!(
+            all(&["request.refused"], "request.refused") && all(&["request.*"], "request.refused")
+        );
+    }
+}
