@@ -168,6 +168,8 @@ pub const STATUS_LIST_SECONDS: u64 = 24 * 3600;
 pub const STATUS_LIST_TTL_SECONDS: u64 = 300;
 /// Token hashes in one answer: 36 bytes each.
 pub const TRL_ANSWER: usize = 50_000;
+/// Tokens that are read at once for an answer.
+pub const TRL_PAGE: usize = 1_000;
 /// Updates of a tenant's list that are kept (MAX_N of RFC 9770).
 pub const TRL_HISTORY: u64 = 128;
 /// Updates in one answer (MAX_DIFF_BATCH).
@@ -180,8 +182,8 @@ pub const TRL_MAX_INDEX: u64 = i64::MAX as u64;
 pub const TRL_EVENTS_IN_A_STEP: usize = 100;
 /// Devices whose tokens one step looks at.
 pub const TRL_DEVICES_IN_A_STEP: usize = 100;
-/// Tokens of one device that it looks at: more than a device can have within its rate and its answers that are kept.
-pub const TRL_TOKENS_OF_DEVICE: usize = 1_000;
+/// Tokens that one step looks at, of however many devices: the next step goes on behind them.
+pub const TRL_TOKENS_IN_A_STEP: usize = 1_000;
 /// Steps that one request or one sweep takes.
 pub const TRL_STEPS: usize = 50;
 /// Seconds after which no token can be written any more that was being issued at a revocation.

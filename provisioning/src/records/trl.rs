@@ -107,6 +107,16 @@ impl Record for ListState {
 pub(crate) struct Followed {
     /// All events up to this one are done.
     pub(crate) event: u64,
-    /// Of the next event the devices up to this one.
+    /// Of the next event the devices up to this one. And
     pub(crate) device: Option<String>,
+    /// of this device the tokens up to this serial only, where there is one. A former version wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) token: Option<u64>,
+}
+
+impl Followed {
+    /// This event is done.
+    pub(crate) fn all_of(event: u64) -> Self {
+        Self { event, device: None, token: None }
+    }
 }

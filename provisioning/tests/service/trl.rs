@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{json, Value};
+use tessera_provisioning::Rate;
 use tessera_runtime::http::{HttpClient, HttpError, Method, Request};
 use tessera_token::cbor::Reader;
 use tessera_token::encoding::base64url;
@@ -87,6 +88,39 @@ async fn each_kind_of_revocation_lists_the_tokens_that_it_ends_and_no_later_ones
     assert_eq!(full(&world.feed).await, hashes(&[&a1, &c1, &a2]));
     world.post("/v1/tenants/default/revoke", json!({})).await;
     assert_eq!(full(&world.feed).await, hashes(&[&a1, &a2, &a3, &b1, &c1, &c2]));
+}
+
+#[tokio::test]
+async fn none_of_very_many_tokens_of_a_device_is_left_out() {
+    let world = World::with(|config| {
+        config.token_seconds = 24 * 3600;
+        for rate in [&mut config.admission.device, &mut config.admission.proved] {
+            *rate = Rate { per_second: 1_000, burst: 1_000_000 };
+        }
+    })
+    .await;
+    let (a, a1) = world.enrolled("a").await;
+    let (_, b1) = world.enrolled("b").await;
+    let mut of_a = hashes(&[&a1.access_token]);
+    // More than one step looks at, at the pace at which answers are kept.
+    for n in 0..1_040 {
+        if n % 50 == 49 {
+            world.advance(200);
+        }
+        of_a.insert(hash(&world.refresh(&a).await.unwrap().access_token));
+    }
+    world.post("/v1/tenants/default/devices/a/revoke", json!({})).await;
+    assert_eq!(full(&world.feed).await.len(), of_a.len());
+    assert_eq!(full(&world.feed).await, of_a);
+    assert_eq!(own(&world, &a, &a1.access_token).await.unwrap(), of_a);
+    let patches = asked(&world.feed, "?diff=0").await["diff_set"].clone();
+    let patches = patches.as_array().unwrap();
+    let added: BTreeSet<String> = patches.iter().flat_map(|patch| set(&patch[1])).collect();
+    assert_eq!((patches.len(), added), (2, of_a.clone()), "one update for each step");
+    // Those of other devices follow behind it.
+    world.post("/v1/tenants/default/revoke", json!({})).await;
+    of_a.insert(hash(&b1.access_token));
+    assert_eq!(full(&world.feed).await, of_a);
 }
 
 #[tokio::test]

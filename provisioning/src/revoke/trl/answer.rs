@@ -6,12 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use tessera_runtime::sql::Value;
+use tessera_runtime::sql::{Key, Value};
 use tessera_token::cbor::Writer;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
-use crate::limits::{TRL_ANSWER, TRL_BATCH, TRL_HISTORY};
+use crate::limits::{TRL_ANSWER, TRL_BATCH, TRL_HISTORY, TRL_PAGE};
 use crate::records::operators::Tenants;
 use crate::records::trl::ListedToken;
 use crate::refused::Refused;
@@ -234,8 +234,7 @@ async fn rows(
     let table = &service.tables.trl_tokens;
     if let Requester::Device(tenant, device) = requester {
         let columns = [("tenant", tenant.as_str().into()), ("device", device.as_str().into())];
-        let rows = table.find(&columns, None, TRL_ANSWER).await?;
-        return rows.into_iter().map(|(key, row)| Ok((bytes(&key, 1)?, row))).collect();
+        return found(service, &columns).await;
     }
     let mut found = Vec::new();
     for tenant in tenants {
@@ -244,15 +243,42 @@ async fn rows(
             for (key, row) in page {
                 found.push((bytes(&key, 1)?, row));
             }
-            if found.len() > TRL_ANSWER {
-                return Err(Refused::because(
-                    RefusalCode::CapacityReached,
-                    "the list is too long for one answer: ask by an account of fewer tenants, or read the trust feed",
-                ));
-            }
+            fits(found.len())?;
         }
     }
     Ok(found)
+}
+
+/// All rows of which these columns have these values. No part of them is left out: a token that an answer does not name
+/// counts as good.
+async fn found(
+    service: &Service,
+    columns: &[(&'static str, Value)],
+) -> Result<Vec<(Hash, ListedToken)>, Refused> {
+    let mut found = Vec::new();
+    let mut after: Option<Key> = None;
+    loop {
+        let page = service.tables.trl_tokens.find(columns, after.as_deref(), TRL_PAGE).await?;
+        let is_last = page.len() < TRL_PAGE;
+        after = page.last().map(|(key, _)| key.clone());
+        for (key, row) in page {
+            found.push((bytes(&key, 1)?, row));
+        }
+        fits(found.len())?;
+        if is_last {
+            return Ok(found);
+        }
+    }
+}
+
+fn fits(tokens: usize) -> Result<(), Refused> {
+    match tokens > TRL_ANSWER {
+        true => Err(Refused::because(
+            RefusalCode::CapacityReached,
+            "the list is too long for one answer: ask by an account of fewer tenants, or read the trust feed",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// The hashes that this update has removed and added.
@@ -271,13 +297,13 @@ async fn patch(
         for (column, into) in [("removed", &mut patch.0), ("added", &mut patch.1)] {
             let columns: [(&'static str, Value); 2] =
                 [("tenant", tenant.as_str().into()), (column, number.into())];
-            for (key, row) in service.tables.trl_tokens.find(&columns, None, TRL_ANSWER).await? {
+            for (hash, row) in found(service, &columns).await? {
                 let pertains = match requester {
                     Requester::Device(_, device) => row.device == device.as_str(),
                     Requester::Of(_) => true,
                 };
                 if pertains {
-                    into.push(bytes(&key, 1)?);
+                    into.push(hash);
                 }
             }
         }

@@ -14,7 +14,7 @@ use tessera_token::trust::{Change, Event};
 use super::Update;
 use crate::limits::{
     TRL_DEVICES_IN_A_STEP, TRL_EVENTS_IN_A_STEP, TRL_SETTLES_SECONDS, TRL_STEPS, TRL_TOKENS,
-    TRL_TOKENS_OF_DEVICE,
+    TRL_TOKENS_IN_A_STEP,
 };
 use crate::records::trl::{Followed, ListedToken};
 use crate::records::{IssuedRecord, SignedEvent};
@@ -75,14 +75,18 @@ async fn step(service: &Service, mark: &str, until: u64) -> Result<Step, Refused
             break;
         }
         if let Some(ended) = Ended::by(&event) {
-            let page = ended.page(service, followed.device.as_deref(), mark == SETTLED).await?;
+            let page = ended.page(service, &followed, mark == SETTLED).await?;
             let next = match &page.last {
-                Some(device) => Followed { event: followed.event, device: Some(device.clone()) },
-                None => Followed { event: number(&key, 0)?, device: None },
+                Some(last) => Followed {
+                    event: followed.event,
+                    device: Some(last.device.clone()),
+                    token: last.token,
+                },
+                None => Followed::all_of(number(&key, 0)?),
             };
             return write(service, mark, known.as_ref(), next, &ended, page).await;
         }
-        followed = Followed { event: number(&key, 0)?, device: None };
+        followed = Followed::all_of(number(&key, 0)?);
     }
     if known.as_ref() == Some(&followed) {
         return Ok(Step::Done);
@@ -101,10 +105,19 @@ struct Ended<'a> {
     tenant: &'a str,
 }
 
-/// Some of them, and the device up to which they were looked for; `None` when all devices were.
+/// Some of them, and the place up to which they were looked for; `None` when all were.
+#[derive(Default)]
 struct Page {
     tokens: Vec<(u64, IssuedRecord)>,
-    last: Option<String>,
+    /// Rows that were read.
+    read: usize,
+    last: Option<Place>,
+}
+
+/// A place among the devices, and among the tokens of that device when there are more of it.
+struct Place {
+    device: String,
+    token: Option<u64>,
 }
 
 impl<'a> Ended<'a> {
@@ -134,36 +147,47 @@ impl<'a> Ended<'a> {
         }
     }
 
-    /// The tokens of the next devices; `again` is the second look.
+    /// The next tokens; `again` is the second look.
     async fn page(
         &self,
         service: &Service,
-        after: Option<&str>,
+        followed: &Followed,
         again: bool,
     ) -> Result<Page, Refused> {
+        let mut page = Page::default();
         let device = match &self.event.change {
             Change::Device(one) => Some(one.device.as_str()),
             Change::Token(one) => Some(one.device.as_str()),
             _ => None,
         };
         if let Some(device) = device {
-            return Ok(Page { tokens: self.of_device(service, device).await?, last: None });
+            page.read_device(service, self, device, followed.token).await?;
+            return Ok(page);
         }
         if let Change::Tenant(one) = &self.event.change {
             let state = service.tables.trl_tenants.get(key_of(self.tenant)).await?;
             let is_known = state.is_some_and(|state| state.epoch >= one.epoch);
             // It changed in another way than by a revocation.
-            if after.is_none() && is_known && !again {
-                return Ok(Page { tokens: Vec::new(), last: None });
+            if followed.device.is_none() && is_known && !again {
+                return Ok(page);
             }
         }
-        let devices = self.devices(service, after).await?;
-        let last = devices.last().filter(|_| devices.len() == TRL_DEVICES_IN_A_STEP).cloned();
-        let mut tokens = Vec::new();
-        for device in devices {
-            tokens.extend(self.of_device(service, &device).await?);
+        if let (Some(device), Some(token)) = (&followed.device, followed.token) {
+            if page.read_device(service, self, device, Some(token)).await? {
+                return Ok(page);
+            }
         }
-        Ok(Page { tokens, last })
+        let devices = self.devices(service, followed.device.as_deref()).await?;
+        let many = devices.len();
+        for (at, device) in devices.into_iter().enumerate() {
+            if page.read_device(service, self, &device, None).await? {
+                return Ok(page);
+            }
+            if at + 1 == TRL_DEVICES_IN_A_STEP && at + 1 == many {
+                page.last = Some(Place { device, token: None });
+            }
+        }
+        Ok(page)
     }
 
     /// The next devices of the group, or of the tenant.
@@ -181,18 +205,34 @@ impl<'a> Ended<'a> {
         let rows = devices.find(&columns, after.as_deref(), TRL_DEVICES_IN_A_STEP).await?;
         rows.iter().map(|(key, _)| Ok(text(key, 1)?.to_owned())).collect()
     }
+}
 
-    /// The tokens of one device that have not expired.
-    async fn of_device(
-        &self,
+impl Page {
+    /// Takes the tokens of one device that have not expired, from the first one behind `after`. Says whether the page is
+    /// full, which then has the place.
+    async fn read_device(
+        &mut self,
         service: &Service,
+        ended: &Ended<'_>,
         device: &str,
-    ) -> Result<Vec<(u64, IssuedRecord)>, Refused> {
-        let columns = [("tenant", self.tenant.into()), ("device", device.into())];
-        let rows = service.tables.issued.find(&columns, None, TRL_TOKENS_OF_DEVICE).await?;
+        after: Option<u64>,
+    ) -> Result<bool, Refused> {
+        let columns = [("tenant", ended.tenant.into()), ("device", device.into())];
+        let room = TRL_TOKENS_IN_A_STEP.saturating_sub(self.read);
+        let after = after.map(|serial| one(serial));
+        let rows = service.tables.issued.find(&columns, after.as_deref(), room).await?;
+        self.read += rows.len();
+        if rows.len() >= room {
+            let token = rows.last().map(|(key, _)| number(key, 0)).transpose()?;
+            self.last = Some(Place { device: device.to_owned(), token });
+        }
         let now = service.now().get();
-        let rows = rows.into_iter().filter(|(_, row)| row.expires > now && self.is_one(row));
-        rows.map(|(key, row)| Ok((number(&key, 0)?, row))).collect()
+        for (key, row) in rows {
+            if row.expires > now && ended.is_one(&row) {
+                self.tokens.push((number(&key, 0)?, row));
+            }
+        }
+        Ok(self.last.is_some())
     }
 }
 
@@ -219,7 +259,7 @@ async fn write(
         }
         if let ControlFlow::Break(()) = room(service, &mut update) {
             // There are more than a list holds: the rest of this event is left out, and the list says so.
-            next = Followed { event: ended.event.seq, device: None };
+            next = Followed::all_of(ended.event.seq);
             break;
         }
         changes = true;
