@@ -149,7 +149,7 @@ impl ProvisioningConfig {
         if self.sweep_every.is_zero() {
             return Err(StartError::Config("the time between sweeps must be above 0"));
         }
-        self.push.check()?;
+        self.push.check(&self.audience)?;
         self.webhooks.check()?;
         self.keys.check()?;
         if !self.trust.fit_verifiers() {

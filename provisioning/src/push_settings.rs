@@ -1,12 +1,13 @@
 //! The brokers to which tokens are pushed.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
 use tessera_runtime::tls::Trust;
-use tessera_token::ids::VerifierName;
+use tessera_token::ids::{Audience, TenantId, VerifierName};
 
-use crate::limits::PUSH_PER_SECOND;
+use crate::limits::{PUSH_PER_SECOND, PUSH_TENANTS};
 use crate::start_error::StartError;
 
 /// Push refresh, as an operator decided on it.
@@ -34,14 +35,21 @@ pub struct PushBroker {
     port: u16,
     /// The name in connect proofs, when it is not the audience.
     verifier: Option<String>,
+    /// The tenants whose devices it serves; `None` for all.
+    tenants: Option<BTreeSet<TenantId>>,
 }
 
 impl PushBroker {
-    /// Takes `mqtts://host:port` or `mqtt://host:port`, and behind `#` the broker's verifier name when it has one of its own.
+    /// Takes `mqtts://host:port` or `mqtt://host:port`; behind `?tenants=` the tenants that the broker serves, separated by
+    /// commas, when it does not serve all; and behind `#` the broker's verifier name when it has one of its own.
     pub fn parse(text: &str) -> Option<Self> {
         let (place, verifier) = match text.split_once('#') {
             Some((place, name)) => (place, Some(VerifierName::parse(name).ok()?)),
             None => (text, None),
+        };
+        let (place, tenants) = match place.split_once('?') {
+            Some((place, query)) => (place, Some(tenants(query)?)),
+            None => (place, None),
         };
         let (tls, place, usual) = match place.strip_prefix("mqtts://") {
             Some(place) => (true, place, 8883),
@@ -59,7 +67,7 @@ impl PushBroker {
             None => !host.is_empty() && host.bytes().all(is_name),
         };
         let verifier = verifier.map(|name| name.as_str().to_owned());
-        (is_good && port != 0).then(|| Self { tls, host: host.to_owned(), port, verifier })
+        (is_good && port != 0).then(|| Self { tls, host: host.to_owned(), port, verifier, tenants })
     }
 
     /// The broker of the same process, over TCP.
@@ -69,7 +77,7 @@ impl PushBroker {
             IpAddr::V6(ip) => format!("[{ip}]"),
         };
         let verifier = verifier.map(|name| name.as_str().to_owned());
-        Self { tls: false, host, port: address.port(), verifier }
+        Self { tls: false, host, port: address.port(), verifier, tenants: None }
     }
 
     pub(crate) fn is_tls(&self) -> bool {
@@ -81,8 +89,14 @@ impl PushBroker {
         (self.host.trim_start_matches('[').trim_end_matches(']'), self.port)
     }
 
-    pub(crate) fn verifier(&self) -> Option<&str> {
-        self.verifier.as_deref()
+    /// Its name in connect proofs, where verifiers without a name of their own have that of the audience.
+    pub(crate) fn verifier<'a>(&'a self, audience: &'a Audience) -> &'a str {
+        self.verifier.as_deref().unwrap_or(audience.as_str())
+    }
+
+    /// Whether devices of this tenant may be pushed tokens through it.
+    pub(crate) fn serves(&self, tenant: &TenantId) -> bool {
+        self.tenants.as_ref().is_none_or(|these| these.contains(tenant))
     }
 
     /// Whether others could read what is sent to it.
@@ -94,6 +108,14 @@ impl PushBroker {
     }
 }
 
+/// `tenants=acme,other`.
+fn tenants(query: &str) -> Option<BTreeSet<TenantId>> {
+    let names = query.strip_prefix("tenants=")?.split(',');
+    let these: BTreeSet<TenantId> =
+        names.map(|name| TenantId::parse(name).ok()).collect::<Option<_>>()?;
+    (these.len() <= PUSH_TENANTS).then_some(these)
+}
+
 impl fmt::Display for PushBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "mqtts" } else { "mqtt" };
@@ -102,7 +124,7 @@ impl fmt::Display for PushBroker {
 }
 
 impl PushSettings {
-    pub(crate) fn check(&self) -> Result<(), StartError> {
+    pub(crate) fn check(&self, audience: &Audience) -> Result<(), StartError> {
         if !(1..=100_000).contains(&self.per_second) {
             return Err(StartError::Config("push.per_second must be 1 to 100,000"));
         }
@@ -112,7 +134,35 @@ impl PushSettings {
                 "push.brokers names a broker on another machine in clear: use mqtts://, or set push.in_clear",
             ));
         }
+        for (at, one) in self.brokers.iter().enumerate() {
+            self.brokers.iter().skip(at + 1).try_for_each(|other| apart(one, other, audience))?;
+        }
         Ok(())
+    }
+
+    /// Whether this broker can be pushed to beside those of the settings.
+    pub(crate) fn check_with(
+        &self,
+        later: &PushBroker,
+        audience: &Audience,
+    ) -> Result<(), StartError> {
+        self.brokers.iter().try_for_each(|one| apart(one, later, audience))
+    }
+}
+
+/// The password that provisioning shows to a broker would pass at another one of the same name, which would take the first
+/// one for provisioning.
+fn apart(one: &PushBroker, other: &PushBroker, audience: &Audience) -> Result<(), StartError> {
+    if (&one.host, one.port) == (&other.host, other.port) {
+        return Err(StartError::PushTwice(one.to_string()));
+    }
+    let name = one.verifier(audience);
+    match name == other.verifier(audience) {
+        true => Err(StartError::PushName {
+            name: name.to_owned(),
+            brokers: [one.to_string(), other.to_string()],
+        }),
+        false => Ok(()),
     }
 }
 
@@ -126,7 +176,9 @@ mod tests {
         assert_eq!(shown("mqtts://b1.example.com").unwrap(), "mqtts://b1.example.com:8883");
         assert_eq!(shown("mqtt://127.0.0.1:1#b1").unwrap(), "mqtt://127.0.0.1:1");
         assert_eq!(shown("mqtt://[::1]").unwrap(), "mqtt://[::1]:1883");
-        assert_eq!(PushBroker::parse("mqtt://h:1#b1").unwrap().verifier(), Some("b1"));
+        let audience = Audience::parse("fleet").unwrap();
+        let name = |text: &str| PushBroker::parse(text).unwrap().verifier(&audience).to_owned();
+        assert_eq!((name("mqtt://h:1#b1"), name("mqtt://h:1")), ("b1".into(), "fleet".into()));
         assert_eq!(PushBroker::parse("mqtt://[::1]:7").unwrap().place(), ("::1", 7));
         for wrong in [
             "",
@@ -139,9 +191,54 @@ mod tests {
             "mqtt://h/p",
             "mqtt://h#",
             "mqtt://h#~",
+            "mqtt://h?",
+            "mqtt://h?tenants=",
+            "mqtt://h?tenants=a,",
+            "mqtt://h?tenants=a,~",
+            "mqtt://h?tenant=a",
+            "mqtt://h?tenants=a&tenants=b",
         ] {
             assert_eq!(shown(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_broker_serves_all_tenants_or_those_that_are_named() {
+        let serves = |text: &str, tenant: &str| {
+            PushBroker::parse(text).unwrap().serves(&TenantId::parse(tenant).unwrap())
+        };
+        assert!(serves("mqtt://h:1#b1", "acme"));
+        let two = "mqtts://h:1?tenants=acme,other#b1";
+        assert!(serves(two, "acme") && serves(two, "other") && !serves(two, "third"));
+        assert_eq!(PushBroker::parse(two).unwrap().to_string(), "mqtts://h:1");
+    }
+
+    #[test]
+    fn brokers_that_could_be_taken_for_each_other_are_refused() {
+        let audience = Audience::parse("fleet").unwrap();
+        let with = |all: &[&str]| {
+            let brokers = all.iter().map(|text| PushBroker::parse(text).unwrap()).collect();
+            PushSettings { brokers, ..PushSettings::default() }
+        };
+        let check = |all: &[&str]| with(all).check(&audience).map_err(|error| error.to_string());
+        assert_eq!(check(&["mqtts://a#a", "mqtts://b#b", "mqtts://c"]), Ok(()));
+        for (two, name) in [
+            (["mqtts://a#b1", "mqtts://b#b1"], "b1"),
+            (["mqtts://a", "mqtts://b"], "fleet"),
+            (["mqtts://a", "mqtts://b#fleet"], "fleet"),
+        ] {
+            let told = check(&two).unwrap_err();
+            assert!(
+                told.contains(name) && told.contains("//a:") && told.contains("//b:"),
+                "{told}"
+            );
+        }
+        assert!(check(&["mqtts://a:1#a", "mqtts://a:1#b"]).unwrap_err().contains("//a:1"), "twice");
+        let later = |text: &str| {
+            let later = PushBroker::parse(text).unwrap();
+            with(&["mqtts://a#a"]).check_with(&later, &audience).is_ok()
+        };
+        assert!(later("mqtt://127.0.0.1") && !later("mqtt://127.0.0.1#a"));
     }
 
     #[test]
@@ -150,7 +247,7 @@ mod tests {
         let with = |text: &str, in_clear| {
             let trust = Trust { cafile: None, in_clear };
             PushSettings { brokers: brokers(text), trust, ..PushSettings::default() }
-                .check()
+                .check(&Audience::parse("fleet").unwrap())
                 .is_ok()
         };
         assert!(with("mqtt://127.0.0.1", false) && with("mqtt://[::1]", false));

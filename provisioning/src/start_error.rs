@@ -21,6 +21,15 @@ use crate::records::keys::State;
 pub enum StartError {
     /// The operator's: a setting that cannot be.
     Config(&'static str),
+    /// Two brokers of push refresh have one verifier name.
+    PushName {
+        /// The name.
+        name: String,
+        /// Both.
+        brokers: [String; 2],
+    },
+    /// A broker of push refresh stands in the settings twice.
+    PushTwice(String),
     /// A folder or file of the service.
     Io(PathBuf, std::io::Error),
     /// A key or token file.
@@ -79,6 +88,14 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(what) => f.write_str(what),
+            Self::PushName { name, brokers: [one, other] } => write!(
+                f,
+                "push.brokers: {one} and {other} have one verifier name, {name:?}: each could show the password of this \
+                 service at the other. Give each broker a name of its own (--verifier), and name it behind #"
+            ),
+            Self::PushTwice(broker) => {
+                write!(f, "push.brokers: {broker} is named twice: name each broker once")
+            }
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Secret(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),

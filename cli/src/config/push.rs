@@ -40,7 +40,7 @@ impl RawPush {
         let parse = |text: &String| {
             PushBroker::parse(text).ok_or_else(|| {
                 Fault::new(format!("provisioning.push.brokers: {text:?} is no broker"))
-                    .hint("use mqtts://host:port, mqtt://host:port, or self with tessera up")
+                    .hint("use mqtts://host:port, mqtt://host:port (with ?tenants=a,b and #NAME), or self with tessera up")
             })
         };
         let others = self.brokers.iter().filter(|one| *one != SELF);

@@ -67,7 +67,11 @@ fn push_to_self(
     broker: &BrokerPart,
 ) -> Result<(), Fault> {
     let at = PushBroker::here(reachable(broker.handle.mqtt_addr), config.verifier.as_ref());
-    match config.mqtt.address().is_some() && provisioning.push_to(at) {
+    let is_begun = match config.mqtt.address() {
+        Some(_) => provisioning.push_to(at).map_err(|error| Fault::new(error.to_string()))?,
+        None => false,
+    };
+    match is_begun {
         true => Ok(()),
         false => Err(Fault::new("provisioning.push.brokers: self needs the listener mqtt")
             .hint("name an address with --mqtt, or the broker by its URL with --push")),

@@ -4,6 +4,17 @@ use std::time::Duration;
 
 /// Sessions of one broker that are pushed their tokens; further ones ask by themselves.
 pub const PUSH_SESSIONS: usize = 1_000_000;
+/// Sessions of one device at one broker that are pushed their tokens.
+pub const PUSH_SESSIONS_OF_DEVICE: u32 = 16;
+/// Tokens that are pushed to one device in one life of them, by all brokers: a little more than twice as many as its
+/// sessions need.
+pub const PUSHES_OF_DEVICE: u64 = 64;
+/// Devices whose pushes are counted at a time.
+pub const PUSH_SHARES: usize = 1_000_000;
+/// The life of a token in milliseconds by which a session counts at least.
+pub const PUSH_LIFE_MILLIS_LEAST: u64 = 1_000 * super::TOKEN_SECONDS_LEAST;
+/// Tenants that the settings name for one broker.
+pub const PUSH_TENANTS: usize = 1_000;
 /// The share of a token's life after which the next one is pushed, in percent, when nothing else is in the way.
 pub const PUSH_SHARE_PERCENT: u64 = 65;
 /// Pushes to one broker in a second at which no unevenness matters.
@@ -45,3 +56,7 @@ pub const PUSH_BEAT: Duration = Duration::from_secs(5);
 pub const PUSH_TURN_SILENCE: Duration = Duration::from_secs(30);
 /// Seconds of a token of provisioning itself, at most.
 pub const PUSH_OWN_TOKEN_SECONDS: u64 = 3_600;
+/// Time after which a next token of provisioning itself is made again that could not be made.
+pub const PUSH_OWN_AGAIN: Duration = Duration::from_secs(15);
+/// Time for the refreshers to end when the service stops: another process takes their turns after a silence otherwise.
+pub const PUSH_STOP: Duration = Duration::from_secs(5);

@@ -2,29 +2,30 @@
 //!
 //! 1. It waits for the turn, connects with a key and a token of its own, and asks for all sessions.
 //! 2. Pages of the broker tell of sessions that are new, have another token, or have gone; [`Pacer`] gives each its time.
-//! 3. A session that is due gets a token: made, durable, and then handed to the broker. The session's new token shows the
-//!    success; a push without an outcome is tried again.
+//! 3. A session that is due gets a token, within the share of its device ([`super::shares`]): made, durable, and then
+//!    handed to the broker. The session's new token shows the success; a push without an outcome is tried again.
 //! 4. When the connection ends, all of it is forgotten, and begins anew after a pause with jitter.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
 use tessera_runtime::random;
 use tessera_token::hash::TokenHash;
-use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::messages::{PushCall, PushPage, PushSession};
 use tessera_token::refusal::RefusalCode;
-use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{interval, sleep, MissedTickBehavior};
 
 use super::identity::{Own, OwnToken};
 use super::mqtt::{Ended, Link};
 use super::next_token::next_token;
 use super::pace::{Id, Life, Pacer};
+use super::sessions::{Sessions, Told};
+use super::shares::Shares;
 use super::turn::Turn;
 use crate::limits::{
-    PUSHES_AT_ONCE, PUSHES_UNDER_WAY, PUSH_BACKOFF, PUSH_BEAT, PUSH_SILENCE, PUSH_TICK,
+    PUSHES_AT_ONCE, PUSHES_UNDER_WAY, PUSH_BACKOFF, PUSH_BEAT, PUSH_OWN_AGAIN, PUSH_SILENCE,
+    PUSH_TICK,
 };
 use crate::push_settings::PushBroker;
 use crate::refused::Refused;
@@ -58,7 +59,7 @@ impl From<Refused> for Over {
 }
 
 /// Pushes to one broker until the service stops.
-pub(super) async fn run(service: Arc<Service>, broker: PushBroker) {
+pub(super) async fn run(service: Arc<Service>, shares: Arc<Shares>, broker: PushBroker) {
     let name = broker.to_string();
     let Ok(mut turn) = Turn::new(&service, name.clone()) else { return };
     let mut pause = PUSH_BACKOFF.0;
@@ -70,7 +71,7 @@ pub(super) async fn run(service: Arc<Service>, broker: PushBroker) {
             continue;
         }
         let began = service.clock.monotonic();
-        let over = Connection::serve(&service, &broker, &mut turn).await;
+        let over = Connection::serve(&service, &shares, &broker, &mut turn).await;
         service.metrics.push_connected.set(&[&name], 0);
         service.metrics.push_waiting.set(&[&name], 0);
         match over {
@@ -110,35 +111,36 @@ fn jitter(service: &Service, pause: Duration) -> Duration {
     Duration::from_millis(millis / 2 + drawn % millis.max(1))
 }
 
-/// A session at the broker.
-struct Known {
-    tenant: TenantId,
-    device: DeviceId,
-    token: TokenHash,
-    /// The token that was handed to the broker, until that has an outcome.
-    pushed: Option<TokenHash>,
-}
-
-/// The outcome of the making of a token.
+/// The outcome of the making of a token. The tasks that make them end with the connection.
 type Made = (Id, Result<(Vec<u8>, TokenHash), RefusalCode>);
 
 /// One connection, and what came over it.
 struct Connection<'a> {
     service: &'a Arc<Service>,
+    shares: &'a Arc<Shares>,
+    broker: &'a PushBroker,
     name: String,
     link: Link,
     pacer: Pacer,
-    known: HashMap<Id, Known>,
+    sessions: Sessions,
     /// Tokens that are being made.
-    making: usize,
-    /// Pushes that were handed to the broker and have no outcome.
-    under_way: usize,
-    made: (mpsc::Sender<Made>, mpsc::Receiver<Made>),
+    making: JoinSet<Made>,
+    /// Whether the broker has told of a session of a tenant that it does not serve.
+    told_of_others: bool,
 }
 
 impl<'a> Connection<'a> {
-    async fn serve(service: &'a Arc<Service>, broker: &PushBroker, turn: &mut Turn) -> Over {
-        match Self::open(service, broker).await {
+    async fn serve(
+        service: &'a Arc<Service>,
+        shares: &'a Arc<Shares>,
+        broker: &'a PushBroker,
+        turn: &mut Turn,
+    ) -> Over {
+        let opened = tokio::select! {
+            opened = Self::open(service, shares, broker) => opened,
+            () = service.stop.stopping() => return Over::Stopped,
+        };
+        match opened {
             Ok((mut connection, own, token)) => {
                 let over = connection.served(turn, &own, token).await.unwrap_or_else(|over| over);
                 if matches!(over, Over::Stopped | Over::TurnLost) {
@@ -152,11 +154,12 @@ impl<'a> Connection<'a> {
 
     async fn open(
         service: &'a Arc<Service>,
-        broker: &PushBroker,
+        shares: &'a Arc<Shares>,
+        broker: &'a PushBroker,
     ) -> Result<(Self, Own, OwnToken), Over> {
         let own = Own::make(service).await?;
         let token = own.token(service).await?;
-        let verifier = broker.verifier().unwrap_or(service.config.audience.as_str());
+        let verifier = broker.verifier(&service.config.audience);
         let password = own.password(service, verifier, &token);
         let login = (own.client_id().to_text(), password);
         let trust = &service.config.push.trust;
@@ -168,13 +171,14 @@ impl<'a> Connection<'a> {
             random::number(&*service.random).map_err(|_| Refused::from(RefusalCode::NotReady))?;
         let connection = Self {
             service,
+            shares,
+            broker,
             name,
             link,
             pacer: Pacer::new(service.config.push.per_second, seed),
-            known: HashMap::new(),
-            making: 0,
-            under_way: 0,
-            made: mpsc::channel(PUSHES_AT_ONCE),
+            sessions: Sessions::default(),
+            making: JoinSet::new(),
+            told_of_others: false,
         };
         Ok((connection, own, token))
     }
@@ -196,7 +200,7 @@ impl<'a> Connection<'a> {
                     self.take(page);
                     self.call(PushCall::Next).await?;
                 }
-                Some(made) = self.made.1.recv() => self.hand_over(made).await?,
+                Some(made) = self.making.join_next() => self.hand_over(made).await?,
                 _ = ticks.tick() => {
                     let now = service.clock.monotonic();
                     if now.saturating_sub(heard) > PUSH_SILENCE {
@@ -212,13 +216,26 @@ impl<'a> Connection<'a> {
                         self.link.ping().await?;
                     }
                     if now >= renew {
-                        let next = own.token(service).await?;
-                        renew = now.saturating_add(share(next.life));
-                        self.link.publish(TOKEN_TOPIC, next.bytes).await?;
+                        renew = now.saturating_add(self.renew(own).await?);
                     }
                     self.look();
                 }
                 () = service.stop.stopping() => return Ok(Over::Stopped),
+            }
+        }
+    }
+
+    /// Shows the broker the next token of the service; says when to do so again. The present one is good for a while when
+    /// none can be made now.
+    async fn renew(&mut self, own: &Own) -> Result<Duration, Ended> {
+        match own.token(self.service).await {
+            Ok(next) => {
+                self.link.publish(TOKEN_TOPIC, next.bytes).await?;
+                Ok(share(next.life))
+            }
+            Err(refused) => {
+                tracing::debug!(broker = self.name, code = %refused.code, "no next token of the service");
+                Ok(PUSH_OWN_AGAIN)
             }
         }
     }
@@ -230,16 +247,16 @@ impl<'a> Connection<'a> {
     /// Takes a page in.
     fn take(&mut self, page: PushPage) {
         let now = millis(self.service.clock.monotonic());
+        for id in page.gone {
+            self.sessions.gone(id);
+            self.pacer.gone(id);
+        }
+        // After those that have gone, whose places they may take.
         for session in page.sessions {
             self.session(session, now);
         }
-        for id in page.gone {
-            self.settled(id);
-            self.known.remove(&id);
-            self.pacer.gone(id);
-        }
         for (id, code) in page.failed {
-            if self.settled(id) {
+            if self.sessions.settled(id) {
                 self.failed(id, code, now);
             }
         }
@@ -247,42 +264,40 @@ impl<'a> Connection<'a> {
 
     fn session(&mut self, session: PushSession, now: u64) {
         let PushSession { session: id, tenant, device, token, issued, expires } = session;
-        let before = self.known.get(&id);
-        if before.is_some_and(|known| known.token == token) {
+        if !self.broker.serves(&tenant) {
+            self.service.metrics.limits_hit.inc(&["push_tenant"]);
+            if !std::mem::replace(&mut self.told_of_others, true) {
+                tracing::warn!(broker = self.name, %tenant, "this broker has a session of a tenant that it is not to serve: nothing is pushed to it");
+            }
             return;
         }
-        if before.is_some_and(|known| known.pushed == Some(token)) {
-            self.service.metrics.pushes.inc(&["pushed"]);
+        match self.sessions.tell(id, (tenant, device), token) {
+            Told::Nothing => return,
+            Told::TooMany => {
+                self.pacer.gone(id);
+                self.service.metrics.limits_hit.inc(&["push_sessions_of_device"]);
+                return;
+            }
+            Told::Token { pushed: true } => self.service.metrics.pushes.inc(&["pushed"]),
+            Told::Token { pushed: false } => {}
         }
-        self.settled(id);
         let seconds = |time: u64| time.saturating_mul(1000);
         let life = Life {
             age: seconds(self.service.now().since(issued)),
             whole: seconds(expires.since(issued)),
         };
-        match self.pacer.session(id, life, now) {
-            true => {
-                self.known.insert(id, Known { tenant, device, token, pushed: None });
-            }
-            false => {
-                self.known.remove(&id);
-                self.service.metrics.limits_hit.inc(&["push_sessions"]);
-            }
+        if !self.pacer.session(id, life, now) {
+            self.sessions.gone(id);
+            self.service.metrics.limits_hit.inc(&["push_sessions"]);
         }
-    }
-
-    /// A push that was under way has its outcome; false when none was.
-    fn settled(&mut self, id: Id) -> bool {
-        let pushed = self.known.get_mut(&id).and_then(|known| known.pushed.take());
-        self.under_way -= usize::from(pushed.is_some());
-        pushed.is_some()
     }
 
     fn failed(&mut self, id: Id, code: RefusalCode, now: u64) {
         self.service.metrics.pushes.inc(&["failed"]);
         tracing::debug!(broker = self.name, session = id, %code, "push failed");
         // A cause that may go away in a moment: again. Everything else is for the device: it asks, and is told why.
-        match code.is_of_the_server() || code == RefusalCode::RateLimited {
+        // A session that is not served for a moment is the same one when its device comes back with its token.
+        match code.is_of_the_server() || code == RefusalCode::NotFound {
             true => self.pacer.failed(id, now),
             false => self.pacer.rest(id),
         }
@@ -292,44 +307,44 @@ impl<'a> Connection<'a> {
     fn look(&mut self) {
         let now = millis(self.service.clock.monotonic());
         for id in self.pacer.unanswered(now) {
-            self.settled(id);
+            self.sessions.settled(id);
             self.service.metrics.pushes.inc(&["failed"]);
         }
-        let room = PUSHES_AT_ONCE.saturating_sub(self.making);
-        let room = room.min(PUSHES_UNDER_WAY.saturating_sub(self.making + self.under_way));
+        for id in self.pacer.ended(now) {
+            self.sessions.gone(id);
+        }
+        let making = self.making.len();
+        let room = PUSHES_AT_ONCE.saturating_sub(making);
+        let room = room.min(PUSHES_UNDER_WAY.saturating_sub(making + self.sessions.under_way()));
         for due in self.pacer.take(now, room) {
-            let Some(known) = self.known.get(&due.id) else { continue };
+            let Some(of) = self.sessions.of(due.id) else { continue };
             if due.late {
                 self.service.metrics.pushes.inc(&["late"]);
             }
-            self.making += 1;
-            let (service, made) = (Arc::clone(self.service), self.made.0.clone());
-            let (tenant, device) = (known.tenant.clone(), known.device.clone());
-            actix_rt::spawn(async move {
-                let token = next_token(&service, &tenant, &device).await;
-                let token = token.map_err(|refused| refused.code);
-                // The connection may be over.
-                let _ = made.send((due.id, token)).await;
+            let (service, shares) = (Arc::clone(self.service), Arc::clone(self.shares));
+            self.making.spawn_local(async move {
+                let token = next_token(&service, &shares, &of.0, &of.1).await;
+                (due.id, token.map_err(|refused| refused.code))
             });
         }
         let waiting = i64::try_from(self.pacer.waiting()).unwrap_or(i64::MAX);
         self.service.metrics.push_waiting.set(&[&self.name], waiting);
     }
 
-    async fn hand_over(&mut self, (id, made): Made) -> Result<(), Ended> {
-        self.making -= 1;
+    async fn hand_over(&mut self, made: Result<Made, JoinError>) -> Result<(), Ended> {
+        // A push whose making panicked has no outcome in time, and is tried again.
+        let Ok((id, made)) = made else {
+            tracing::error!(broker = self.name, "the making of a pushed token has panicked");
+            return Ok(());
+        };
         let now = millis(self.service.clock.monotonic());
         // It may have gone, or have another token by now: then the pacer does not wait for this one.
-        if !self.known.contains_key(&id) || !self.pacer.is_sent(id) {
+        if !self.pacer.is_sent(id) {
             return Ok(());
         }
         match made {
             Ok((answer, token)) => {
-                self.settled(id);
-                if let Some(known) = self.known.get_mut(&id) {
-                    known.pushed = Some(token);
-                    self.under_way += 1;
-                }
+                self.sessions.pushed(id, token);
                 self.call(PushCall::Token { session: id, answer }).await
             }
             Err(code) => {

@@ -116,8 +116,13 @@ impl ProvisioningHandle {
 
     /// Pushes tokens to this broker from now on, as to those of the settings. False when the service stops, or has too many
     /// to begin with.
-    pub fn push_to(&self, broker: PushBroker) -> bool {
-        self.push.try_send(broker).is_ok()
+    ///
+    /// # Errors
+    /// [`StartError::PushName`], [`StartError::PushTwice`]: it could be taken for one of the settings.
+    pub fn push_to(&self, broker: PushBroker) -> Result<bool, StartError> {
+        let config = &self.service.config;
+        config.push.check_with(&broker, &config.audience)?;
+        Ok(self.push.try_send(broker).is_ok())
     }
 
     /// The secrets that were made, when this was the first start in the folder.

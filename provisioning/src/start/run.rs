@@ -18,6 +18,7 @@ use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
 use tessera_token::proof::DerivationKeys;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use super::begin::{Begin, Begun};
 use super::listen::{listen, Listening};
@@ -36,6 +37,7 @@ use crate::issue::Issuer;
 use crate::keys::{in_state, tenant_of};
 use crate::limits::{
     BULK, BULK_OF_TENANT, EVENT_STREAMS, EVENT_STREAMS_OF_ACCOUNT, KEPT_RUNNING, PUSH_BROKERS,
+    PUSH_STOP,
 };
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
@@ -156,13 +158,18 @@ async fn serve(service: &Arc<Service>, server: Server, later: mpsc::Receiver<Pus
     let sweeping = Arc::clone(service);
     let sweeper = actix_rt::spawn(async move { sweep::run(&sweeping).await });
     follow_derivation_keys(service);
-    actix_rt::spawn(push::run(Arc::clone(service), later));
+    let mut pushing = actix_rt::spawn(push::run(Arc::clone(service), later));
     let webhooks = actix_rt::spawn(webhooks::run(Arc::clone(service)));
     if let Err(error) = server.await {
         tracing::error!(%error, "HTTP server");
     }
     sweeper.abort();
     webhooks.abort();
+    // It gives back its turns at brokers before the database is closed, and no token is being made any more.
+    let is_over = service.stop.is_stopping() && timeout(PUSH_STOP, &mut pushing).await.is_ok();
+    if !is_over {
+        pushing.abort();
+    }
 }
 
 fn follow_derivation_keys(service: &Arc<Service>) {

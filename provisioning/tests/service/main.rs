@@ -38,6 +38,7 @@ mod moving;
 mod once;
 mod operators;
 mod push;
+mod push_bounds;
 mod rates;
 mod refresh;
 mod registry;

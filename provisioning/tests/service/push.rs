@@ -1,7 +1,9 @@
 //! Push refresh, at a broker that the test plays: what the service tells it, and what it does with the answers.
 
+use std::time::Duration;
+
 use serde_json::json;
-use tessera_provisioning::{ProvisioningConfig, PushBroker};
+use tessera_provisioning::{ProvisioningConfig, PushBroker, Rate};
 use tessera_token::cbor::Reader;
 use tessera_token::claims::Claims;
 use tessera_token::encoding::from_base64url;
@@ -18,29 +20,45 @@ const REFRESH: &[u8] = b"$tessera/refresh";
 /// Seconds of a token where nothing else is said.
 const LIFE: u64 = 3600;
 
+/// Only a broken service reaches it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A broker, as far as the service meets it.
-struct FakeBroker(TcpListener);
+pub struct FakeBroker(pub TcpListener);
+
+/// The metrics are read again and again.
+pub fn pushing_to(brokers: Vec<PushBroker>) -> impl FnOnce(&mut ProvisioningConfig) {
+    move |config| {
+        config.push.brokers = brokers;
+        for rate in [&mut config.admission.anonymous, &mut config.admission.anonymous_total] {
+            *rate = Rate { per_second: 100_000, burst: 1_000_000 };
+        }
+    }
+}
 
 /// One connection of the service.
-struct Line {
+pub struct Line {
     socket: TcpStream,
     client_id: Vec<u8>,
     password: Vec<u8>,
 }
 
 impl FakeBroker {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
-    fn push(&self) -> impl FnOnce(&mut ProvisioningConfig) {
-        let url = format!("mqtt://{}#b1", self.0.local_addr().unwrap());
-        let broker = PushBroker::parse(&url).unwrap();
-        move |config| config.push.brokers = vec![broker]
+    pub fn push(&self) -> impl FnOnce(&mut ProvisioningConfig) {
+        pushing_to(vec![self.named("#b1")])
+    }
+
+    pub fn named(&self, more: &str) -> PushBroker {
+        let url = format!("mqtt://{}{more}", self.0.local_addr().unwrap());
+        PushBroker::parse(&url).unwrap()
     }
 
     /// The next connection, up to its call for all sessions.
-    async fn line(&self) -> Line {
+    pub async fn line(&self) -> Line {
         let socket = self.0.accept().await.unwrap().0;
         let mut line = Line { socket, client_id: Vec::new(), password: Vec::new() };
         let (kind, connect) = line.packet().await;
@@ -92,7 +110,7 @@ impl Line {
     }
 
     /// The next token that the service pushes.
-    async fn token(&mut self) -> (u64, TokenAnswer) {
+    pub async fn token(&mut self) -> (u64, TokenAnswer) {
         loop {
             if let PushCall::Token { session, answer } = self.call().await {
                 return (session, TokenAnswer::from_cbor(&answer).unwrap());
@@ -100,7 +118,7 @@ impl Line {
         }
     }
 
-    async fn page(&mut self, page: PushPage) {
+    pub async fn page(&mut self, page: PushPage) {
         let payload = page.to_cbor();
         let mut body = (REFRESH.len() as u16).to_be_bytes().to_vec();
         body.extend(REFRESH);
@@ -117,7 +135,7 @@ impl Line {
         self.socket.write_all(&packet).await.unwrap();
     }
 
-    async fn sessions(&mut self, sessions: Vec<PushSession>) {
+    pub async fn sessions(&mut self, sessions: Vec<PushSession>) {
         self.page(PushPage { sessions, ..PushPage::default() }).await;
     }
 
@@ -128,10 +146,10 @@ impl Line {
 }
 
 /// The clock of the service goes on, as fast as that of the test: pushes are paced by it.
-fn runs(world: &World) {
+pub fn runs(world: &World) {
     let clock = world.clock.clone();
     tokio::spawn(async move {
-        let step = std::time::Duration::from_millis(50);
+        let step = Duration::from_millis(50);
         let mut steps = tokio::time::interval(step);
         loop {
             steps.tick().await;
@@ -141,7 +159,7 @@ fn runs(world: &World) {
 }
 
 /// A session of the device whose token has lived for this part of its life.
-fn session(world: &World, number: u64, device: &Device, percent: u64) -> PushSession {
+pub fn session(world: &World, number: u64, device: &Device, percent: u64) -> PushSession {
     let issued = world.now().minus(LIFE * percent / 100);
     PushSession {
         session: number,
@@ -161,15 +179,25 @@ fn claims(token: &[u8]) -> Claims {
     Claims::from_cbor(reader.bytes().unwrap()).unwrap()
 }
 
-async fn shows(world: &World, line: &str) {
-    for _ in 0..2000 {
+pub async fn shows(world: &World, line: &str) {
+    let kin = line.split('{').next().unwrap();
+    let kin = async || {
         let page = world.stranger.get("/metrics").await.unwrap().text().to_owned();
-        if page.lines().any(|one| one == line) {
-            return;
+        page.lines().filter(|one| one.starts_with(kin)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let showing = async {
+        while !kin().await.iter().any(|one| one == line) {
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
+    };
+    if tokio::time::timeout(PATIENCE, showing).await.is_err() {
+        panic!("no {line} in {:#?}", kin().await);
     }
-    panic!("no {line}");
+}
+
+pub fn waiting(broker: &FakeBroker, count: u64) -> String {
+    let name = broker.0.local_addr().unwrap();
+    format!(r#"tessera_provisioning_push_waiting{{broker="mqtt://{name}"}} {count}"#)
 }
 
 #[tokio::test]
@@ -244,17 +272,23 @@ async fn a_push_that_the_broker_could_not_take_is_made_again_and_one_that_it_ref
     let mut line = broker.line().await;
     line.sessions(vec![session(&world, 1, &one, 90)]).await;
     let (_, first) = line.token().await;
-    let failed = vec![(1, RefusalCode::LimitReached)];
-    line.page(PushPage { failed, ..PushPage::default() }).await;
-    shows(&world, r#"tessera_provisioning_pushes_total{outcome="failed"} 1"#).await;
-    world.advance(20);
-    let (number, second) = line.token().await;
-    assert_eq!(number, 1);
-    assert_ne!(first.access_token, second.access_token);
+    let mut tokens = vec![first.access_token];
+    // It has no room for the moment, or the session is not served for the moment.
+    for (code, failures) in [(RefusalCode::LimitReached, 1), (RefusalCode::NotFound, 2)] {
+        line.page(PushPage { failed: vec![(1, code)], ..PushPage::default() }).await;
+        let line_of =
+            |count| format!(r#"tessera_provisioning_pushes_total{{outcome="failed"}} {count}"#);
+        shows(&world, &line_of(failures)).await;
+        world.advance(20);
+        let (number, next) = line.token().await;
+        assert_eq!(number, 1);
+        assert!(!tokens.contains(&next.access_token));
+        tokens.push(next.access_token);
+    }
     // The device asked for a narrow token: it asks for the next one too.
     let failed = vec![(1, RefusalCode::ScopeNotAllowed)];
     line.page(PushPage { failed, ..PushPage::default() }).await;
-    shows(&world, r#"tessera_provisioning_pushes_total{outcome="failed"} 2"#).await;
+    shows(&world, r#"tessera_provisioning_pushes_total{outcome="failed"} 3"#).await;
     world.advance(20);
     line.sessions(vec![session(&world, 2, &other, 90)]).await;
     assert_eq!(line.token().await.0, 2, "nothing for the first one");
@@ -271,14 +305,11 @@ async fn a_session_that_left_or_refreshed_by_itself_is_not_pushed_to() {
         let issued = world.now().minus(age);
         PushSession { issued, expires: issued.plus(10), ..session(&world, number, &one, 0) }
     };
-    let name = broker.0.local_addr().unwrap();
-    let waiting =
-        |count| format!(r#"tessera_provisioning_push_waiting{{broker="mqtt://{name}"}} {count}"#);
     line.sessions(vec![brief(1, 4), brief(2, 4), brief(3, 4)]).await;
-    shows(&world, &waiting(3)).await;
+    shows(&world, &waiting(&broker, 3)).await;
     let refreshed = PushSession { token: TokenHash::of(b"by itself"), ..brief(2, 0) };
     line.page(PushPage { sessions: vec![refreshed], gone: vec![1], failed: Vec::new() }).await;
-    shows(&world, &waiting(2)).await;
+    shows(&world, &waiting(&broker, 2)).await;
     assert_eq!(line.token().await.0, 3, "it alone, when two thirds of its life are over");
     let renewed =
         PushSession { token: TokenHash::of(b"the next one"), ..session(&world, 3, &one, 0) };

@@ -19,8 +19,8 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 
 use crate::limits::{
-    PUSH_AGAIN_MILLIS, PUSH_ANSWER_MILLIS, PUSH_FREE_PER_SECOND, PUSH_MOST_PERCENT,
-    PUSH_PLACED_PERCENT, PUSH_SESSIONS, PUSH_SHARE_PERCENT, PUSH_TRIES,
+    PUSH_AGAIN_MILLIS, PUSH_ANSWER_MILLIS, PUSH_FREE_PER_SECOND, PUSH_LIFE_MILLIS_LEAST,
+    PUSH_MOST_PERCENT, PUSH_PLACED_PERCENT, PUSH_SESSIONS, PUSH_SHARE_PERCENT, PUSH_TRIES,
 };
 
 /// Shares of a token's life in percent, in the order in which a place is looked for in them. The last one is for tokens
@@ -69,6 +69,8 @@ pub(crate) struct Pacer {
     ready: BTreeSet<(i64, Id)>,
     /// Those that were sent, by the time at which that counts as failed.
     sent: BTreeSet<(u64, Id)>,
+    /// Those that are left to themselves, by the end of their tokens.
+    rests: BTreeSet<(i64, Id)>,
     /// How many wait in each second.
     load: HashMap<u64, u32>,
     /// The mean rate of all sessions, in parts of [`WEIGHT`].
@@ -93,6 +95,8 @@ struct Known {
 
 #[derive(Clone, Copy)]
 enum State {
+    /// It is in none of the sets.
+    New,
     Waits(u64),
     Ready,
     Sent(u64),
@@ -102,14 +106,15 @@ enum State {
 
 impl Known {
     fn new(life: Life, now: u64) -> Self {
-        let whole = life.whole.max(1);
+        // A broker that tells of shorter lives gets no higher rate for it.
+        let whole = life.whole.max(PUSH_LIFE_MILLIS_LEAST);
         let weight = WEIGHT * 100_000 / whole / PUSH_SHARE_PERCENT;
         Self {
             born: signed(now).saturating_sub(signed(life.age)),
             whole: signed(whole),
             weight,
             tries: 0,
-            state: State::Rests,
+            state: State::New,
         }
     }
 
@@ -135,6 +140,7 @@ impl Pacer {
             waits: BTreeSet::new(),
             ready: BTreeSet::new(),
             sent: BTreeSet::new(),
+            rests: BTreeSet::new(),
             load: HashMap::new(),
             weight: 0,
             peak: 0,
@@ -196,6 +202,7 @@ impl Pacer {
             self.ready.remove(&(end, id));
             if is_over {
                 known.state = State::Rests;
+                self.rests.insert((end, id));
                 continue;
             }
             let until = now.saturating_add(PUSH_ANSWER_MILLIS);
@@ -228,7 +235,7 @@ impl Pacer {
         let Some(known) = self.known.get_mut(&id) else { return };
         known.tries += 1;
         if known.tries > PUSH_TRIES || known.is_past(OVER_PERCENT, now) {
-            return;
+            return self.rest(id);
         }
         let pause = PUSH_AGAIN_MILLIS.saturating_mul(1 << known.tries.min(16));
         let at = now.saturating_add(pause / 2).saturating_add(jitter);
@@ -238,6 +245,22 @@ impl Pacer {
     /// The session is left to itself until it has another token.
     pub(crate) fn rest(&mut self, id: Id) {
         self.leave_place(id);
+        if let Some(known) = self.known.get_mut(&id) {
+            known.state = State::Rests;
+            self.rests.insert((known.end(), id));
+        }
+    }
+
+    /// Sessions whose tokens have ended, and the sessions with them: they are forgotten, also when the broker does not say
+    /// that they have gone.
+    pub(crate) fn ended(&mut self, now: u64) -> Vec<Id> {
+        let mut these = Vec::new();
+        while let Some((_, id)) = self.rests.first().copied().filter(|(end, _)| *end <= signed(now))
+        {
+            self.gone(id);
+            these.push(id);
+        }
+        these
     }
 
     /// The mean rate of these sessions, in thousandths of a push a second.
@@ -262,7 +285,7 @@ impl Pacer {
         let share = self.share();
         let Some(known) = self.known.get(&id).copied() else { return };
         if known.is_past(OVER_PERCENT, now) {
-            return;
+            return self.rest(id);
         }
         let mut best: Option<(u32, u64)> = None;
         for (from, to) in WINDOWS {
@@ -304,14 +327,15 @@ impl Pacer {
 
     fn leave_place(&mut self, id: Id) {
         let Some(known) = self.known.get_mut(&id) else { return };
-        match std::mem::replace(&mut known.state, State::Rests) {
+        match std::mem::replace(&mut known.state, State::New) {
             State::Waits(at) => {
                 self.waits.remove(&(at, id));
                 unload(&mut self.load, at);
             }
             State::Ready => drop(self.ready.remove(&(known.end(), id))),
             State::Sent(until) => drop(self.sent.remove(&(until, id))),
-            State::Rests => {}
+            State::Rests => drop(self.rests.remove(&(known.end(), id))),
+            State::New => {}
         }
     }
 }

@@ -356,3 +356,50 @@ fn no_more_leave_than_there_is_room_and_than_the_most_in_a_second() {
     }
     assert!(left <= 50, "{left}");
 }
+
+#[test]
+fn a_session_whose_token_has_ended_is_forgotten_also_when_no_end_is_told() {
+    let life = Life { age: 0, whole: QUARTER_HOUR };
+    let mut pacer = Pacer::new(1_000_000, 7);
+    let mut now = 10 * QUARTER_HOUR;
+    let until = now + QUARTER_HOUR;
+    for id in 0..40 {
+        assert!(pacer.session(id, life, now));
+    }
+    // A fourth fails for good, a fourth has no outcome ever, a fourth is renewed once, and the others are not even taken.
+    let (mut forgotten, mut renewed) = (Vec::new(), 0);
+    while now < until {
+        now += TICK;
+        pacer.unanswered(now);
+        for due in pacer.take(now, usize::MAX) {
+            match due.id % 4 {
+                0 => pacer.rest(due.id),
+                1 if renewed < 10 => {
+                    renewed += 1;
+                    assert!(pacer.session(due.id, life, now));
+                }
+                1 => pacer.rest(due.id),
+                2 => {}
+                _ => pacer.failed(due.id, now),
+            }
+        }
+        forgotten.extend(pacer.ended(now));
+    }
+    assert_eq!((forgotten.len(), pacer.known.len()), (30, 10), "those with a token that lives");
+    assert!(forgotten.iter().all(|id| id % 4 != 1));
+    now += QUARTER_HOUR;
+    pacer.take(now, usize::MAX);
+    assert_eq!(pacer.ended(now).len(), 10);
+    assert!(pacer.known.is_empty() && pacer.rests.is_empty() && pacer.load.is_empty());
+    assert_eq!((pacer.weight, pacer.waiting()), (0, 0));
+}
+
+#[test]
+fn a_life_that_cannot_be_gives_no_higher_rate() {
+    let mut pacer = Pacer::new(1_000_000, 7);
+    for id in 0..1_000 {
+        pacer.session(id, Life { age: 0, whole: 1 }, 1_000_000);
+    }
+    let least = PUSH_LIFE_MILLIS_LEAST * PUSH_SHARE_PERCENT / 100;
+    assert!(pacer.rate_millis() <= 1_000 * 1_000_000 / least + 1);
+}
