@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tessera_agent::behaviour::Observation;
 use tessera_token::refusal::RefusalCode;
+use tessera_token::topic::Subscription;
 
 use super::serve::Connection;
 use crate::authorisation::ControlTopic;
@@ -22,13 +23,13 @@ impl Connection {
             ControlEffect::Subscribe { granted, ack } => self.subscribe(granted, ack).await,
             ControlEffect::Unsubscribe { ended, ack } => {
                 self.hub.unsubscribe(&self.session, &ended).await;
-                if ended
-                    .iter()
-                    .any(|one| ControlTopic::of(one.filter.as_str()) == Some(ControlTopic::Alerts))
-                {
+                let of = |one: &Subscription| ControlTopic::of(one.filter.as_str());
+                if ended.iter().any(|one| of(one) == Some(ControlTopic::Alerts)) {
                     self.hub.alerts.remove(&self.session);
                 }
-                self.hub.push.note(self.session.id);
+                if ended.iter().any(|one| of(one) == Some(ControlTopic::Token)) {
+                    self.hub.push.note(self.session.id);
+                }
                 self.send(&Packet::UnsubAck(ack));
             }
             ControlEffect::Token(payload) => {

@@ -31,9 +31,11 @@ pub(crate) fn submit(hub: &Arc<Hub>, session: &Arc<Session>, payload: &Bytes) {
     match PushCall::from_cbor(payload) {
         None => hub.metrics.token_requests.inc(&["push_malformed"]),
         Some(PushCall::Begin) => {
-            let all = hub.registry.all();
-            hub.push.begin(session.id, all.iter().map(|one| one.id));
-            answer(hub, session);
+            let all = || hub.registry.all().into_iter().map(|one| one.id);
+            match hub.push.begin(session.id, all) {
+                true => answer(hub, session),
+                false => hub.metrics.token_requests.inc(&["push_begun"]),
+            }
         }
         Some(PushCall::Next) => answer(hub, session),
         Some(PushCall::Token { session: to, answer }) => push(hub, SubscriberId(to), answer),
