@@ -239,6 +239,8 @@ pub(crate) async fn reauthenticate(
     let shown = grant.as_ref().ok().map(Shown::by_key_of);
     install(hub, session, handle, held.grant(), grant).await?;
     shown.into_iter().for_each(|shown| handle.set_shown(shown));
+    // Only now it shows that a push can renew this session: a page that was made since the token was installed has missed it.
+    hub.push.note(session.id);
     Ok(())
 }
 
