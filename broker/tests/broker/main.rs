@@ -20,6 +20,7 @@ mod limits;
 mod pieces;
 mod proofs;
 mod qos2;
+mod refresh;
 mod refusals;
 mod restart;
 mod restart_rights;

@@ -20,6 +20,7 @@ use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, GroupId, TenantId};
 use tessera_token::issue::{issue, issue_symmetric};
 use tessera_token::key::{Algorithm, SecretKey};
+use tessera_token::messages::SERVICE_TENANT;
 use tessera_token::proof::{ConnectProof, Credential, DerivationKey, SymmetricKey};
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
 use tessera_token::time::UnixSeconds;
@@ -339,6 +340,30 @@ impl World {
     ) -> Vec<u8> {
         let claims = self.claims(name, scope, change);
         issue(&claims, Algorithm::Ed25519, &self.issuer).unwrap()
+    }
+
+    /// A token of the tenant that provisioning keeps for itself, of which the broker hears with it.
+    pub fn token_of_service(&self) -> Vec<u8> {
+        let (tenant, own) =
+            (TenantId::parse(SERVICE_TENANT).unwrap(), SecretKey::from_seed(&[3; 32]));
+        let trust = TenantTrust {
+            tenant: tenant.clone(),
+            epoch: 1,
+            suspended: false,
+            bearer: false,
+            staleness: StalenessBudget::default(),
+        };
+        let key = IssuerKey {
+            tenant: tenant.clone(),
+            key: own.public(),
+            not_before: UnixSeconds::new(NOW - 1000),
+            not_after: UnixSeconds::new(NOW + 100 * 86_400),
+            state: KeyState::Active,
+        };
+        self.changes.lock().unwrap().extend([Change::Tenant(trust), Change::Key(key)]);
+        self.publish(TrustEffect::Reloaded);
+        let claims = self.claims("provisioning", Scope::default(), |claims| claims.tenant = tenant);
+        issue(&claims, Algorithm::Ed25519, &own).unwrap()
     }
 
     /// A token whose key this derivation key makes, and the key.

@@ -44,10 +44,13 @@ impl Machine {
             return self.hold_or_pass_on(packet_id, message(publish, topic, cx), cx, effects);
         }
         /* 8 */
-        match ControlTopic::of(topic.as_str()) {
-            Some(ControlTopic::Token) => return submit(publish, ControlEffect::Token, effects),
-            Some(ControlTopic::Refresh) => return submit(publish, ControlEffect::Refresh, effects),
-            _ => {}
+        if let Some(control) = control_effect(topic.as_str(), &publish.payload) {
+            effects.push(control);
+            if let Some(packet_id) = publish.packet_id {
+                let ack = Ack::new(packet_id, ReasonCode::SUCCESS);
+                effects.push(Effect::Send(Packet::PubAck(ack)));
+            }
+            return;
         }
         /* 9 */
         let answer = publish.packet_id.map_or(Answer::Nothing, Answer::PubAck);
@@ -213,11 +216,13 @@ impl Machine {
     }
 }
 
-fn submit(publish: Publish, to: fn(Bytes) -> ControlEffect, effects: &mut Effects) {
-    effects.push(to(publish.payload));
-    if let Some(packet_id) = publish.packet_id {
-        let ack = Ack::new(packet_id, ReasonCode::SUCCESS);
-        effects.push(Effect::Send(Packet::PubAck(ack)));
+/// The effect of a message on a control topic that takes messages, with every QoS; `None` for the topics of routes.
+pub(super) fn control_effect(topic: &str, payload: &Bytes) -> Option<ControlEffect> {
+    match ControlTopic::of(topic)? {
+        ControlTopic::Token => Some(ControlEffect::Token(payload.clone())),
+        ControlTopic::Refresh => Some(ControlEffect::Refresh(payload.clone())),
+        // No rights allow a publish there.
+        ControlTopic::Status | ControlTopic::Alerts => None,
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::publish::control_effect;
 use super::{rows, Answer, Context, ControlEffect, Effect, Effects, Machine};
-use crate::authorisation::ControlTopic;
 use crate::codec::{Ack, Packet, ReasonCode};
 use crate::message::encoding;
 use crate::message::Message;
@@ -137,11 +137,11 @@ impl Machine {
     /// Passes a message on when it comes. That it was, and its packet id, are noted in one step:
     /// [`Self::note_passed_on`].
     pub(super) fn pass_on(&mut self, packet_id: u16, message: Arc<Message>, effects: &mut Effects) {
-        if ControlTopic::of(message.topic.as_str()).is_none() {
+        let Some(control) = control_effect(message.topic.as_str(), &message.payload) else {
             let answer = Answer::PubRec(packet_id);
             return effects.push(Effect::Publish { message, answer });
-        }
-        effects.push(ControlEffect::Token(message.payload.clone()));
+        };
+        effects.push(control);
         self.note_passed_on(packet_id);
         effects.push(Effect::Send(Packet::PubRec(Ack::new(packet_id, ReasonCode::SUCCESS))));
     }
@@ -167,20 +167,20 @@ impl Machine {
             }
             None => return effects.push(comp(ReasonCode::PACKET_ID_NOT_FOUND)),
         };
-        let allowed = cx.rights.publish(&message.topic, cx.unix);
-        if allowed.is_ok() && ControlTopic::of(message.topic.as_str()).is_none() {
+        let control = match cx.rights.publish(&message.topic, cx.unix) {
+            Ok(()) => control_effect(message.topic.as_str(), &message.payload),
+            Err(code) => {
+                let (what, topic) = (What::Publish, message.topic.shared());
+                Some(ControlEffect::Refused { what, code, topic })
+            }
+        };
+        let Some(control) = control else {
             let message = self.as_of_now(message, cx);
             let answer = Answer::PubComp(packet_id);
             return effects.push(Effect::Publish { message, answer });
-        }
+        };
         self.forget_received(packet_id);
-        match allowed {
-            Ok(()) => effects.push(ControlEffect::Token(message.payload.clone())),
-            Err(code) => {
-                let (what, topic) = (What::Publish, message.topic.shared());
-                effects.push(ControlEffect::Refused { what, code, topic });
-            }
-        }
+        effects.push(control);
         effects.push(comp(ReasonCode::SUCCESS));
     }
 
