@@ -219,7 +219,7 @@ impl Page {
     ) -> Result<bool, Refused> {
         let columns = [("tenant", ended.tenant.into()), ("device", device.into())];
         let room = TRL_TOKENS_IN_A_STEP.saturating_sub(self.read);
-        let after = after.map(|serial| one(serial));
+        let after = after.map(one);
         let rows = service.tables.issued.find(&columns, after.as_deref(), room).await?;
         self.read += rows.len();
         if rows.len() >= room {
