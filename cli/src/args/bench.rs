@@ -51,6 +51,8 @@ pub(crate) enum Which {
     Issue,
     /// Devices a second in an import, each durable before its answer; only when named.
     Import,
+    /// Next tokens pushed to all devices, and the busiest second; two lives of short tokens, only when named, and alone.
+    PushRefresh,
     /// Bytes to the disk for a connect, a refresh and a day; only when named.
     Wear,
 }

@@ -39,6 +39,10 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
         true => Measure::ALL.to_vec(),
         false => args.which.iter().map(|which| measure(*which)).collect(),
     };
+    let pushed = measures.contains(&Measure::PushRefresh);
+    if pushed && measures.len() > 1 {
+        return Err(Fault::new("push-refresh goes with no other measure: its tokens are short"));
+    }
     let sessions = if measures.contains(&Measure::Growth) { args.sessions } else { 0 };
     raise_open_files(args.clients.max(sessions), measures.contains(&Measure::Flood))?;
     let peers = Peers::find(&args.peer)?;
@@ -47,7 +51,7 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
     if wear && folder.disk().is_none() {
         output::complain("no disk of its own could be made: the kernel's counts for the two processes are shown, without the share of the file system");
     }
-    let system = System::start(folder, args.database.as_deref()).await?;
+    let system = System::start(folder, args.database.as_deref(), pushed).await?;
     let plan = Plan {
         site: Site {
             http: system.http.clone(),
@@ -177,6 +181,7 @@ const fn measure(which: Which) -> Measure {
         Which::Flood => Measure::Flood,
         Which::Issue => Measure::Issue,
         Which::Import => Measure::Import,
+        Which::PushRefresh => Measure::PushRefresh,
         Which::Wear => Measure::Wear,
     }
 }

@@ -1,8 +1,9 @@
 //! Tessera as two processes of this very binary: provisioning for the whole run, a new broker for every round.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use tessera_runtime::random::{self, SystemRandom};
 use tessera_runtime::secret::{read_secret_text, write_secret_file, Secret};
@@ -23,9 +24,12 @@ use crate::secrets::read_thumbprint;
 const OPENED: &str =
     "[broker.limits]\nconnects_per_second = 1000000\nhalf_open_per_prefix = 8192\nsuspects_per_second = 1000000\n";
 /// Tokens outlive the longest run, and all requests come from one address.
-const LONG_TOKENS: &str = "token_seconds = 86400\n
-[provisioning.limits]\nproved_per_second = 1000000\nproved_total_per_second = 1000000\n\
+const LONG_TOKENS: &str = "token_seconds = 86400\n";
+const LIMITS: &str =
+    "[provisioning.limits]\nproved_per_second = 1000000\nproved_total_per_second = 1000000\n\
 proved_burst = 1000000\nproved_total_burst = 1000000\n";
+/// Tokens that are pushed, in seconds: long enough for the enrolment of a large fleet.
+const PUSHED_SECONDS: u64 = 240;
 const LOG: &str = "error";
 
 /// Provisioning, and what is needed to start brokers.
@@ -50,14 +54,34 @@ pub(super) struct System {
     provisioning: child::Server,
     /// A second process of the same database, and where it listens.
     second: Option<(child::Server, SocketAddr)>,
+    /// The broker to which tokens are pushed.
+    pushed: Option<Pushed>,
+}
+
+/// It runs for the whole run: provisioning pushes to it from the start.
+struct Pushed {
+    child: child::Server,
+    at: SocketAddr,
+    data: PathBuf,
 }
 
 impl System {
     /// `database`: an empty PostgreSQL database, which two processes of provisioning share.
-    pub(super) async fn start(folder: Folder, database: Option<&str>) -> Result<Self, Fault> {
+    /// `pushed`: tokens are short, and pushed to one broker.
+    pub(super) async fn start(
+        folder: Folder,
+        database: Option<&str>,
+        pushed: bool,
+    ) -> Result<Self, Fault> {
         let binary = std::env::current_exe()?;
         let (data, config) = (folder.fresh("provisioning"), folder.fresh("provisioning.toml"));
-        std::fs::write(&config, LONG_TOKENS)?;
+        let port = if pushed { Some(free_port()?) } else { None };
+        let tokens = port.map_or(LONG_TOKENS.to_owned(), |port| {
+            format!(
+                "token_seconds = {PUSHED_SECONDS}\n[provisioning.push]\nbrokers = [\"mqtt://127.0.0.1:{port}\"]\n"
+            )
+        });
+        std::fs::write(&config, format!("{tokens}{LIMITS}"))?;
         let opened = folder.fresh("broker.toml");
         std::fs::write(&opened, OPENED)?;
         let derivation = folder.fresh("derivation.keys");
@@ -89,7 +113,7 @@ impl System {
         let feed_token = read_secret_text(&data.join("feed.token"))?;
         let root = read_thumbprint(&data.join("root.thumbprint").to_string_lossy())?;
         let operator_token = read_secret_text(&data.join("operator.token"))?;
-        Ok(Self {
+        let mut system = Self {
             binary,
             folder,
             data,
@@ -104,46 +128,70 @@ impl System {
             operator_token,
             provisioning,
             second,
-        })
+            pushed: None,
+        };
+        if let Some(port) = port {
+            let data = system.folder.fresh("pushed");
+            let child = system.child(Setup::Pushed, &data, port).await?;
+            system.pushed = Some(Pushed { child, at: listens(&data, "mqtt")?, data });
+        }
+        Ok(system)
     }
 
     /// A broker on this folder, which it may have used before.
     async fn broker(&self, setup: Setup, data: PathBuf) -> Result<Running, Fault> {
+        let server = Server::Tessera;
+        if setup == Setup::Pushed {
+            let none = || Fault::new("no broker is pushed to");
+            let Pushed { child, at, data } = self.pushed.as_ref().ok_or_else(none)?;
+            let (place, pid, data) = (self.place(setup, *at), child.id(), data.clone());
+            return Ok(Running { server, setup, place, pid, data, keep: Box::new(()) });
+        }
+        let child = self.child(setup, &data, 0).await?;
+        let name = if setup == Setup::Tls { "mqtts" } else { "mqtt" };
+        let place = self.place(setup, listens(&data, name)?);
+        let (pid, keep) = (child.id(), Box::new(child));
+        Ok(Running { server, setup, place, pid, data, keep })
+    }
+
+    /// The process of one, at this port.
+    async fn child(&self, setup: Setup, data: &Path, port: u16) -> Result<child::Server, Fault> {
+        let at = format!("127.0.0.1:{port}");
         let mut command = Command::new(&self.binary);
         command
             .args(["broker", "--metrics", "127.0.0.1:0", "--log", LOG])
             .args(["--provisioning", &self.http])
             .arg("--data")
-            .arg(&data)
+            .arg(data)
             .arg("--feed-token")
             .arg(self.data.join("feed.token"))
             .arg("--root")
             .arg(self.data.join("root.thumbprint"))
             .arg("--derivation-keys")
             .arg(&self.derivation);
-        let name = match setup {
-            Setup::Plain | Setup::Field => {
-                command.args(["--mqtt", "127.0.0.1:0"]);
-                "mqtt"
+        match setup {
+            Setup::Plain | Setup::Field | Setup::Pushed => {
+                command.args(["--mqtt", &at]);
             }
             Setup::Tls => {
-                command.args(["--mqtt", "off", "--mqtts", "127.0.0.1:0", "--cert"]);
+                command.args(["--mqtt", "off", "--mqtts", &at, "--cert"]);
                 command.arg(&self.certificate.chain).arg("--key").arg(&self.certificate.key);
-                "mqtts"
             }
-        };
+        }
         if setup != Setup::Field {
             command.arg("--config").arg(&self.opened);
         }
-        let child = child::Server::until_ready(command).await?;
-        let place = self.place(setup, listens(&data, name)?);
-        let (pid, keep) = (child.id(), Box::new(child));
-        Ok(Running { server: Server::Tessera, setup, place, pid, data, keep })
+        child::Server::until_ready(command).await
     }
 
     fn place(&self, setup: Setup, addr: SocketAddr) -> Place {
         Place { addr, from: None, tls: (setup == Setup::Tls).then(|| self.tls.clone()) }
     }
+}
+
+/// A port that is free now.
+fn free_port() -> Result<u16, Fault> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 fn listens(data: &Path, name: &str) -> Result<SocketAddr, Fault> {
@@ -198,6 +246,10 @@ impl Servers for Contenders {
     fn provisioning(&self) -> Vec<(u32, SocketAddr)> {
         let second = self.system.second.iter().map(|(child, at)| (child.id(), *at));
         std::iter::once((self.system.provisioning.id(), self.system.at)).chain(second).collect()
+    }
+
+    fn pushed_life(&self) -> Option<Duration> {
+        self.system.pushed.as_ref().map(|_| Duration::from_secs(PUSHED_SECONDS))
     }
 
     fn written(&self, broker: u32) -> Result<u64, BenchError> {

@@ -106,3 +106,10 @@ pub(super) const WRITTEN: Duration = Duration::from_secs(4);
 pub(super) const ALONE_FOR: Duration = Duration::from_secs(540);
 /// The mean time between them: that of 1,000 devices that connect once an hour.
 pub(super) const ALONE: Duration = Duration::from_millis(3_600);
+
+// --- push refresh ------------------------------------------------------------------------------------------------
+
+/// Lives of a token for which pushes are counted: the one after the enrolment, and one as after a long time.
+pub(super) const PUSHED_LIVES: u32 = 2;
+/// The share of its life after which a token is pushed in the mean.
+pub(super) const PUSHED_SHARE: f64 = 0.65;

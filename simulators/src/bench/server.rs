@@ -4,6 +4,7 @@ use std::any::Any;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -45,6 +46,8 @@ pub enum Setup {
     Tls,
     /// Over plain TCP with the limits of the field: the load comes from many prefixes.
     Field,
+    /// As [`Setup::Plain`], the one broker of the run to which provisioning pushes tokens.
+    Pushed,
 }
 
 /// A running server; it ends when this is dropped.
@@ -77,6 +80,9 @@ pub trait Servers: Sync {
 
     /// The processes of provisioning, and where each listens.
     fn provisioning(&self) -> Vec<(u32, SocketAddr)>;
+
+    /// The life of the tokens that are pushed to the broker of [`Setup::Pushed`], when there is one.
+    fn pushed_life(&self) -> Option<Duration>;
 
     /// Bytes that went to the disk so far, with all that was written before by provisioning and this broker.
     ///

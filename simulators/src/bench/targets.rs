@@ -59,7 +59,7 @@ const RATES: [(&str, Server, f64, &str); 10] = [
 ];
 
 /// Values that must not be above a bound: (measure, value, most, unit, what).
-const VALUES: [(&str, &str, f64, &str, &str); 20] = [
+const VALUES: [(&str, &str, f64, &str, &str); 22] = [
     ("hold", "session_kib", 4.0, "KiB", "memory of an idle authenticated session"),
     ("hold-tls", "session_kib", 24.0, "KiB", "memory of an idle authenticated session over TLS"),
     ("leave", "longest_wait_ms", 30.0, "ms", "others' longest wait while all devices disconnect"),
@@ -79,6 +79,8 @@ const VALUES: [(&str, &str, f64, &str, &str); 20] = [
     ("wear", "refresh_bytes", 3_000.0, "B", "bytes to the disk for a refresh in a group"),
     ("wear", "gb_a_day_1000", 0.3, "GB", "bytes to the disk of 1,000 devices in a day"),
     ("wear", "gb_a_day_100000", 40.0, "GB", "bytes to the disk of 100,000 devices in a day"),
+    ("push-refresh", "peak_by_mean", 1.3, "× the mean", "pushed tokens in the busiest second"),
+    ("push-refresh", "ended", 0.0, "", "sessions that ended for want of a push"),
     ("flood", "connects_given_up", 0.0, "", "honest connects given up during a flood"),
 ];
 

@@ -14,6 +14,7 @@ mod growth;
 mod import;
 mod issue;
 mod leave;
+mod push_refresh;
 mod refused;
 mod revoke;
 mod revoke_feed;
@@ -65,6 +66,8 @@ pub enum Measure {
     Issue,
     /// Devices imported as one stream, durable. It fills the registry and is measured when it is named.
     Import,
+    /// Next tokens pushed to all devices. Its tokens are short, and it is measured alone.
+    PushRefresh,
     /// Bytes written to the disk. It takes long and is measured when it is named.
     Wear,
 }
@@ -118,6 +121,7 @@ impl Measure {
             Self::Flood => "flood",
             Self::Issue => "issue",
             Self::Import => "import",
+            Self::PushRefresh => "push-refresh",
             Self::Wear => "wear",
         }
     }
@@ -136,7 +140,7 @@ impl Measure {
             Self::Leave => "probes",
             Self::Revoke | Self::RevokeFeed => "revocations",
             Self::Flood => "bad connects",
-            Self::Issue => "tokens",
+            Self::Issue | Self::PushRefresh => "tokens",
             Self::Import => "devices",
         }
     }
@@ -148,7 +152,9 @@ impl Measure {
                 &[Server::Tessera, Server::MosquittoPassword, Server::Mosquitto, Server::Flashmq]
             }
             Self::Refused | Self::Revoke | Self::RevokeFeed => &[Server::Tessera],
-            Self::Flood | Self::Issue | Self::Import | Self::Wear => &[Server::Tessera],
+            Self::Flood | Self::Issue | Self::Import | Self::PushRefresh | Self::Wear => {
+                &[Server::Tessera]
+            }
             _ => &[Server::Tessera, Server::Mosquitto, Server::Flashmq],
         }
     }
@@ -158,6 +164,7 @@ impl Measure {
         match self {
             Self::ConnectTls | Self::HoldTls | Self::Storm | Self::StormRestart => Setup::Tls,
             Self::Flood => Setup::Field,
+            Self::PushRefresh => Setup::Pushed,
             _ => Setup::Plain,
         }
     }
@@ -165,7 +172,7 @@ impl Measure {
     /// Rounds of it, when so many are asked for: counts of bytes hardly differ.
     pub(super) const fn rounds(self, asked: usize) -> usize {
         match self {
-            Self::Wear => 1,
+            Self::Wear | Self::PushRefresh => 1,
             _ => asked,
         }
     }
@@ -200,6 +207,7 @@ impl Measure {
             Self::Flood => flood::run(stage, &running).await,
             Self::Issue => issue::run(stage, servers).await,
             Self::Import => import::run(stage, servers, round).await,
+            Self::PushRefresh => push_refresh::run(stage, servers, &running).await,
             Self::Wear => wear::run(stage, servers, &running).await,
         }
     }
