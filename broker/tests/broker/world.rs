@@ -92,6 +92,16 @@ fn tenant_change(epoch: u64, suspended: bool, bearer: bool) -> Change {
     Change::Tenant(TenantTrust { tenant: tenant(), epoch, suspended, bearer, staleness })
 }
 
+fn issuer_key(tenant: TenantId, key: &SecretKey, state: KeyState) -> IssuerKey {
+    IssuerKey {
+        tenant,
+        key: key.public(),
+        not_before: UnixSeconds::new(NOW - 1000),
+        not_after: UnixSeconds::new(NOW + 100 * 86_400),
+        state,
+    }
+}
+
 pub async fn world() -> World {
     world_with(|_| {}).await
 }
@@ -164,13 +174,7 @@ pub async fn world_from(
     change(&mut raw);
     let config = raw.validate().unwrap();
     let broker = Broker::start(config, &agent, clock.clone(), &metrics, &stop).await.unwrap();
-    let key = IssuerKey {
-        tenant: tenant(),
-        key: issuer.public(),
-        not_before: UnixSeconds::new(NOW - 1000),
-        not_after: UnixSeconds::new(NOW + 100 * 86_400),
-        state: KeyState::Active,
-    };
+    let key = issuer_key(tenant(), &issuer, KeyState::Active);
     let changes = Mutex::new(vec![tenant_change(1, false, false), Change::Key(key)]);
     // As devices wait after a stop without notice, until their proofs are later than all that may have been used.
     while agent.validator().decides_proofs().is_err() {
@@ -317,13 +321,7 @@ impl World {
     }
 
     pub fn key_becomes(&self, state: KeyState) {
-        let key = IssuerKey {
-            tenant: tenant(),
-            key: self.issuer.public(),
-            not_before: UnixSeconds::new(NOW - 1000),
-            not_after: UnixSeconds::new(NOW + 100 * 86_400),
-            state,
-        };
+        let key = issuer_key(tenant(), &self.issuer, state);
         let kid = self.issuer.public().key_id();
         self.change(Change::Key(key), TrustEffect::Key { tenant: tenant(), kid });
     }
@@ -353,13 +351,7 @@ impl World {
             bearer: false,
             staleness: StalenessBudget::default(),
         };
-        let key = IssuerKey {
-            tenant: tenant.clone(),
-            key: own.public(),
-            not_before: UnixSeconds::new(NOW - 1000),
-            not_after: UnixSeconds::new(NOW + 100 * 86_400),
-            state: KeyState::Active,
-        };
+        let key = issuer_key(tenant.clone(), &own, KeyState::Active);
         self.changes.lock().unwrap().extend([Change::Tenant(trust), Change::Key(key)]);
         self.publish(TrustEffect::Reloaded);
         let claims = self.claims("provisioning", Scope::default(), |claims| claims.tenant = tenant);
