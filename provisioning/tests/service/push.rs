@@ -101,10 +101,15 @@ impl Line {
     }
 
     async fn call(&mut self) -> PushCall {
+        PushCall::from_cbor(&self.next_on(REFRESH).await).unwrap()
+    }
+
+    /// The payload of the next message on this topic.
+    async fn next_on(&mut self, topic: &[u8]) -> Vec<u8> {
         loop {
             let (kind, body) = self.packet().await;
-            if kind == 0x30 && body[2..].starts_with(REFRESH) {
-                return PushCall::from_cbor(&body[3 + REFRESH.len()..]).unwrap();
+            if kind == 0x30 && body[2..].starts_with(topic) {
+                return body[3 + topic.len()..].to_vec();
             }
         }
     }
@@ -336,6 +341,28 @@ async fn a_connection_that_breaks_begins_anew_with_another_key() {
     body.extend([0, 0xff]);
     line.socket.write_all(&body).await.unwrap();
     broker.line().await;
+}
+
+#[tokio::test]
+async fn the_own_token_of_the_service_is_renewed_on_the_connection_for_the_same_key() {
+    let broker = FakeBroker::new().await;
+    let push = broker.push();
+    let world = World::with(|config| {
+        push(config);
+        config.token_seconds = 20;
+    })
+    .await;
+    runs(&world);
+    let mut line = broker.line().await;
+    let mut before = claims(&line.credential().token);
+    for _ in 0..2 {
+        line.page(PushPage::default()).await;
+        world.advance(14);
+        let next = claims(&line.next_on(b"$tessera/token").await);
+        assert_eq!(next.confirmation, before.confirmation);
+        assert!(next.expires > before.expires && next.serial != before.serial);
+        before = next;
+    }
 }
 
 #[tokio::test]
