@@ -235,6 +235,9 @@ pub const RESTORATIONS: usize = 32;
 /// Tenants whose subjects are lifted in one step after readers of some tenants have shown what a restored service has lost:
 /// as many as four feed tokens have.
 pub const LIFTED_TENANTS: usize = 1024;
+/// Seconds ahead of the clock up to which epochs count that a reader shows of a root key which was stolen. Epochs follow the
+/// clock after a jump, and clocks of machines differ by less than a day.
+pub const EPOCHS_AHEAD_SECONDS: u64 = 86_400;
 /// Things that readers knew beyond a restored service and that are listed for an operator; more are taken in all the same.
 pub const FINDINGS: usize = 10_000;
 /// Seconds for which the word of a reader that it is beyond this service makes the next publication jump.

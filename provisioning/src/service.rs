@@ -37,6 +37,7 @@ use crate::trust::actor::{Publish, TrustActor};
 use crate::trust::bells::Bells;
 use crate::trust::bound::BoundSnapshots;
 use crate::trust::confirmed::Confirmed;
+use crate::trust::line::OnlineRoots;
 use crate::trust::readers::Readers;
 use crate::trust::waiters::Waiters;
 use crate::trust::waiting::Waiting;
@@ -57,6 +58,8 @@ pub(crate) struct Service {
     pub(crate) root: Arc<SecretKey>,
     /// The links that lead from the first root key to it.
     pub(crate) links: Arc<Vec<Vec<u8>>>,
+    /// The online roots of these links.
+    pub(crate) roots: Arc<OnlineRoots>,
     /// The first root key: refresh tokens are made by it.
     pub(crate) founder: Arc<SecretKey>,
     pub(crate) nonces: Nonces,

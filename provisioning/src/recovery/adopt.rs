@@ -25,6 +25,7 @@ use crate::registry::devices::Moved;
 use crate::rotation::compromise;
 use crate::service::Service;
 use crate::tables::{one, pair, text};
+use crate::trust::line::epoch;
 use crate::trust::restored::{epoch_floor, next_epoch};
 use crate::trust::{actor, restored};
 use crate::write::{until_committed, Attempt};
@@ -74,15 +75,6 @@ async fn jump(
         }))
     })
     .await
-}
-
-const fn epoch(change: &Change) -> u64 {
-    match change {
-        Change::Tenant(tenant) => tenant.epoch,
-        Change::Group(group) => group.epoch,
-        Change::Device(device) => device.epoch,
-        Change::Key(_) | Change::Token(_) | Change::DeviceKey(_) => 0,
-    }
 }
 
 /// The last word about each subject.

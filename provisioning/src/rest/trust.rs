@@ -29,6 +29,7 @@ use crate::refused::Refused;
 use crate::service::Service;
 use crate::trust::confirmed::is_awaited;
 use crate::trust::held;
+use crate::trust::ledger::Head;
 use crate::trust::readers::{Admits, Customer, Noticed};
 use crate::trust::restored::{restorations, Restoration};
 use crate::trust::whole::TakeSnapshot;
@@ -245,12 +246,17 @@ pub(super) async fn known(by: Among<Feed>, app: App, payload: Payload) -> Answer
             return Err(Problem::from(broken).with_status(StatusCode::REQUEST_TIMEOUT));
         }
     };
-    let root = app.root.public();
+    let roots = Arc::clone(&app.roots);
     let shown = held::run(seat, move || {
-        Evidence::from_cbor(&bytes).and_then(|evidence| evidence.verify(&root))
+        Evidence::from_cbor(&bytes).and_then(|evidence| evidence.verify_by(roots.keys()))
     });
     let (shown, _seat) = shown.await?;
     let mut shown = shown.map_err(|error| Refused::malformed(error.to_string()))?;
+    let head = Head::read(&app.tables).await.map_err(Refused::from)?;
+    let left_out = app.roots.bound(&mut shown, head.seq, app.now());
+    if left_out > 0 {
+        tracing::warn!(left_out, by = by.operator().name, "evidence of a stolen root key has numbers that no service of this line can have given out: they do not count");
+    }
     shown.changes.retain(|change| tenants.cover(change.tenant().as_str()));
     adopt::take(&app, by.operator(), shown).await?;
     Ok(HttpResponse::NoContent().finish())

@@ -58,6 +58,7 @@ use crate::trust::bells::Bells;
 use crate::trust::bound::BoundSnapshots;
 use crate::trust::follow::Follower;
 use crate::trust::ledger::Head;
+use crate::trust::line::OnlineRoots;
 use crate::trust::readers::Readers;
 use crate::trust::restored;
 use crate::trust::waiters::Waiters;
@@ -301,6 +302,8 @@ pub(super) async fn build(
         now: held.unix(),
     };
     let Begun { seeds, root, links, founder, first_start, key } = begun.begin().await?;
+    let roots = OnlineRoots::of(&founder.public(), &links).map_err(StartError::RootLink)?;
+    let roots = Arc::new(roots);
     let time = ServiceClock::open(held, &tables).await?;
     time.store(&database, &tables, false).await?;
     let clock = time.shared();
@@ -372,6 +375,7 @@ pub(super) async fn build(
         seeds,
         root,
         links,
+        roots,
         founder,
         audit,
         trust,

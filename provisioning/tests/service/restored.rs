@@ -6,14 +6,15 @@ use std::path::Path;
 
 use serde_json::json;
 use tessera_provisioning::{mark_restored, mark_restored_on};
-use tessera_runtime::http::{HttpError, CBOR};
+use tessera_runtime::http::{HttpError, Method, Request, CBOR};
 use tessera_token::encoding::base64url;
 use tessera_token::hash::TokenHash;
-use tessera_token::key::SecretKey;
+use tessera_token::key::{PublicKey, SecretKey};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
-    Change, Event, EventHash, Evidence, Feed, FeedNonce, Heartbeat, Snapshot,
+    Change, Event, EventHash, Evidence, Feed, FeedNonce, Heartbeat, LinkedSnapshot, Snapshot,
+    ROOT_SET_HEADER,
 };
 
 use crate::enrol::claims;
@@ -25,6 +26,9 @@ const NONCE: FeedNonce = FeedNonce::from_bytes([9; 16]);
 /// A reader that keeps what the root key signed, as verifiers do.
 pub struct Keeper {
     pub evidence: Evidence,
+    root: PublicKey,
+    /// The number of its root set.
+    set: usize,
     seq: u64,
     head: EventHash,
     changes: Vec<Change>,
@@ -33,10 +37,11 @@ pub struct Keeper {
 impl Keeper {
     pub async fn new(world: &World) -> Self {
         let bytes = world.feed.get("/v1/trust/snapshot").await.unwrap().body;
-        let (snapshot, _) = Snapshot::open(&bytes, &world.handle.root_thumbprint()).unwrap();
-        let evidence = Evidence { snapshot: bytes, ..Evidence::default() };
+        let (links, bytes) = LinkedSnapshot::read(&bytes).unwrap();
+        let (snapshot, root) = Snapshot::open(bytes, &world.handle.root_thumbprint()).unwrap();
+        let evidence = Evidence { snapshot: bytes.to_vec(), ..Evidence::default() };
         let Snapshot { seq, head, state: changes, .. } = snapshot;
-        Self { evidence, seq, head, changes }
+        Self { evidence, root, set: links.len(), seq, head, changes }
     }
 
     fn path(&self) -> String {
@@ -46,28 +51,26 @@ impl Keeper {
 
     /// A poll; the status when it is refused.
     pub async fn poll(&mut self, world: &World) -> Result<(), u16> {
-        let answer = match world.feed.get(&self.path()).await {
+        let path = self.path();
+        let asked = Request::new(Method::Get, &path).header(ROOT_SET_HEADER, self.set.to_string());
+        let answer = match world.feed.send(asked).await {
             Ok(answer) => answer,
             Err(HttpError::Status { status, .. }) => return Err(status),
             Err(error) => panic!("{error}"),
         };
-        let root = self.root(world);
+        let root = &self.root;
         let feed = Feed::from_cbor(&answer.body).unwrap();
         for bytes in &feed.events {
-            let event = Event::open(bytes, &root).unwrap();
+            let event = Event::open(bytes, root).unwrap();
             assert_eq!((event.seq, event.previous), (self.seq + 1, self.head));
             (self.seq, self.head) = (event.seq, EventHash::of(bytes));
             self.changes.push(event.change);
         }
-        let beat = Heartbeat::open_for(&feed.heartbeat, &NONCE, &root).unwrap();
+        let beat = Heartbeat::open_for(&feed.heartbeat, &NONCE, root).unwrap();
         assert_eq!((beat.seq, beat.head), (self.seq, self.head));
         self.evidence.events.extend(feed.events);
         self.evidence.heartbeat = feed.heartbeat;
         Ok(())
-    }
-
-    fn root(&self, world: &World) -> tessera_token::key::PublicKey {
-        Snapshot::open(&self.evidence.snapshot, &world.handle.root_thumbprint()).unwrap().1
     }
 
     pub async fn show(&self, world: &World) -> Result<u16, HttpError> {
@@ -156,7 +159,7 @@ async fn a_heartbeat_answers_the_nonce_that_was_sent() {
     let world = World::new().await;
     let mut reader = Keeper::new(&world).await;
     reader.poll(&world).await.unwrap();
-    let root = reader.root(&world);
+    let root = reader.root.clone();
     // Without a nonce it is of the first kind.
     let answer = world.feed.get(&format!("/v1/trust/events?after={}", reader.seq)).await.unwrap();
     let feed = Feed::from_cbor(&answer.body).unwrap();

@@ -7,10 +7,12 @@ use tessera_runtime::clock::{SharedClock, SystemClock};
 use tessera_runtime::http::{Method, Request};
 use tessera_runtime::random::SystemRandom;
 use tessera_token::key::{SecretKey, Thumbprint};
+use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{
     Event, Feed, Heartbeat, LinkedSnapshot, RootRequest, RootSet, Roots, Snapshot, ROOT_SET_HEADER,
 };
 
+use crate::restored::{brought_back, copied, Keeper};
 use crate::world::{problem, World};
 
 const ROTATED: RootChange =
@@ -182,4 +184,42 @@ async fn a_service_without_the_seed_of_its_root_does_not_start_and_takes_no_link
         .await;
     std::fs::remove_file(link.unwrap()).unwrap();
     assert!(world.refused().await.contains("the root key is missing"));
+}
+
+/// Another online root, without one on another machine.
+async fn rotated(world: World, compromised: bool) -> World {
+    world
+        .restart_between(async |dir| {
+            let made = request(dir, RootChange { compromised, ..ROTATED }).await.unwrap();
+            accept(dir, &made).await.unwrap();
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_reader_shows_a_restored_service_data_of_each_former_root() {
+    let world = rotated(World::new().await, false).await;
+    let (a, _) = world.enrolled("a").await;
+    let (b, _) = world.enrolled("b").await;
+    let (mut reader, mut second) = (Keeper::new(&world).await, Keeper::new(&world).await);
+    let world = copied(world).await;
+    world.post("/v1/tenants/default/devices/a/revoke", serde_json::json!({})).await;
+    reader.poll(&world).await.unwrap();
+    world.post("/v1/tenants/default/devices/b/revoke", serde_json::json!({})).await;
+    second.poll(&world).await.unwrap();
+    // The copy forgets both; then its root is changed once, and again after a theft.
+    let world = rotated(brought_back(world, |_| {}).await, false).await;
+    assert!(world.refresh(&a).await.is_ok());
+    assert_eq!(reader.poll(&world).await, Err(410), "it has to follow the link");
+    assert_eq!(reader.show(&world).await.unwrap(), 204);
+    assert_eq!(world.refresh(&a).await, Err(RefusalCode::DeviceRevoked));
+    let world = rotated(world, true).await;
+    assert_eq!(led(&world, world.handle.founding_thumbprint()).await.0.number(), 3);
+    world.advance(1);
+    assert!(world.refresh(&b).await.is_ok());
+    assert_eq!(second.show(&world).await.unwrap(), 204);
+    assert_eq!(world.refresh(&b).await, Err(RefusalCode::DeviceRevoked));
+    // Of a root that is none of the line nothing is taken.
+    let stranger = Keeper::new(&World::new().await).await;
+    assert_eq!(problem(stranger.show(&world).await).0, 400);
 }

@@ -1,7 +1,8 @@
 use alloc::vec::Vec;
 
 use crate::cbor::{loose, Reader, Writer};
-use crate::key::PublicKey;
+use crate::cose;
+use crate::key::{PublicKey, Thumbprint};
 use crate::limits;
 
 use super::{BoundSnapshot, Change, Event, EventHash, Heartbeat, Snapshot, TrustError, View};
@@ -33,6 +34,8 @@ pub struct Shown {
     pub marks: Vec<(u64, EventHash)>,
     /// The events, in order.
     pub changes: Vec<Change>,
+    /// The root keys that signed parts of it.
+    pub signers: Vec<Thumbprint>,
 }
 
 impl Evidence {
@@ -82,25 +85,46 @@ impl Evidence {
     /// # Errors
     /// [`TrustError`] of the first part that is not good; [`TrustError::Malformed`] when there is none.
     pub fn verify(&self, root: &PublicKey) -> Result<Shown, TrustError> {
-        let mut shown =
-            Shown { seq: 0, head: EventHash::default(), marks: Vec::new(), changes: Vec::new() };
+        self.verify_by(core::slice::from_ref(root))
+    }
+
+    /// Its contents, when one of these root keys signed each part: a reader may hold data of a root that was changed since.
+    ///
+    /// # Errors
+    /// As [`Evidence::verify`].
+    pub fn verify_by(&self, roots: &[PublicKey]) -> Result<Shown, TrustError> {
+        let mut shown = Shown {
+            seq: 0,
+            head: EventHash::default(),
+            marks: Vec::new(),
+            changes: Vec::new(),
+            signers: Vec::new(),
+        };
         if !self.snapshot.is_empty() {
+            let root = beside(&self.snapshot, roots)?;
             let snapshot = open_snapshot(&self.snapshot, root)?;
+            shown.signed_by(root);
             shown.see(snapshot.seq, snapshot.head);
             shown.changes = snapshot.state;
         }
         for bytes in &self.events {
+            let root = signer(bytes, roots)?;
             let event = Event::open(bytes, root)?;
+            shown.signed_by(root);
             shown.see(event.seq, EventHash::of(bytes));
             shown.changes.push(event.change);
         }
         for bytes in &self.views {
+            let root = signer(bytes, roots)?;
             let view = View::open(bytes, root)?;
+            shown.signed_by(root);
             shown.see(view.after, view.after_head);
             shown.see(view.seq, view.head);
         }
         if !self.heartbeat.is_empty() {
+            let root = signer(&self.heartbeat, roots)?;
             let (beat, _) = Heartbeat::open_answer(&self.heartbeat, root)?;
+            shown.signed_by(root);
             shown.see(beat.seq, beat.head);
         }
         match shown.marks.is_empty() {
@@ -108,6 +132,20 @@ impl Evidence {
             false => Ok(shown),
         }
     }
+}
+
+/// The root whose name stands beside this snapshot. Its signature is verified by the caller.
+fn beside<'a>(snapshot: &[u8], roots: &'a [PublicKey]) -> Result<&'a PublicKey, TrustError> {
+    let mut r = Reader::new(snapshot);
+    r.array_of(2)?;
+    let key = PublicKey::from_cose_key(r.item()?).map_err(|_| TrustError::Root)?;
+    roots.iter().find(|root| **root == key).ok_or(TrustError::Root)
+}
+
+/// The root whose key id this message bears. Its signature is verified by the caller.
+fn signer<'a>(message: &[u8], roots: &'a [PublicKey]) -> Result<&'a PublicKey, TrustError> {
+    let sealed = cose::open(message, &[]).map_err(|_| TrustError::Malformed)?;
+    roots.iter().find(|root| root.key_id() == sealed.key_id).ok_or(TrustError::Signature)
 }
 
 /// Of either kind: both are signed, and what is shown can only refuse more.
@@ -137,6 +175,13 @@ fn read_all(r: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, TrustError> {
 }
 
 impl Shown {
+    fn signed_by(&mut self, root: &PublicKey) {
+        let name = root.thumbprint();
+        if !self.signers.contains(&name) {
+            self.signers.push(name);
+        }
+    }
+
     fn see(&mut self, seq: u64, head: EventHash) {
         if seq >= self.seq {
             (self.seq, self.head) = (seq, head);
