@@ -34,8 +34,9 @@ pub(crate) async fn run(command: RootCommand) -> Outcome {
         RootCommand::Sign { request, key, out, yes, json } => {
             sign(&request, &key, &out, Answer { yes, json })
         }
-        RootCommand::Accept { request, data, database, json } => {
-            accept(&request, &data, &database, json).await
+        RootCommand::Accept { request, data, database, seed_lost, json } => {
+            let asked = Accept { request: &request, data: &data, seed_lost, json };
+            accept(asked, &database).await
         }
     }
 }
@@ -58,9 +59,11 @@ async fn request(args: &RootRequestArgs) -> Outcome {
         (None, false) => OfflineRoot::Same,
     };
     let (keeps_online, compromised) = (args.keep_online, args.compromised);
-    let change = RootChange { keeps_online, offline, compromised };
+    let change = RootChange { keeps_online, offline, compromised, seed_lost: args.seed_lost };
+    let behind = args.behind.as_deref().map(read).transpose()?;
     let (settings, clock) = (settings_of(&args.database)?, SystemClock::shared());
-    let made = root_request(&args.data, settings.as_ref(), change, &clock, &SystemRandom).await?;
+    let asked = (change, behind.as_ref());
+    let made = root_request(&args.data, settings.as_ref(), asked, &clock, &SystemRandom).await?;
     write(&args.out, &made.to_cbor())?;
     let missing = made.link.missing();
     let file = args.out.display();
@@ -119,10 +122,20 @@ fn sign(file: &Path, key: &Path, out: &Path, answer: Answer) -> Outcome {
     Ok(0)
 }
 
-async fn accept(file: &Path, data: &Path, database: &DatabaseArgs, json: bool) -> Outcome {
-    let request = read(file)?;
+/// The words of the command line about an acceptance.
+struct Accept<'a> {
+    request: &'a Path,
+    data: &'a Path,
+    seed_lost: bool,
+    json: bool,
+}
+
+async fn accept(asked: Accept<'_>, database: &DatabaseArgs) -> Outcome {
+    let Accept { request, data, seed_lost, json } = asked;
+    let request = read(request)?;
     let (settings, clock) = (settings_of(database)?, SystemClock::shared());
-    let taken = root_accept(data, settings.as_ref(), &request, &clock, &SystemRandom).await?;
+    let signed = (&request, seed_lost);
+    let taken = root_accept(data, settings.as_ref(), signed, &clock, &SystemRandom).await?;
     let RootAccepted { number, roots, again } = taken;
     let online = text_of(&roots.online);
     let text = match again {

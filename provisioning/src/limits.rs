@@ -238,6 +238,8 @@ pub const LIFTED_TENANTS: usize = 1024;
 /// Seconds ahead of the clock up to which epochs count that a reader shows of a root key which was stolen. Epochs follow the
 /// clock after a jump, and clocks of machines differ by less than a day.
 pub const EPOCHS_AHEAD_SECONDS: u64 = 86_400;
+/// Requests for another online root that are open at a time; the next one forgets the seeds of the others.
+pub const ROOT_REQUESTS: usize = 8;
 /// Things that readers knew beyond a restored service and that are listed for an operator; more are taken in all the same.
 pub const FINDINGS: usize = 10_000;
 /// Seconds for which the word of a reader that it is beyond this service makes the next publication jump.

@@ -52,6 +52,12 @@ pub enum StartError {
     Keys,
     /// The store is there, and its root key is not.
     RootLost(PathBuf),
+    /// The file of the root links is not good.
+    RootLinksFile(PathBuf, TrustError),
+    /// The links in the file are others than those of the database.
+    RootLines(PathBuf),
+    /// The folder knows another root key than the last one of the links.
+    RootBehind(PathBuf),
     /// A link between root sets is not good.
     RootLink(TrustError),
     /// Issuer keys that are in use have no seed.
@@ -115,7 +121,32 @@ impl fmt::Display for StartError {
             ),
             Self::RootLost(path) => write!(
                 f,
-                "{}: the root key is missing. Brokers and agents pin it: restore it from a backup (docs/backup.md)",
+                "{}: the root key is missing. Restore it from a backup (docs/backup.md). If it is lost for good, an offline \
+                 root replaces it: `tessera root request --seed-lost` (docs/keys.md). Without an offline root every broker \
+                 and agent has to be pinned anew",
+                path.display()
+            ),
+            Self::RootLinksFile(path, TrustError::Root) => write!(
+                f,
+                "{}: these root links are of another service: put keys, links and store of one service together",
+                path.display()
+            ),
+            Self::RootLinksFile(path, error) => write!(
+                f,
+                "{}: the file of the root links is not good ({error}): restore it from a backup. A database that lost \
+                 nothing writes it again when it is removed",
+                path.display()
+            ),
+            Self::RootLines(path) => write!(
+                f,
+                "{}: the root links of this folder and those of the database part: each accepted another change of the \
+                 roots. Verifiers follow one of them: restore the database that belongs to this folder (docs/keys.md)",
+                path.display()
+            ),
+            Self::RootBehind(path) => write!(
+                f,
+                "{}: another root key was the last to sign here, and its links are lost: restore root.links and the keys \
+                 from a backup of after the change of the root (docs/keys.md)",
                 path.display()
             ),
             Self::RootLink(TrustError::Order) => f.write_str(

@@ -54,6 +54,10 @@ Brokers and agents follow by themselves, also those that were away. Make a backu
         data: PathBuf,
         #[command(flatten)]
         database: DatabaseArgs,
+        /// The seed of the first root key is lost for good: the new online root takes its place. Refresh tokens and group keys
+        /// end.
+        #[arg(long)]
+        seed_lost: bool,
         /// The result as JSON.
         #[arg(long)]
         json: bool,
@@ -65,6 +69,8 @@ Brokers and agents follow by themselves, also those that were away. Make a backu
   tessera root request --data /var/lib/tessera --out request.cbor                         another online root
   tessera root request --data DIR --out request.cbor --keep-online --offline THUMBPRINT   the first offline root
   tessera root request --data DIR --out request.cbor --compromised                        the online root was stolen
+  tessera root request --data DIR --out request.cbor --seed-lost                          its seed is lost
+  tessera root request --data DIR --out request.cbor --seed-lost --behind signed.cbor     that of a change since the backup
 No process of the service may run. See docs/keys.md.")]
 pub(crate) struct RootRequestArgs {
     /// The folder of provisioning.
@@ -87,6 +93,13 @@ pub(crate) struct RootRequestArgs {
     /// The present online root key may be in other hands.
     #[arg(long, conflicts_with = "keep_online")]
     pub(crate) compromised: bool,
+    /// The seed of the present online root, or of the first one, is lost for good: the offline root signs alone.
+    #[arg(long, conflicts_with = "keep_online")]
+    pub(crate) seed_lost: bool,
+    /// The signed request of a change that brokers and agents have taken and this folder does not know: the new change
+    /// follows it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) behind: Option<PathBuf>,
     /// The result as JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -34,8 +34,8 @@ const STORES: [&str; 3] = [PROVISIONING, "agent", "broker/sessions"];
 pub(crate) const PROVISIONING: &str = "provisioning/store";
 /// Tokens.
 const TOKENS: [&str; 2] = ["operator.token", "feed.token"];
-/// No secret.
-const PUBLIC: [&str; 1] = ["root.thumbprint"];
+/// No secrets.
+const PUBLIC: [&str; 2] = ["root.thumbprint", "root.links"];
 /// Folders of keys.
 const KEYS: [&str; 2] = ["provisioning/keys", "broker/tickets"];
 

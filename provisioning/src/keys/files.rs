@@ -57,6 +57,24 @@ impl KeyFolder {
         }
     }
 
+    /// Puts this key in the place of the first root, whose seed is lost.
+    pub(crate) fn replace_root(&self, root: &SecretKey) -> Result<(), SecretFileError> {
+        write_secret_file(&self.0.join(ROOT), root.expose_seed().as_slice())
+    }
+
+    /// The files of later roots.
+    pub(crate) fn later_roots(&self) -> Result<Vec<(KeyId, PathBuf)>, StartError> {
+        let fail = |error| StartError::Io(self.0.clone(), error);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.0).map_err(fail)? {
+            let path = entry.map_err(fail)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let id = name.strip_prefix("root-").and_then(|rest| rest.strip_suffix(".seed"));
+            found.extend(id.and_then(parse_id).map(|id| (id, path)));
+        }
+        Ok(found)
+    }
+
     fn later_root_path(&self, name: &Thumbprint) -> PathBuf {
         self.0.join(format!("root-{}.seed", name.key_id()))
     }

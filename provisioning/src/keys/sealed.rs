@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tessera_runtime::random::{self, Random};
 use tessera_runtime::sql::{Batch, Database, Key, Record, Row, Table, Value};
 use tessera_runtime::store::StoreError;
+use tessera_token::encoding::hex;
 use tessera_token::key::{KeyId, SecretKey, Thumbprint};
 use tessera_token::seal::{seal, OpeningKey};
 
@@ -69,6 +70,29 @@ impl SealedSeeds {
 
     pub(super) async fn later_root(&self, name: &Thumbprint) -> Result<SecretKey, SeedError> {
         self.open(&later_root(name)).await
+    }
+
+    /// The later roots that have a row.
+    pub(super) async fn later_roots(&self) -> Result<Vec<KeyId>, StoreError> {
+        let mut found = Vec::new();
+        let mut rows = self.table.walk(&[]);
+        while let Some(page) = rows.next().await? {
+            for (key, _) in page {
+                let Some(Value::Text(name)) = key.first() else { continue };
+                let id = name.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('-'));
+                let id = id.and_then(hex::decode).and_then(|id| id.try_into().ok());
+                found.extend(id.map(KeyId::from_bytes));
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn forget_later_root(&self, batch: &mut Batch, id: KeyId) {
+        batch.delete(&self.table, name(&format!("{ROOT}-{id}")));
+    }
+
+    pub(super) async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.database.commit(batch).await
     }
 
     pub(super) fn put(

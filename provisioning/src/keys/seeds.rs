@@ -13,6 +13,7 @@ use tessera_token::refusal::RefusalCode;
 use super::files::{draw, KeyFolder};
 use super::sealed::SealedSeeds;
 use super::{id_of, tenant_of};
+use crate::limits::ROOT_REQUESTS;
 use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
 use crate::start_error::{LostSeed, StartError};
@@ -49,6 +50,7 @@ impl Seeds {
             Self::Files(folder) => folder.root(random, make),
             Self::Rows(rows) => match rows.root().await {
                 Err(SeedError::Missing) if make => draw(random).map_err(|_| StartError::Random),
+                Err(SeedError::Missing) => Err(lost_row("root")),
                 read => Ok(read?),
             },
         }
@@ -85,11 +87,67 @@ impl Seeds {
     pub(crate) async fn later_root(&self, name: &Thumbprint) -> Result<SecretKey, StartError> {
         let key = match self {
             Self::Files(folder) => folder.later_root(name)?,
-            Self::Rows(rows) => rows.later_root(name).await?,
+            Self::Rows(rows) => match rows.later_root(name).await {
+                Err(SeedError::Missing) => Err(lost_row(&format!("root-{}", name.key_id()))),
+                read => Ok(read?),
+            }?,
         };
         match key.public().thumbprint() == *name {
             true => Ok(key),
             false => Err(StartError::Keys),
+        }
+    }
+
+    /// Puts a key in the place of the first root, whose seed is lost. In a database, [`Seeds::keep_root`] does it.
+    pub(crate) fn replace_root(&self, root: &SecretKey) -> Result<(), SeedError> {
+        match self {
+            Self::Files(folder) => Ok(folder.replace_root(root)?),
+            Self::Rows(_) => Ok(()),
+        }
+    }
+
+    /// Forgets the seeds of requests for other roots that were given up: `in_use` are the roots that stay.
+    pub(crate) async fn forget_later_roots(
+        &self,
+        in_use: &[Thumbprint],
+    ) -> Result<usize, StartError> {
+        self.given_up(in_use, 0).await
+    }
+
+    /// As [`Seeds::forget_later_roots`], when [`ROOT_REQUESTS`] are open.
+    pub(crate) async fn bound_later_roots(
+        &self,
+        in_use: &[Thumbprint],
+    ) -> Result<usize, StartError> {
+        self.given_up(in_use, ROOT_REQUESTS).await
+    }
+
+    async fn given_up(&self, in_use: &[Thumbprint], most: usize) -> Result<usize, StartError> {
+        let stays = |id: &KeyId| in_use.iter().any(|name| name.key_id() == *id);
+        match self {
+            Self::Files(folder) => {
+                let mut found = folder.later_roots()?;
+                found.retain(|(id, _)| !stays(id));
+                if found.len() < most {
+                    return Ok(0);
+                }
+                for (_, path) in &found {
+                    let gone = std::fs::remove_file(path);
+                    gone.map_err(|error| StartError::Io(path.clone(), error))?;
+                }
+                Ok(found.len())
+            }
+            Self::Rows(rows) => {
+                let mut found = rows.later_roots().await?;
+                found.retain(|id| !stays(id));
+                if found.len() < most || found.is_empty() {
+                    return Ok(0);
+                }
+                let mut batch = Batch::new();
+                found.iter().for_each(|id| rows.forget_later_root(&mut batch, *id));
+                rows.commit(batch).await?;
+                Ok(found.len())
+            }
         }
     }
 
@@ -172,6 +230,11 @@ impl Seeds {
             Self::Rows(_) => format!("the row of {id} in sealed_seeds"),
         }
     }
+}
+
+/// The seed of a root that has no row.
+fn lost_row(name: &str) -> StartError {
+    StartError::RootLost(format!("the row {name} in sealed_seeds").into())
 }
 
 /// The outcome of a look at the seeds.

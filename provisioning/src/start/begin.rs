@@ -9,7 +9,7 @@ use tessera_token::time::UnixSeconds;
 
 use super::first_run::{initialise, is_initialised, note_root, FirstRun, Founded};
 use super::opening::Place;
-use super::roots::Standing;
+use super::roots::{Standing, TakeUp};
 use super::{mend, roots, seen, FirstStart};
 use crate::audit::Pending;
 use crate::config::ProvisioningConfig;
@@ -69,29 +69,42 @@ impl Begin<'_> {
         let root = Arc::new(seeds.root(random, !founded).await?);
         if is_initialised(tables, Some(&root)).await? {
             let founder = root;
+            self.take_up().run().await?;
             let Standing { root, links } = roots::standing(tables, &seeds, &founder).await?;
-            if self.database.is_shared() {
-                note_root(&self.config.data_dir, &root, &roots::former(&links))?;
-            }
+            note_root(&self.config.data_dir, &root, &roots::former(&links))?;
             return Ok(Some(Begun { seeds, root, links, founder, first_start: None, key }));
         }
+        // A database that was lost had come so far.
+        let known = roots::known(&self.config.data_dir, tables).await?;
+        let standing = roots::at_the_end(&seeds, &root, known).await?;
         let first_run = FirstRun {
             dir: &self.config.data_dir,
             database: self.database,
             tables,
             seeds: &seeds,
-            root: &root,
+            founder: &root,
+            standing: &standing,
             random,
             pending: self.pending,
             now: self.now,
         };
         Ok(match initialise(&first_run).await? {
             Founded::Here(first) => {
-                let (links, founder) = (Arc::default(), Arc::clone(&root));
+                let (Standing { root, links }, founder) = (standing, root);
                 Some(Begun { seeds, root, links, founder, first_start: Some(first), key })
             }
             Founded::Elsewhere => None,
         })
+    }
+
+    fn take_up(&self) -> TakeUp<'_> {
+        TakeUp {
+            data: &self.config.data_dir,
+            database: self.database,
+            tables: self.tables,
+            random: self.random,
+            now: self.now,
+        }
     }
 
     fn seeds(&self, is_there: bool) -> Result<(Seeds, Option<DatabaseKey>), StartError> {
@@ -115,12 +128,28 @@ impl Begin<'_> {
         }
         let founded = is_initialised(tables, None).await?;
         if !founded {
-            if place.had_one() && !lossy {
-                return Err(StartError::StoreLost(place.store()));
+            if place.had_one() {
+                match lossy {
+                    true => self.not_behind(seeds).await?,
+                    false => return Err(StartError::StoreLost(place.store())),
+                }
             }
             place.begin()?;
         }
         Ok(founded)
+    }
+
+    /// The root that signed last is the one that will sign. Verifiers follow no former one.
+    async fn not_behind(&self, seeds: &Seeds) -> Result<(), StartError> {
+        let dir = &self.config.data_dir;
+        let known = roots::known(dir, self.tables).await?;
+        let founder = match seeds.root(self.random, false).await {
+            // Nothing of the service is left.
+            Err(StartError::RootLost(_)) if known.is_empty() => return Ok(()),
+            root => Arc::new(root?),
+        };
+        let standing = roots::at_the_end(seeds, &founder, known).await?;
+        note_root(dir, &standing.root, &roots::former(&standing.links))
     }
 
     /// Whether a database on a server is the one that this folder knows, and has all that was acknowledged from here.

@@ -14,6 +14,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::Change;
 
+use super::roots::{self, Standing};
 use super::FirstStart;
 use crate::audit::{Actor, Entry, Pending};
 use crate::clock;
@@ -38,7 +39,10 @@ pub(super) struct FirstRun<'a> {
     pub(super) database: &'a Database,
     pub(super) tables: &'a Tables,
     pub(super) seeds: &'a Seeds,
-    pub(super) root: &'a SecretKey,
+    /// The key by which the database is known.
+    pub(super) founder: &'a SecretKey,
+    /// The key that signs: another one when the folder has links of a database that was lost.
+    pub(super) standing: &'a Standing,
     pub(super) random: &'a dyn Random,
     pub(super) pending: &'a Pending,
     pub(super) now: UnixSeconds,
@@ -64,24 +68,32 @@ pub(super) fn name_of(root: &SecretKey) -> String {
 
 /// Founds the service: tenant, roles, accounts, keys.
 pub(super) async fn initialise(first_run: &FirstRun<'_>) -> Result<Founded, StartError> {
-    let FirstRun { dir, database, tables, root, .. } = *first_run;
+    let FirstRun { dir, database, tables, founder, standing, .. } = *first_run;
+    let Standing { root, links } = standing;
     let mut batch = Batch::new();
     let tenant = TenantId::parse(DEFAULT_TENANT).map_err(|_| StartError::Internal)?;
     let changes = tenant_and_keys(first_run, &mut batch, &tenant).await?;
-    ledger::append(tables, &mut batch, Head::default(), &changes, root, first_run.now)
-        .map_err(|_| StartError::Internal)?;
+    if !links.is_empty() {
+        let (before, _) = roots::links(tables).await?;
+        roots::put(tables, &mut batch, &before, links);
+    }
+    Head::read(tables).await?.expect(tables, &mut batch);
+    let head = Head { root: links.len() as u64, ..Head::default() };
+    ledger::chain(tables, &mut batch, head, &changes, root, first_run.now)
+        .map_err(|_| StartError::Internal)?
+        .write(tables, &mut batch);
     roles(tables, &mut batch, &tenant)?;
     let operator_token = account(first_run, &mut batch, BOOTSTRAP_NAME, BOOTSTRAP_FILE, BOOTSTRAP)?;
     account(first_run, &mut batch, "feed", FEED_FILE, &[OperatorRole::Feed])?;
     let by = Actor::service();
     let entry = Entry::new(first_run.now.get(), &by, "service.found", DEFAULT_TENANT, "service");
     first_run.pending.add(tables, &mut batch, first_run.now.get().saturating_mul(1000), &entry);
-    let thumbprint = name_of(root);
-    write_secret_file(&dir.join(ROOT_FILE), format!("{thumbprint}\n").as_bytes())?;
+    let thumbprint = name_of(founder);
+    write_secret_file(&dir.join(ROOT_FILE), format!("{}\n", name_of(root)).as_bytes())?;
     clock::begin(&mut batch, tables, first_run.now);
     tables.marks.expect_same::<String>(&mut batch, FOUNDED, None);
     tables.marks.put(&mut batch, FOUNDED, &thumbprint);
-    first_run.seeds.keep_root(&mut batch, first_run.random, root)?;
+    first_run.seeds.keep_root(&mut batch, first_run.random, founder)?;
     match database.commit(batch).await {
         Ok(()) => Ok(Founded::Here(FirstStart { operator_token })),
         Err(StoreError::Conflict { .. }) if database.is_shared() => {
@@ -116,7 +128,7 @@ fn forget(path: &Path) -> Result<(), StartError> {
     }
 }
 
-/// Says in the folder of a process that joins a database which service it belongs to. `former` are root keys that links have
+/// Says in the folder which root key signs, before it does; other processes of a database have folders of their own. `former` are root keys that links have
 /// led away from.
 pub(super) fn note_root(dir: &Path, root: &SecretKey, former: &[String]) -> Result<(), StartError> {
     let (path, thumbprint) = (dir.join(ROOT_FILE), name_of(root));
@@ -127,7 +139,7 @@ pub(super) fn note_root(dir: &Path, root: &SecretKey, former: &[String]) -> Resu
             return Ok(());
         }
         if !former.iter().any(|former| former == known) {
-            return Err(StartError::Keys);
+            return Err(StartError::RootBehind(dir.join(ROOT_FILE)));
         }
         let path = dir.join(ROOT_FILE);
         return Ok(write_secret_file(&path, format!("{thumbprint}\n").as_bytes())?);

@@ -34,14 +34,24 @@ pub(super) async fn marks(
             marks.put(&mut batch, audit::HEAD, &AuditHead { seq, hash: last.hash });
         }
     }
+    let root = roots::number(tables).await?;
     if let Some((key, SignedEvent(signed))) = tables.trust_events.last().await? {
         let head = marks.get::<TrustHead>(trust::ledger::HEAD).await?;
         let (seq, hash) = (number(&key, 0)?, *EventHash::of(&signed).as_bytes());
         if head.is_none_or(|head| head.seq < seq) {
-            let root = roots::number(tables).await?;
-            let head = TrustHead { seq, hash, root, ..head.unwrap_or_default() };
-            marks.put(&mut batch, trust::ledger::HEAD, &head);
+            let head = TrustHead { seq, hash, ..head.unwrap_or_default() };
+            marks.put(
+                &mut batch,
+                trust::ledger::HEAD,
+                &TrustHead { root: root.max(head.root), ..head },
+            );
+        } else if let Some(head) = head.filter(|head| head.root < root) {
+            marks.put(&mut batch, trust::ledger::HEAD, &TrustHead { root, ..head });
         }
+    } else if root > 0 {
+        let head = marks.get::<TrustHead>(trust::ledger::HEAD).await?.unwrap_or_default();
+        let head = TrustHead { root: root.max(head.root), ..head };
+        marks.put(&mut batch, trust::ledger::HEAD, &head);
     }
     if marks.get::<u64>(issue::SERIALS).await?.is_none() {
         if let Some((key, _)) = tables.issued.last().await? {

@@ -14,6 +14,7 @@ use crate::rest;
 
 mod families;
 mod life;
+mod links;
 mod roles;
 mod schema;
 mod upgrade;

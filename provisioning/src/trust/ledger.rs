@@ -17,7 +17,7 @@ impl Head {
 
     /// The batch is good only while this is the head; it must write the next one.
     pub(crate) fn expect(&self, tables: &Tables, batch: &mut Batch) {
-        tables.marks.expect_same(batch, HEAD, Some(self).filter(|head| head.seq > 0));
+        tables.marks.expect_same(batch, HEAD, Some(self).filter(|head| **head != Self::default()));
     }
 
     pub(crate) fn write(&self, tables: &Tables, batch: &mut Batch) {

@@ -49,6 +49,7 @@ mod revoke;
 mod roles;
 mod room;
 mod roots;
+mod roots_lost;
 mod rotation;
 mod secrets;
 mod several;

@@ -78,8 +78,13 @@ impl World {
 
     /// Stops, tries to start again in the same folder, and says why that failed.
     pub async fn refused(&self) -> String {
+        self.refused_as(|_| {}).await
+    }
+
+    /// The same with another configuration.
+    pub async fn refused_as(&self, change: impl FnOnce(&mut ProvisioningConfig)) -> String {
         assert_eq!(self.stop().await, Vec::<String>::new());
-        match try_start(self.dir.path(), &self.clock, |_| {}).await {
+        match try_start(self.dir.path(), &self.clock, change).await {
             Ok(_) => panic!("it started"),
             Err(error) => error.to_string(),
         }
