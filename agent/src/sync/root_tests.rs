@@ -3,6 +3,7 @@
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SeededRandom;
 use tessera_token::key::{SecretKey, Thumbprint};
+use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{LinkedSnapshot, RootLink, RootSet, Roots};
 
 use super::*;
@@ -48,10 +49,20 @@ impl Rig {
 
     /// With the configuration of before: it pins the first root.
     fn restarted(self) -> Self {
+        self.pinning(World::new().pin())
+    }
+
+    /// Started again with another pin in its configuration.
+    fn pinning(self, pin: Thumbprint) -> Self {
         self.verifier.store.close().unwrap();
         let Rig { folder, verifier, core, .. } = self;
         drop((verifier, core));
-        rig_in(folder, World::new().pin())
+        rig_in(folder, pin)
+    }
+
+    fn epoch(&self) -> u64 {
+        let state = self.verifier.trust.load();
+        tessera_token::chain::TrustView::device_epoch(&**state, &tenant(), "d-1")
     }
 
     fn set(&self) -> RootSet {
@@ -137,8 +148,59 @@ async fn stored_data_of_the_former_root_count_until_the_next_snapshot_and_nothin
     rig.takes(linked(&[&to_b], &after));
     let state = rig.verifier.trust.load();
     assert_eq!((state.seq(), state.is_of_root(&after.pin())), (0, true));
-    let epoch = tessera_token::chain::TrustView::device_epoch(&**state, &tenant(), "d-1");
-    assert_eq!(epoch, 1);
+    drop(state);
+    assert_eq!(rig.epoch(), 1);
+}
+
+/// An operator pins the next root before this verifier has heard of the link.
+#[tokio::test]
+async fn a_pin_that_no_link_joins_to_the_stored_data_decides_nothing_by_them_and_forgets_nothing() {
+    let (mut before, after) = (World::new(), world_of(2));
+    let to_b = link(&pinned(), roots(2, None), &[1, 2]);
+    for (answer, number) in [(linked(&[&to_b], &after), 1), (after.snapshot(), 0)] {
+        let mut rig = Rig::settled(&before);
+        before = World::new();
+        before.event(device_change("d-1", 1, NOW));
+        rig.poll(&before);
+        assert_eq!(rig.epoch(), 1);
+        let mut rig = rig.pinning(after.pin());
+        for _ in 0..2 {
+            assert_eq!(rig.verifier.validator.ready(), Err(RefusalCode::TrustMissing));
+            assert!(rig.verifier.trust.may_decide().is_err());
+            assert_eq!(rig.epoch(), 1, "it is known all the same");
+            // The former root counts no more.
+            assert!(matches!(rig.core.first().ask, Ask::Snapshot(Some(_))));
+            rig.takes(before.snapshot());
+            assert_eq!(rig.lapse(), Some("root"));
+            rig = rig.pinning(after.pin());
+        }
+        rig.takes(answer);
+        assert_eq!((rig.set().number(), rig.epoch()), (number, 1));
+        assert!(!rig.verifier.trust.load().is_held());
+        rig.poll(&after);
+        assert_eq!(rig.verifier.validator.ready(), Ok(()));
+        let rig = rig.pinning(after.pin());
+        assert_eq!((rig.set().number(), rig.epoch()), (number, 1));
+        assert!(rig.verifier.trust.may_decide().is_ok());
+        before = World::new();
+    }
+}
+
+/// The pin of another line, and back: the links of before are not lost by looking at them.
+#[tokio::test]
+async fn links_stay_until_a_snapshot_of_another_line_takes_their_place() {
+    let world = World::new();
+    let mut rig = Rig::settled(&world);
+    let to_b = link(&pinned(), roots(2, None), &[1, 2]);
+    rig.takes(linked(&[&to_b], &world_of(2)));
+    let rig = rig.pinning(key(7).public().thumbprint());
+    assert_eq!((rig.set().number(), rig.verifier.trust.load().is_held()), (0, true));
+    let rig = rig.restarted();
+    assert_eq!((rig.set().number(), rig.verifier.trust.load().is_held()), (1, false));
+    let mut rig = rig.pinning(key(7).public().thumbprint());
+    rig.takes(world_of(7).snapshot());
+    let rig = rig.restarted();
+    assert_eq!((rig.set().number(), rig.verifier.trust.load().is_held()), (0, true));
 }
 
 #[tokio::test]

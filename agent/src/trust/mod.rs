@@ -60,7 +60,8 @@ impl Trust {
             time.known(signed);
         }
         // Stored times alone: a clock that stands in the past makes nothing younger than it was when this was stored.
-        let age = state.confirmed_at().map(|at| time.now().since(at));
+        let confirmed = state.confirmed_at().filter(|_| !state.is_held());
+        let age = confirmed.map(|at| time.now().since(at));
         Arc::new(Self {
             version: AtomicU64::new(0),
             absence_is_open: AtomicBool::new(state.absent_since().is_some()),

@@ -2,7 +2,7 @@
 
 use tessera_runtime::store::{Batch, StoreError, Table};
 use tessera_token::key::Thumbprint;
-use tessera_token::trust::{RootSet, Roots};
+use tessera_token::trust::{root_beside, RootSet, Roots};
 
 use super::refusal::TrustRefusal;
 use super::root_line::RootLine;
@@ -13,11 +13,11 @@ use super::store::{piece_key, rows, TrustStore, TrustStoreError};
 pub(super) fn stored_line(links: &Table, pinned: Roots) -> Result<RootLine, StoreError> {
     let taken: Vec<Vec<u8>> = rows(links)?.into_iter().map(|(_, link)| link).collect();
     match RootLine::of(pinned, taken) {
-        // The operator has pinned a root of another line. Data under these links are of another root too, and are
-        // not used either.
+        // The operator has pinned a root of another line, or one to which a link leads that is still to come. Data under
+        // these links are held.
         Err(TrustRefusal::Root) => {
             tracing::error!(
-                "the stored root links do not hold the pinned root key: they are not used"
+                "the stored root links do not hold the pinned root key: nothing is decided before a snapshot of that key"
             );
             Ok(RootLine::pinned(pinned))
         }
@@ -59,20 +59,23 @@ impl TrustStore {
     }
 
     /// The snapshot under the root that signed it. Links may have led on since, and a power cut may have come before the next
-    /// snapshot: then it counts on until that is there, and nothing else of the former root is taken.
+    /// snapshot: then it counts on until that is there, and nothing else of the former root is taken. One of a root outside the
+    /// line is held ([`TrustState::is_held`]).
     pub(super) fn stored_snapshot(
         &self,
         empty: &TrustState,
         snapshot: &[u8],
     ) -> Result<TrustState, TrustRefusal> {
-        let online = self.line.read().online().to_vec();
-        let mut outcome = Err(TrustRefusal::Root);
-        for pin in &online {
-            outcome = empty.with_stored(snapshot, pin);
-            if !matches!(outcome, Err(TrustRefusal::Root)) {
-                break;
-            }
+        let pin = root_beside(snapshot)?.thumbprint();
+        let mut state = empty.with_stored(snapshot, &pin)?;
+        if !self.line.read().online().contains(&pin) {
+            tracing::error!(
+                root = ?pin,
+                pinned = ?self.pin(),
+                "the stored trust data are of a root key that no link joins to the pinned one: nothing is decided by them, and their revocations stay"
+            );
+            state.held = true;
         }
-        outcome
+        Ok(state)
     }
 }

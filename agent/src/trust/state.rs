@@ -47,6 +47,7 @@ pub struct TrustState {
     /// Issuer keys with a table.
     prepared: usize,
     pub(super) floor: Arc<RollbackFloor>,
+    pub(super) held: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -78,6 +79,7 @@ impl TrustState {
             preparation: None,
             prepared: 0,
             floor: Arc::default(),
+            held: false,
         }
     }
 
@@ -172,6 +174,12 @@ impl TrustState {
     /// Whether a snapshot was ever taken.
     pub fn is_empty(&self) -> bool {
         self.root.is_none()
+    }
+
+    /// Whether it was signed by a root that is not in the line of the pinned one. Nothing is decided by it; the first snapshot of
+    /// the pinned root, or of one to which links lead, takes its revocations over.
+    pub fn is_held(&self) -> bool {
+        self.held
     }
 
     /// Whether the root key with this thumbprint signed it.

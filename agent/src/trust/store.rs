@@ -280,6 +280,12 @@ impl TrustStore {
         batch.delete(&self.meta, HEARTBEAT);
         // In the same step: no later snapshot would tell that there was an absence.
         self.put_forgotten(&mut batch, state);
+        if self.line.read().links().is_empty() {
+            // Those of a line that the pinned root is not in.
+            for (key, _) in rows(&self.links)? {
+                batch.delete(&self.links, key);
+            }
+        }
         self.store.commit_blocking(batch)
     }
 

@@ -388,15 +388,20 @@ async fn damaged_or_foreign_trust_at_rest_is_not_used() {
         _ => panic!("must be refused"),
     };
     assert_eq!(refused(&trust), TrustRefusal::Order);
-    let other = TrustStore::new(&store, SecretKey::from_seed(&[9; 32]).public().thumbprint());
-    assert_eq!(refused(&other.unwrap()), TrustRefusal::Root);
     let mut batch = Batch::new();
     batch.delete(&store.table("trust_snapshot").unwrap(), 0u32.to_be_bytes());
     store.commit(batch).await.unwrap();
     assert_eq!(refused(&trust), TrustRefusal::Damaged);
     // A snapshot mends it.
     trust.save_snapshot(&world.snapshot(), &TrustState::empty(audience())).unwrap();
-    assert_eq!(trust.load(audience()).unwrap().seq(), 2);
+    let known = trust.load(audience()).unwrap();
+    assert_eq!((known.seq(), known.is_held()), (2, false));
+    // Under another pin it is held, and must be whole too.
+    let other = TrustStore::new(&store, SecretKey::from_seed(&[9; 32]).public().thumbprint());
+    let held = other.as_ref().unwrap().load(audience()).unwrap();
+    assert_eq!((held.seq(), held.is_held()), (2, true));
+    trust.save_events(9, world.events[..1].iter(), None).unwrap();
+    assert_eq!(refused(&other.unwrap()), TrustRefusal::Order);
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use crate::cose;
 use crate::key::{PublicKey, Thumbprint};
 use crate::limits;
 
-use super::{BoundSnapshot, Change, Event, EventHash, Heartbeat, Snapshot, TrustError, View};
+use super::{
+    root_beside, BoundSnapshot, Change, Event, EventHash, Heartbeat, Snapshot, TrustError, View,
+};
 
 /// Data that a reader shows a service that knows less than it, or another past: a service that was restored from an older
 /// copy. Everything in it is signed by the root key, so a reader can show what was said and make nothing up.
@@ -136,9 +138,7 @@ impl Evidence {
 
 /// The root whose name stands beside this snapshot. Its signature is verified by the caller.
 fn beside<'a>(snapshot: &[u8], roots: &'a [PublicKey]) -> Result<&'a PublicKey, TrustError> {
-    let mut r = Reader::new(snapshot);
-    r.array_of(2)?;
-    let key = PublicKey::from_cose_key(r.item()?).map_err(|_| TrustError::Root)?;
+    let key = root_beside(snapshot)?;
     roots.iter().find(|root| **root == key).ok_or(TrustError::Root)
 }
 

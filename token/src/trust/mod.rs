@@ -153,6 +153,16 @@ pub(crate) fn seal_beside_root(
     Ok(w.finish())
 }
 
+/// The root key that a snapshot bears. Its signature is not verified.
+///
+/// # Errors
+/// [`TrustError::Malformed`], [`TrustError::Root`].
+pub fn root_beside(snapshot: &[u8]) -> Result<PublicKey, TrustError> {
+    let mut r = Reader::new(snapshot);
+    r.array_of(2)?;
+    PublicKey::from_cose_key(r.item()?).map_err(|_| TrustError::Root)
+}
+
 /// Payload and key of what [`seal_beside_root`] made, when the key is the pinned one.
 pub(crate) fn open_beside_root(
     bytes: &[u8],
