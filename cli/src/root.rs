@@ -1,7 +1,7 @@
 //! `tessera root`: other root keys, by a link that the present ones sign. The signature of the offline root is made on a
 //! machine without network: requests and signed requests are files.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
@@ -14,18 +14,14 @@ use tessera_runtime::random::{self, SystemRandom};
 use tessera_runtime::secret::{read_secret_file, write_secret_file, Secret};
 use tessera_token::encoding::hex;
 use tessera_token::key::{SecretKey, Thumbprint};
-use tessera_token::limits::{ROOT_LINKS, ROOT_LINK_BYTES};
-use tessera_token::trust::{RootRequest, RootStep};
+use tessera_token::trust::{RootLink, RootRequest, RootStep, TrustError};
 
 use crate::args::{DatabaseArgs, RootCommand, RootRequestArgs};
 use crate::config::RawDatabase;
 use crate::error::{Fault, Outcome};
 use crate::output;
-use crate::secrets::read_thumbprint;
+use crate::secrets::{read_root_request as read, read_thumbprint};
 use crate::time::utc;
-
-/// Bytes of a request, with room.
-const FILE_BYTES: u64 = ((ROOT_LINKS + 2) * ROOT_LINK_BYTES) as u64;
 
 pub(crate) async fn run(command: RootCommand) -> Outcome {
     match command {
@@ -98,15 +94,33 @@ fn sign(file: &Path, key: &Path, out: &Path, answer: Answer) -> Outcome {
             .hint("`tessera root new` makes one")
     })?;
     let key = SecretKey::from_seed(seed);
-    let step = *request.link.step();
-    if !request.link.sign(&key) {
-        let own = text_of(&key.public().thumbprint());
-        return Err(Fault::new(format!("the request asks for no signature of this key, {own}"))
-            .hint(
-                "it asks for those of the offline roots that it shows: compare the thumbprints",
-            ));
+    let (step, own) = (*request.link.step(), key.public().thumbprint());
+    let begins = request.begins().map_err(|error| {
+        let file = file.display();
+        Fault::new(format!("{file}: nothing is signed: {}", why_not(error)))
+            .hint("have the request made anew with `tessera root request` where provisioning runs")
+    })?;
+    let is_offline = [step.from.offline, step.to.offline].contains(&Some(own));
+    if !is_offline || !request.link.sign(&key) {
+        return Err(Fault::new(format!(
+            "the request asks for no signature of this key, {}",
+            text_of(&own)
+        ))
+        .hint("it asks for those of the offline roots that it shows: compare the thumbprints"));
     }
-    output::step(answer.json, &shown(&step));
+    let place = match step.from.offline == Some(own) {
+        true => "the offline root that decides",
+        false => "the next offline root",
+    };
+    let first = first_of(&request)?;
+    let line = format!(
+        "a line of {} links from the first root {} to the present set is whole\n{}\nthis key, {}, is {place}",
+        begins.number(),
+        text_of(&first),
+        shown(&step),
+        text_of(&own)
+    );
+    output::step(answer.json, &line);
     if !answer.yes {
         return Err(Fault::new("nothing is signed yet")
             .hint("compare the thumbprints with the people of the service, and add --yes"));
@@ -149,6 +163,25 @@ async fn accept(asked: Accept<'_>, database: &DatabaseArgs) -> Outcome {
     let object = json!({ "number": number, "online": online, "offline": offline, "again": again });
     output::result(json, &text, &object);
     Ok(0)
+}
+
+/// The root with which the line begins.
+fn first_of(request: &RootRequest) -> Result<Thumbprint, Fault> {
+    let Some(first) = request.links.first() else {
+        return Ok(request.link.step().from.online);
+    };
+    let first = RootLink::from_cbor(first).map_err(|error| Fault::new(error.to_string()))?;
+    Ok(first.step().from.online)
+}
+
+fn why_not(error: TrustError) -> String {
+    match error {
+        TrustError::Order => "the change does not begin at the end of its line of links".to_owned(),
+        TrustError::Signature => {
+            "an online root that has to sign has not signed, or a signature is wrong".to_owned()
+        }
+        error => error.to_string(),
+    }
 }
 
 fn shown(step: &RootStep) -> String {
@@ -199,16 +232,6 @@ fn is_new(out: &Path) -> Result<(), Fault> {
     }
 }
 
-fn read(file: &Path) -> Result<RootRequest, Fault> {
-    let named = |why: String| Fault::new(format!("{}: {why}", file.display()));
-    let size = fs::metadata(file).map_err(|error| named(error.to_string()))?.len();
-    if size > FILE_BYTES {
-        return Err(named(format!("larger than {FILE_BYTES} bytes: it is no root request")));
-    }
-    let bytes = fs::read(file).map_err(|error| named(error.to_string()))?;
-    RootRequest::from_cbor(&bytes).map_err(|error| named(format!("it is no root request: {error}")))
-}
-
 /// A new file; it holds no secret.
 fn write(out: &Path, bytes: &[u8]) -> Result<(), Fault> {
     let written = OpenOptions::new().write(true).create_new(true).open(out).and_then(|mut file| {
@@ -223,6 +246,12 @@ mod tests {
     use super::*;
     use tessera_token::time::UnixSeconds;
     use tessera_token::trust::{RootLink, RootSet, Roots};
+
+    const TIME: UnixSeconds = UnixSeconds::new(1_800_000_000);
+
+    fn roots(online: u8, offline: Option<Thumbprint>) -> Roots {
+        Roots { online: key(online).public().thumbprint(), offline }
+    }
 
     fn key(seed: u8) -> SecretKey {
         SecretKey::from_seed(&[seed; 32])
@@ -242,8 +271,24 @@ mod tests {
         let online = key(1).public().thumbprint();
         let set = RootSet::pinned(Roots { online, offline: None });
         let to = Roots { online, offline: Some(name) };
-        let mut link = RootLink::new(set.next(to, UnixSeconds::new(1_800_000_000), false));
+        let mut link = RootLink::new(set.next(to, TIME, false));
+        let unsigned = RootRequest { links: Vec::new(), link: link.clone() };
         assert!(link.sign(&key(1)));
+        // The offline root decides already in a set that no line leads to.
+        let own = Roots { online, offline: Some(name) };
+        let mut forged = RootLink::new(RootSet::pinned(own).next(roots(2, Some(name)), TIME, true));
+        assert!(forged.sign(&key(2)));
+        let forged = RootRequest { links: Vec::new(), link: forged };
+        // The next online root has not signed that it is there.
+        let absent = RootLink::new(set.next(roots(2, Some(name)), TIME, false));
+        let absent = RootRequest { links: Vec::new(), link: absent };
+        for (place, bad) in [unsigned, forged, absent].iter().enumerate() {
+            let file = at(&format!("bad{place}"));
+            write(&file, &bad.to_cbor()).unwrap();
+            let refused = sign(&file, &offline, &at("bad"), Answer { yes: true, json: false });
+            assert!(refused.unwrap_err().to_string().contains("nothing is signed"), "{place}");
+        }
+        assert!(!at("bad").exists());
         let asked = RootRequest { links: Vec::new(), link };
         write(&file, &asked.to_cbor()).unwrap();
         let signed = |name: &str, key: &Path, yes: bool| {

@@ -1,11 +1,14 @@
 //! Secrets that come by the command line, the environment or a file. None is ever printed from here.
 
+use std::fs;
 use std::path::Path;
 
 use tessera_runtime::secret::{read_public_text, read_secret_text, Secret, SecretFileError};
 use tessera_token::encoding::{from_base64url, hex};
 use tessera_token::key::Thumbprint;
+use tessera_token::limits::{ROOT_LINKS, ROOT_LINK_BYTES};
 use tessera_token::proof::SymmetricKey;
+use tessera_token::trust::RootRequest;
 
 use crate::error::Fault;
 
@@ -49,6 +52,20 @@ pub(crate) fn read_thumbprint(given: &str) -> Result<Thumbprint, Fault> {
         true => thumbprint(&read_public_text(Path::new(given))?),
         false => thumbprint(given),
     }
+}
+
+/// Bytes of a root request, with room.
+const REQUEST_BYTES: u64 = ((ROOT_LINKS + 2) * ROOT_LINK_BYTES) as u64;
+
+/// A request for other root keys, signed or not; `root.links` of a data folder is one.
+pub(crate) fn read_root_request(file: &Path) -> Result<RootRequest, Fault> {
+    let named = |why: String| Fault::new(format!("{}: {why}", file.display()));
+    let size = fs::metadata(file).map_err(|error| named(error.to_string()))?.len();
+    if size > REQUEST_BYTES {
+        return Err(named(format!("larger than {REQUEST_BYTES} bytes: it is no root request")));
+    }
+    let bytes = fs::read(file).map_err(|error| named(error.to_string()))?;
+    RootRequest::from_cbor(&bytes).map_err(|error| named(format!("it is no root request: {error}")))
 }
 
 /// A thumbprint as 64 hexadecimal digits or 43 characters of base64url.

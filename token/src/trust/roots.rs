@@ -317,6 +317,34 @@ pub struct RootRequest {
 const REQUEST: &str = "tessera-root-request-1";
 
 impl RootRequest {
+    /// The set at which the link begins, when the links before it lead there from the first root of a service, which had no
+    /// offline root beside it, and the online roots have signed what they have to. An offline root signs nothing else.
+    ///
+    /// # Errors
+    /// [`TrustError::Order`] when the link does not begin at the end of the line, [`TrustError::Signature`] when a link lacks
+    /// a signature that is none of an offline root of this step.
+    pub fn begins(&self) -> Result<RootSet, TrustError> {
+        let step = *self.link.step();
+        let first = match self.links.first() {
+            Some(first) => RootLink::from_cbor(first)?.step().from,
+            None => step.from,
+        };
+        if first.offline.is_some() {
+            return Err(TrustError::Order);
+        }
+        let set = RootSet::pinned(first).follow(&self.links)?;
+        if set.number() != self.links.len() as u64
+            || set.next(step.to, step.time, step.compromised) != step
+        {
+            return Err(TrustError::Order);
+        }
+        let offline = [step.from.offline, step.to.offline];
+        match self.link.missing().iter().all(|key| offline.contains(&Some(*key))) {
+            true => Ok(set),
+            false => Err(TrustError::Signature),
+        }
+    }
+
     /// As CBOR.
     pub fn to_cbor(&self) -> Vec<u8> {
         let mut w = Writer::new();

@@ -178,3 +178,36 @@ fn a_snapshot_without_links_is_as_before() {
     assert_eq!(LinkedSnapshot::read(&linked), Ok((links, snapshot.as_slice())));
     assert!(LinkedSnapshot::read(&linked[..linked.len() - 1]).is_err());
 }
+
+#[test]
+fn a_request_begins_at_the_end_of_a_line_that_began_without_an_offline_root() {
+    let (zero, time) = (RootSet::pinned(roots(1, None)), UnixSeconds::new(7));
+    let first = link(&zero, roots(1, Some(9)), &[1, 9]);
+    let one = taken(&zero, &first).unwrap();
+    let asked = |links: &[Vec<u8>], set: &RootSet, to: Roots, by: &[u8]| {
+        let mut link = RootLink::new(set.next(to, time, true));
+        for seed in by {
+            let _ = link.sign(&key(*seed));
+        }
+        RootRequest { links: links.to_vec(), link }.begins()
+    };
+    let line = vec![first];
+    assert_eq!(asked(&[], &zero, roots(1, Some(9)), &[1]), Ok(zero));
+    // The old offline root and the next one sign where they are.
+    assert_eq!(asked(&line, &one, roots(2, Some(8)), &[2]), Ok(one));
+    assert_eq!(asked(&line, &one, roots(2, Some(9)), &[]), Err(TrustError::Signature));
+    assert_eq!(asked(&[], &zero, roots(1, Some(9)), &[]), Err(TrustError::Signature));
+    // Links that are left out, that lead elsewhere, or that begin with an offline root out of nowhere.
+    for (links, set) in [
+        (vec![], one),
+        (line.clone(), zero),
+        (line, taken(&one, &link(&one, roots(1, None), &[1, 9])).unwrap()),
+        (vec![], RootSet::pinned(roots(1, Some(9)))),
+    ] {
+        assert_eq!(asked(&links, &set, roots(2, Some(9)), &[1, 2]), Err(TrustError::Order));
+    }
+    let both = RootSet::pinned(roots(1, Some(9)));
+    let links = vec![link(&both, roots(2, Some(9)), &[2, 9])];
+    let set = both.follow(&links).unwrap();
+    assert_eq!(asked(&links, &set, roots(3, Some(9)), &[3]), Err(TrustError::Order));
+}
