@@ -48,6 +48,7 @@ pub(crate) enum AuditCommand {
   tessera audit verify
   tessera audit verify --head head.txt --root root.thumbprint
   tessera audit verify --file audit.ndjson --root root.thumbprint
+  tessera audit verify --file audit-2025.ndjson --root root.thumbprint --links root.links
 With --file no server is asked: the file of `tessera audit export` is checked.
 It fails when the log is broken, or shorter or another one than a head says. Keep heads where the service cannot write.")]
     Verify {
@@ -60,6 +61,10 @@ It fails when the log is broken, or shorter or another one than a head says. Kee
         /// The thumbprint of the root key, or a file with it (default: tessera-data/root.thumbprint when it is there).
         #[arg(long, value_name = "THUMBPRINT|FILE")]
         root: Option<String>,
+        /// The file of the links between root keys, for heads of before a change of the root (default:
+        /// tessera-data/root.links when --root is not given).
+        #[arg(long, value_name = "FILE")]
+        links: Option<PathBuf>,
         #[command(flatten)]
         operator: OperatorArgs,
     },

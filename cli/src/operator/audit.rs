@@ -8,63 +8,60 @@ use tessera_token::cbor::Writer;
 use tessera_token::encoding::{from_base64url, hex};
 use tessera_token::hash::sha256;
 use tessera_token::head::ServiceHead;
-use tessera_token::key::Thumbprint;
 use tessera_token::time::UnixSeconds;
 
+use self::roots::Pins;
 use super::{pages, words, Call};
 use crate::error::{Fault, Outcome};
-use crate::secrets::read_thumbprint;
 use crate::{output, time};
 
 pub(super) mod export;
+mod roots;
 pub(super) mod tail;
 
-/// Where `tessera up` puts the thumbprint.
-const ROOT_FILE: &str = "tessera-data/root.thumbprint";
 /// Bytes of a file with a head.
 const HEAD_FILE_BYTES: usize = 16 * 1024;
 
 /// Reads the whole log and compares it with what it must be.
-pub(super) async fn run_verify(call: &Call, kept: Option<&str>, root: Option<&str>) -> Outcome {
-    let pin = pin(root)?;
+pub(super) async fn run_verify(
+    call: &Call,
+    kept: Option<&str>,
+    (root, links): (Option<&str>, Option<&Path>),
+) -> Outcome {
+    let pins = Pins::read(root, links)?;
     let kept =
-        kept.map(|kept| Ok::<_, Fault>((kept, read_head(kept, pin.as_ref())?))).transpose()?;
+        kept.map(|kept| Ok::<_, Fault>((kept, read_head(kept, pins.as_ref())?))).transpose()?;
     // Asked first: the log may grow meanwhile, and must hold what the head says.
     let own = call.client.get("/v1/audit/head").await.map_err(words)?;
-    let own = served_head(&own, pin.as_ref())?;
+    let own = served_head(&own, pins.as_ref())?;
     let hashes = verify(&pages::all(&call.client, "/v1/audit").await.map_err(words)?)?;
     let last = hashes.last().map(hex::encode).unwrap_or_else(|| hex::encode([0; 32]));
     let count = hashes.len();
     let mut lines =
         vec![format!("{count} entries, every hash follows from the one before; head {last}")];
     lines.push(compare(&hashes, &own, "the service's own head")?);
-    if pin.is_none() {
+    if pins.is_none() {
         lines.push("  its signature was not checked: give --root".to_owned());
     }
     let has_kept = kept.is_some();
-    if let Some((name, head)) = kept {
+    if let Some((name, (head, warning))) = kept {
         let name = if Path::new(name).is_file() { name } else { "the head that was given" };
         lines.push(compare(&hashes, &head, name)?);
+        lines.extend(warning.map(str::to_owned));
     }
     let object = json!({
-        "entries": count, "head": last, "signature_checked": pin.is_some(), "compared_with_kept_head": has_kept,
+        "entries": count, "head": last, "signature_checked": pins.is_some(), "compared_with_kept_head": has_kept,
     });
     output::result(call.json, &lines.join("\n"), &object);
     Ok(0)
 }
 
-/// The pinned root key.
-fn pin(root: Option<&str>) -> Result<Option<Thumbprint>, Fault> {
-    match root {
-        Some(root) => Ok(Some(read_thumbprint(root)?)),
-        None if Path::new(ROOT_FILE).is_file() => Ok(Some(read_thumbprint(ROOT_FILE)?)),
-        None => Ok(None),
-    }
-}
+/// A head with a warning about the root key that signed it.
+type Kept = (ServiceHead, Option<&'static str>);
 
 /// A head that was kept. Without the root key it may be a forgery.
-fn read_head(kept: &str, pin: Option<&Thumbprint>) -> Result<ServiceHead, Fault> {
-    let pin = pin.ok_or_else(|| {
+fn read_head(kept: &str, pins: Option<&Pins>) -> Result<Kept, Fault> {
+    let pins = pins.ok_or_else(|| {
         Fault::new("a head is worth what its signature is").hint("give --root THUMBPRINT|FILE")
     })?;
     let text = match Path::new(kept).is_file() {
@@ -78,16 +75,19 @@ fn read_head(kept: &str, pin: Option<&Thumbprint>) -> Result<ServiceHead, Fault>
         Fault::new(format!("{kept:?} is neither a head nor a file with one"))
             .hint("tessera audit head > FILE")
     })?;
-    ServiceHead::open(&bytes, pin)
-        .map_err(|error| Fault::new(format!("the head that was given: {error}")))
+    let head = pins.open(&bytes).map_err(|error| {
+        Fault::new(format!("the head that was given: {error}"))
+            .hint("one of before a change of the root needs its links: --links DATA/root.links")
+    })?;
+    Ok((head, pins.warning(&bytes)))
 }
 
-fn served_head(answer: &Value, pin: Option<&Thumbprint>) -> Result<ServiceHead, Fault> {
+fn served_head(answer: &Value, pins: Option<&Pins>) -> Result<ServiceHead, Fault> {
     let malformed = || Fault::new("the service answered with no head");
     let text = |name: &str| answer.get(name).and_then(Value::as_str).and_then(from_base64url);
-    if let Some(pin) = pin {
+    if let Some(pins) = pins {
         let signed = text("signed").ok_or_else(malformed)?;
-        let opened = ServiceHead::open(&signed, pin);
+        let opened = pins.open(&signed);
         return opened.map_err(|error| Fault::new(format!("the service's own head: {error}")));
     }
     let number = |name: &str| answer.get(name).and_then(Value::as_u64).ok_or_else(malformed);
@@ -262,14 +262,15 @@ mod tests {
     fn a_kept_head_needs_the_root_key_that_signed_it() {
         let root = tessera_token::key::SecretKey::from_seed(&[1; 32]);
         let text = base64url(&head(3, [1; 32]).sign(&root).unwrap());
-        let pin = root.public().thumbprint();
-        assert_eq!(read_head(&text, Some(&pin)).unwrap(), head(3, [1; 32]));
+        let pin = Pins::pinned(root.public().thumbprint());
+        assert_eq!(read_head(&text, Some(&pin)).unwrap(), (head(3, [1; 32]), None));
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("head.txt");
         std::fs::write(&file, format!("{text}\n")).unwrap();
-        assert_eq!(read_head(&file.display().to_string(), Some(&pin)).unwrap().audit, 3);
+        assert_eq!(read_head(&file.display().to_string(), Some(&pin)).unwrap().0.audit, 3);
         assert!(read_head(&text, None).is_err());
         let other = tessera_token::key::SecretKey::from_seed(&[2; 32]).public().thumbprint();
+        let other = Pins::pinned(other);
         assert!(read_head(&text, Some(&other)).is_err());
         assert!(read_head("rubbish!", Some(&pin)).is_err());
     }

@@ -298,12 +298,13 @@ async fn audit(command: AuditCommand) -> Outcome {
             audit::tail::run(&Call::of(&operator)?, lines, &wanted.query()).await
         }
         AuditCommand::Export { operator } => audit::export::run(&Call::of(&operator)?).await,
-        AuditCommand::Verify { file: Some(file), head, root, operator } => {
-            audit::export::verify(&file, head.as_deref(), root.as_deref(), operator.json)
+        AuditCommand::Verify { file: Some(file), head, root, links, operator } => {
+            let pins = (root.as_deref(), links.as_deref());
+            audit::export::verify(&file, head.as_deref(), pins, operator.json)
         }
-        AuditCommand::Verify { file: None, head, root, operator } => {
+        AuditCommand::Verify { file: None, head, root, links, operator } => {
             let call = Call::of(&operator)?;
-            audit::run_verify(&call, head.as_deref(), root.as_deref()).await
+            audit::run_verify(&call, head.as_deref(), (root.as_deref(), links.as_deref())).await
         }
         AuditCommand::Head { operator } => {
             let call = Call::of(&operator)?;

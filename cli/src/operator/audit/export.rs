@@ -7,10 +7,9 @@ use std::path::Path;
 
 use serde_json::{json, Value};
 use tessera_token::encoding::{from_base64url, hex};
-use tessera_token::head::ServiceHead;
-use tessera_token::key::Thumbprint;
 
-use super::{compare, pin, read_head, Chain};
+use super::roots::Pins;
+use super::{compare, read_head, Chain, Kept};
 use crate::error::{Fault, Outcome};
 use crate::operator::{words, Call};
 use crate::output;
@@ -53,16 +52,16 @@ pub(in crate::operator) async fn run(call: &Call) -> Outcome {
 pub(in crate::operator) fn verify(
     file: &Path,
     kept: Option<&str>,
-    root: Option<&str>,
+    (root, links): (Option<&str>, Option<&Path>),
     as_json: bool,
 ) -> Outcome {
-    let pin = pin(root)?.ok_or_else(|| {
+    let pins = Pins::read(root, links)?.ok_or_else(|| {
         Fault::new("a file is worth what the signature in it is")
             .hint("give --root THUMBPRINT|FILE")
     })?;
     let name = file.display().to_string();
     let opened = File::open(file).map_err(|error| Fault::new(format!("{name}: {error}")))?;
-    let (hashes, head) = read(&mut BufReader::new(opened), &pin)?;
+    let (hashes, (head, warning)) = read(&mut BufReader::new(opened), &pins)?;
     let count = hashes.len();
     if head.audit != count as u64 {
         let told = format!("{name} has {count} entries, and its head says {}", head.audit);
@@ -72,9 +71,11 @@ pub(in crate::operator) fn verify(
     let mut lines =
         vec![format!("{count} entries, every hash follows from the one before; head {last}")];
     lines.push(compare(&hashes, &head, "the signed head in the file")?);
+    lines.extend(warning.map(str::to_owned));
     if let Some(kept) = kept {
-        let head = read_head(kept, Some(&pin))?;
+        let (head, warning) = read_head(kept, Some(&pins))?;
         lines.push(compare(&hashes, &head, "the head that was given")?);
+        lines.extend(warning.map(str::to_owned));
     }
     let object = json!({
         "entries": count, "head": last, "signature_checked": true, "compared_with_kept_head": kept.is_some(),
@@ -84,7 +85,7 @@ pub(in crate::operator) fn verify(
 }
 
 /// The hashes of the entries, and the head. Each line must be written as an export writes it, to the byte.
-fn read(lines: &mut impl BufRead, pin: &Thumbprint) -> Result<(Vec<[u8; 32]>, ServiceHead), Fault> {
+fn read(lines: &mut impl BufRead, pins: &Pins) -> Result<(Vec<[u8; 32]>, Kept), Fault> {
     let mut chain = Chain::default();
     loop {
         let number = chain.hashes.len() + 1;
@@ -104,8 +105,12 @@ fn read(lines: &mut impl BufRead, pin: &Thumbprint) -> Result<(Vec<[u8; 32]>, Se
         if let Some(signed) = row.get("signed").filter(|_| members == 1) {
             let signed = signed.as_str().and_then(from_base64url);
             let signed = signed.ok_or_else(|| broken("this is no head"))?;
-            let head = ServiceHead::open(&signed, pin)
-                .map_err(|error| broken(&format!("the head: {error}")))?;
+            let head = pins.open(&signed).map_err(|error| {
+                broken(&format!("the head: {error}")).hint(
+                    "an export of before a change of the root needs its links: --links DATA/root.links",
+                )
+            })?;
+            let head = (head, pins.warning(&signed));
             let mut rest = [0; 1];
             return match lines.read(&mut rest) {
                 Ok(0) => Ok((chain.hashes, head)),
@@ -119,7 +124,8 @@ fn read(lines: &mut impl BufRead, pin: &Thumbprint) -> Result<(Vec<[u8; 32]>, Se
 #[cfg(test)]
 mod tests {
     use tessera_token::encoding::base64url;
-    use tessera_token::key::SecretKey;
+    use tessera_token::head::ServiceHead;
+    use tessera_token::key::{SecretKey, Thumbprint};
     use tessera_token::time::UnixSeconds;
 
     use super::super::tests::log_of;
@@ -145,7 +151,7 @@ mod tests {
     }
 
     fn is_good(text: &[u8], pin: &Thumbprint) -> bool {
-        let Ok((hashes, head)) = read(&mut &*text, pin) else { return false };
+        let Ok((hashes, (head, _))) = read(&mut &*text, &Pins::pinned(*pin)) else { return false };
         head.audit == hashes.len() as u64 && compare(&hashes, &head, "x").is_ok()
     }
 
