@@ -29,6 +29,8 @@ pub(crate) struct ServiceMetrics {
     pub(crate) key_age: Gauge,
     pub(crate) key_overdue: Gauge,
     pub(crate) key_rotations: Counter,
+    pub(crate) key_faults: Counter,
+    pub(crate) readers_ahead: Gauge,
 }
 
 impl ServiceMetrics {
@@ -113,13 +115,23 @@ impl ServiceMetrics {
             )?,
             key_overdue: metrics.gauge(
                 "tessera_provisioning_key_overdue_seconds",
-                "The longest time for which a rotation by schedule is due and finds no room; 0 when none is",
+                "The longest time for which a rotation by schedule is due and not possible; 0 when none is",
                 &[],
             )?,
             key_rotations: metrics.counter(
                 "tessera_provisioning_key_rotations_total",
                 "Rotations of issuer keys by what asked for them: schedule, operator or expiry",
                 &["by"],
+            )?,
+            key_faults: metrics.counter(
+                "tessera_provisioning_key_faults_total",
+                "Tenants whose issuer keys were passed over because of a fault, by what was due: rotate or retire",
+                &["step"],
+            )?,
+            readers_ahead: metrics.gauge(
+                "tessera_provisioning_readers_ahead_root_sets",
+                "By how many root sets a reader was ahead of this process since its start; 0 when none was",
+                &[],
             )?,
             swept: metrics.counter(
                 "tessera_provisioning_swept_total",

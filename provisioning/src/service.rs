@@ -60,6 +60,8 @@ pub(crate) struct Service {
     pub(crate) links: Arc<Vec<Vec<u8>>>,
     /// The online roots of these links.
     pub(crate) roots: Arc<OnlineRoots>,
+    /// By how many root sets a reader was ahead.
+    pub(crate) readers_ahead: AtomicUsize,
     /// The first root key: refresh tokens are made by it.
     pub(crate) founder: Arc<SecretKey>,
     pub(crate) nonces: Nonces,

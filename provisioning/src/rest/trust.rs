@@ -1,3 +1,4 @@
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, CACHE_CONTROL};
@@ -7,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::ids::VerifierName;
-use tessera_token::limits::EVIDENCE_BYTES;
+use tessera_token::limits::{EVIDENCE_BYTES, ROOT_LINKS};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
@@ -106,7 +107,11 @@ pub(super) async fn events(
         app.time.reader_shows(UnixSeconds::new(clock));
     }
     let bound = tenants.map(|tenants| Customer { share: by.operator().share(), set: tenants.id() });
-    if root_set(request.headers())? < app.links.len() {
+    let set = root_set(request.headers())?;
+    if set > app.links.len() {
+        tell_behind(&app, set, &by.operator().name);
+    }
+    if set < app.links.len() {
         // The links stand in front of the snapshot, and nothing behind it counts without them.
         return Err(Refused::from(RefusalCode::TrustGone).into());
     }
@@ -134,6 +139,22 @@ fn fed(app: &App, admits: Option<&Admits>, bytes: Vec<u8>) -> HttpResponse {
         answer.headers_mut().insert(name, HeaderValue::from_static("1"));
     }
     answer
+}
+
+/// A reader has followed a link that this service does not know: it was restored from an older copy, or another service has
+/// its name. Told once for each number of sets.
+fn tell_behind(app: &App, set: usize, account: &str) {
+    let ahead = set.min(ROOT_LINKS).saturating_sub(app.links.len());
+    if app.readers_ahead.fetch_max(ahead, Ordering::Relaxed) >= ahead {
+        return;
+    }
+    app.metrics.readers_ahead.set(&[], i64::try_from(ahead).unwrap_or(i64::MAX));
+    tracing::error!(
+        reader = set,
+        service = app.links.len(),
+        account,
+        "a reader of the trust feed trusts a later root set than this service signs for, and takes nothing from it: an older copy was brought back, or two services have one root. See docs/keys.md"
+    );
 }
 
 /// The number of the root set that the reader trusts; 0 of one that names none.

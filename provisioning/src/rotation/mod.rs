@@ -123,7 +123,12 @@ pub(crate) async fn retire_expired(service: &Service) -> Result<(), Refused> {
                     Err(refused) if refused.code == RefusalCode::CapacityReached => {
                         tracing::warn!(%tenant, key = %id, "an issuer key is not retired yet: no room");
                     }
-                    retired => retired?,
+                    Err(refused) => {
+                        let code = refused.code.as_str();
+                        tracing::error!(%tenant, key = %id, code, "an issuer key is not retired: this is a fault");
+                        service.metrics.key_faults.inc(&["retire"]);
+                    }
+                    Ok(()) => {}
                 }
             }
             State::Retired if record.since.saturating_add(KEY_KEPT_SECONDS) < now => {

@@ -31,8 +31,17 @@ use crate::write::{until_committed, Attempt};
 pub(crate) struct Look {
     after: Option<Key>,
     ages: Ages,
-    /// When it was last told that there is no room, monotonic.
-    told: Option<Duration>,
+    /// The tenant whose rows are looked at.
+    tenant: Option<Signing>,
+    /// When it was last told that there is no room, and that keys fail, monotonic.
+    told: Told,
+}
+
+/// The keys of one tenant that sign now and next, as far as its rows were looked at.
+struct Signing {
+    tenant: TenantId,
+    active: bool,
+    next: bool,
 }
 
 /// The oldest keys by state, and the rotations that are due and were not possible.
@@ -43,6 +52,15 @@ struct Ages {
     retiring: u64,
     overdue: u64,
     without_room: u64,
+    failed: u64,
+    /// The last fault.
+    fault: Option<Refused>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Told {
+    room: Option<Duration>,
+    failed: Option<Duration>,
 }
 
 /// The outcome of a look at one tenant.
@@ -52,6 +70,8 @@ enum Looked {
     Stepped,
     /// Verifiers have no room for another key.
     NoRoom,
+    /// It was not possible for another reason. Other tenants do not wait for this one.
+    Failed(Refused),
 }
 
 impl Ages {
@@ -75,7 +95,8 @@ impl Ages {
     }
 }
 
-/// Rotates the keys whose time is over. Called by the sweeper.
+/// Rotates the keys whose time is over, and gives a tenant that lacks a key another one. Called by the sweeper. A tenant of
+/// which that fails is passed over.
 pub(crate) async fn run(service: &Service, look: &mut Look) -> Result<(), Refused> {
     let (schedule, lived) = (service.config.keys, service.time.removal().get());
     let rows = service.tables.keys.scan(&[], look.after.as_deref(), STORE_SCAN_ROWS).await?;
@@ -87,39 +108,113 @@ pub(crate) async fn run(service: &Service, look: &mut Look) -> Result<(), Refuse
             return Ok(());
         }
         look.ages.see(&record, lived);
+        let (tenant, id) = (keys::tenant_of(&key)?, keys::id_of(&key)?);
+        if let Some(before) = look.enter(&tenant, record.state) {
+            steps += look.count(complete(service, &before).await, 0);
+        }
         let signs = matches!(record.state, State::Next | State::Active);
         if signs && record.from() > lived.saturating_add(2 * LIVED_STEP_SECONDS) {
-            date(service, &key, &record, lived).await?;
-        } else if record.state == State::Active && schedule.is_over(record.from(), lived) {
-            match one_tenant(service, &keys::tenant_of(&key)?, keys::id_of(&key)?).await? {
-                Looked::Nothing => {}
-                Looked::Stepped => steps += 1,
-                Looked::NoRoom => {
-                    let over = record.from().saturating_add(schedule.rotate_seconds);
-                    look.ages.overdue = look.ages.overdue.max(lived.saturating_sub(over));
-                    look.ages.without_room += 1;
-                }
+            if let Err(refused) = date(service, &key, &record, lived).await {
+                look.count(Looked::Failed(refused), 0);
             }
+        } else if record.state == State::Active && schedule.is_over(record.from(), lived) {
+            let over = record.from().saturating_add(schedule.rotate_seconds);
+            let looked = one_tenant(service, &tenant, async || step(service, &tenant, id).await);
+            steps += look.count(looked.await, lived.saturating_sub(over));
         }
         look.after = Some(key);
     }
     if is_end {
+        if let Some(last) = look.tenant.take() {
+            look.count(complete(service, &last).await, 0);
+        }
         look.ages.tell(service);
-        let told = tell_of_room(service, look);
+        let told = tell(service, look);
         *look = Look { told, ..Look::default() };
     }
     Ok(())
 }
 
-/// Says once an hour that keys cannot be rotated.
-fn tell_of_room(service: &Service, look: &Look) -> Option<Duration> {
-    let (tenants, now) = (look.ages.without_room, service.time.monotonic());
-    let is_told = look.told.is_some_and(|told| now.saturating_sub(told) < KEYS_TOLD_EVERY);
-    if tenants == 0 || is_told {
-        return look.told;
+impl Look {
+    /// Notes a row; gives the tenant before it when this is the first one of another.
+    fn enter(&mut self, tenant: &TenantId, state: State) -> Option<Signing> {
+        let before = self.tenant.take_if(|before| before.tenant != *tenant);
+        let new = || Signing { tenant: tenant.clone(), active: false, next: false };
+        let present = self.tenant.get_or_insert_with(new);
+        present.active |= state == State::Active;
+        present.next |= state == State::Next;
+        before
     }
-    tracing::error!(tenants, "issuer keys whose time is over are not rotated: no room for others");
-    Some(now)
+
+    /// Counts an outcome; gives the number of steps that were taken. `late` is for how long it is due.
+    fn count(&mut self, looked: Looked, late: u64) -> usize {
+        match looked {
+            Looked::Nothing => return 0,
+            Looked::Stepped => return 1,
+            Looked::NoRoom => self.ages.without_room += 1,
+            Looked::Failed(refused) => {
+                self.ages.failed += 1;
+                self.ages.fault = Some(refused);
+            }
+        }
+        self.ages.overdue = self.ages.overdue.max(late);
+        0
+    }
+}
+
+/// Says once an hour that keys cannot be rotated.
+fn tell(service: &Service, look: &Look) -> Told {
+    let now = service.time.monotonic();
+    let is_due = |told: Option<Duration>| {
+        told.is_none_or(|told| now.saturating_sub(told) >= KEYS_TOLD_EVERY)
+    };
+    let mut told = look.told;
+    let Ages { without_room, failed, fault, .. } = &look.ages;
+    if *without_room > 0 && is_due(told.room) {
+        tracing::error!(
+            tenants = without_room,
+            "issuer keys that are due are not made: no room for others"
+        );
+        told.room = Some(now);
+    }
+    if let Some(fault) = fault.as_ref().filter(|_| is_due(told.failed)) {
+        let code = fault.code.as_str();
+        tracing::error!(tenants = failed, code, "issuer keys that are due are not made: this is a fault; other tenants do not wait for it");
+        told.failed = Some(now);
+    }
+    told
+}
+
+/// Gives a tenant the active or the next key that it lacks: verifiers had no room for one when the one before was withdrawn.
+async fn complete(service: &Service, tenant: &Signing) -> Looked {
+    if tenant.active && tenant.next || !service.config.keys.is_on() {
+        return Looked::Nothing;
+    }
+    let tenant = &tenant.tenant;
+    one_tenant(service, tenant, async || {
+        if service.tables.tenants.get(one(tenant.as_str())).await?.is_none() {
+            return Ok(Attempt::Committed(Looked::Nothing));
+        }
+        let step = Step::read(service, tenant).await?;
+        publish_missing(service, &step).await
+    })
+    .await
+}
+
+/// Publishes the keys that are missing, as one write.
+async fn publish_missing(service: &Service, step: &Step) -> Result<Attempt<Looked>, Refused> {
+    let why = match (step.by_state(State::Active), step.by_state(State::Next)) {
+        (Some(_), Some(_)) => return Ok(Attempt::Committed(Looked::Nothing)),
+        (Some(_), None) => "by schedule: there was no next key",
+        (None, _) => "by schedule: there was no active key",
+    };
+    if step.count() >= KEYS_PER_TENANT {
+        return Err(RefusalCode::CapacityReached.into());
+    }
+    let id = step.by_state(State::Active).map(|(id, _)| id.to_string()).unwrap_or_default();
+    let entry = service.entry(&Actor::service(), "key.publish", step.tenant.as_str(), &id);
+    let tried = succeed(service, step, &[], Successors::Required, entry.detail(why)).await?;
+    Ok(tried.map(|_| Looked::Stepped))
 }
 
 /// A moment ahead of lived time was written by a clock that was ahead, or before lived time was written down with keys: the
@@ -133,16 +228,26 @@ async fn date(service: &Service, key: &Key, record: &KeyRecord, lived: u64) -> R
     service.write_unnoted(batch).await.map(drop)
 }
 
-/// Takes the step that is due for the tenant whose key `id` was seen active.
-async fn one_tenant(service: &Service, tenant: &TenantId, id: KeyId) -> Result<Looked, Refused> {
+/// Takes a step of this tenant, alone.
+async fn one_tenant(
+    service: &Service,
+    tenant: &TenantId,
+    step: impl AsyncFn() -> Result<Attempt<Looked>, Refused>,
+) -> Looked {
     let _turn = service.keys_turn.lock().await;
-    match until_committed(async || step(service, tenant, id).await).await {
+    match until_committed(async || step().await).await {
+        Ok(looked) => looked,
         // Others do not wait for this tenant, and the next round asks again.
-        Err(refused) if refused.code == RefusalCode::CapacityReached => Ok(Looked::NoRoom),
-        stepped => stepped,
+        Err(refused) if refused.code == RefusalCode::CapacityReached => Looked::NoRoom,
+        Err(refused) => {
+            tracing::debug!(%tenant, code = refused.code.as_str(), "its issuer keys are passed over");
+            service.metrics.key_faults.inc(&["rotate"]);
+            Looked::Failed(refused)
+        }
     }
 }
 
+/// The step that is due for the tenant whose key `id` was seen active.
 async fn step(service: &Service, tenant: &TenantId, id: KeyId) -> Result<Attempt<Looked>, Refused> {
     let nothing = Ok(Attempt::Committed(Looked::Nothing));
     let (schedule, lived) = (service.config.keys, service.time.removal().get());
@@ -158,10 +263,7 @@ async fn step(service: &Service, tenant: &TenantId, id: KeyId) -> Result<Attempt
     }
     let by = Actor::service();
     let Some((next_id, next)) = step.by_state(State::Next) else {
-        let entry = service.entry(&by, "key.publish", tenant.as_str(), &id.to_string());
-        let entry = entry.detail("by schedule: there was no next key");
-        let tried = succeed(service, &step, &[], Successors::Required, entry).await?;
-        return Ok(tried.map(|_| Looked::Stepped));
+        return publish_missing(service, &step).await;
     };
     let signers = Signers { active: active.1.from(), next: Some(next.from()) };
     let due = schedule.due(signers, longest(&record, tenant), lived);

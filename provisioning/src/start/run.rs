@@ -376,6 +376,7 @@ pub(super) async fn build(
         root,
         links,
         roots,
+        readers_ahead: AtomicUsize::default(),
         founder,
         audit,
         trust,

@@ -13,6 +13,7 @@ use super::*;
 use crate::rest;
 
 mod families;
+mod keys_due;
 mod life;
 mod links;
 mod roles;

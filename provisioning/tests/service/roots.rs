@@ -73,7 +73,7 @@ pub async fn led(world: &World, pin: Thumbprint) -> (RootSet, u64) {
     (set, snapshot.seq)
 }
 
-fn poll(number: u64) -> Request<'static> {
+pub fn poll(number: u64) -> Request<'static> {
     Request::new(Method::Get, "/v1/trust/events?after=0")
         .header(ROOT_SET_HEADER, number.to_string())
 }

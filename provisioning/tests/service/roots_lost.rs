@@ -8,7 +8,7 @@ use tessera_token::trust::{LinkedSnapshot, RootRequest, RootSet, Roots};
 
 use crate::restored::{brought_back, copied, Keeper};
 use crate::roots::{
-    accept, accept_as, led, request, request_behind, rotated, with_offline, ROTATED,
+    accept, accept_as, led, poll, request, request_behind, rotated, with_offline, ROTATED,
 };
 use crate::world::World;
 
@@ -129,6 +129,16 @@ async fn a_change_that_a_backup_does_not_know_is_gone_on_with_by_the_offline_roo
     })
     .await;
     assert_eq!((led(&world, first).await.0.number(), world.handle.root_thumbprint()), (1, first));
+    let ahead = async || {
+        let text = world.stranger.get("/metrics").await.unwrap().body;
+        let text = String::from_utf8(text).unwrap();
+        let name = "tessera_provisioning_readers_ahead_root_sets ";
+        text.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned()
+    };
+    for (set, told) in [(1, "0"), (2, "1"), (1, "1"), (4, "3"), (999_999_999, "63")] {
+        world.feed.send(poll(set)).await.unwrap();
+        assert_eq!(ahead().await, told);
+    }
     let lost = lost.unwrap();
     let world = world
         .restart_between(async |dir| {
