@@ -57,6 +57,11 @@ impl KeySchedule {
                 "keys.publish_ahead_seconds must be 86,400 to 2,592,000 (1 to 30 days)",
             ));
         }
+        if rotate_seconds != 0 && publish_ahead_seconds >= rotate_seconds {
+            return Err(StartError::Config(
+                "keys.publish_ahead_seconds must be less than keys.rotate_seconds: a next key is published for a part of the period in which the one before it signs",
+            ));
+        }
         Ok(())
     }
 
@@ -125,6 +130,10 @@ mod tests {
             (2 * DAY - 1, DAY, false),
             (5 * 365 * DAY, 30 * DAY, true),
             (5 * 365 * DAY + 1, DAY, false),
+            (10 * DAY, 10 * DAY - 1, true),
+            (10 * DAY, 10 * DAY, false),
+            (2 * DAY, 30 * DAY, false),
+            (0, 30 * DAY, true),
             (30 * DAY, DAY - 1, false),
             (30 * DAY, 30 * DAY + 1, false),
         ] {

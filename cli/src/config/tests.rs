@@ -58,6 +58,7 @@ fn the_schedule_of_keys_is_read_and_checked() {
     for (text, named) in [
         ("publish_ahead_seconds = 60", "keys.publish_ahead_seconds must be"),
         ("rotate_seconds = 60", "keys.rotate_seconds must be"),
+        ("rotate_seconds = 172800", "keys.publish_ahead_seconds must be less"),
         ("rotate = 60", "unknown field"),
     ] {
         let fault = keys(&format!("[provisioning.keys]\n{text}")).err().unwrap().to_string();
