@@ -80,6 +80,25 @@ fn an_offline_root_gives_a_running_broker_another_online_root() {
         let told = ok(&mut root(&["accept", "s2", "--data", "p"], folder));
         assert!(told.contains("root set 2"), "{told}");
     });
+    parts.stopped(|folder| {
+        // The seed of the present online root is lost: the offline root replaces it.
+        let keys = folder.join("p/provisioning/keys");
+        let seeds = std::fs::read_dir(&keys).unwrap().map(|entry| entry.unwrap().path());
+        let is_later = |path: &std::path::PathBuf| path.to_string_lossy().contains("/root-");
+        let later: Vec<_> = seeds.filter(is_later).collect();
+        assert_eq!(later.len(), 1, "{later:?}");
+        std::fs::remove_file(&later[0]).unwrap();
+        let words = ["request", "--data", "p", "--out", "r3"];
+        let (made, output) = run(&mut root(&words, folder));
+        assert!(!made && output.contains("--seed-lost"), "{output}");
+        ok(&mut root(&[&words[..], &["--seed-lost"]].concat(), folder));
+        let words = ["sign", "r3", "--key", "offline.key", "--out", "s3"];
+        let (_, output) = run(&mut root(&words, folder));
+        assert!(output.contains("a line of 2 links"), "{output}");
+        ok(&mut root(&[&words[..], &["--yes"]].concat(), folder));
+        let told = ok(&mut root(&["accept", "s3", "--data", "p"], folder));
+        assert!(told.contains("root set 3"), "{told}");
+    });
     assert_ne!(
         std::fs::read(&first).unwrap(),
         std::fs::read(parts.folder.path().join("pin")).unwrap()
@@ -87,13 +106,13 @@ fn an_offline_root_gives_a_running_broker_another_online_root() {
     // The broker hears the service again by the root that it did not know.
     parts.operator(&["revoke", "device", "t-1"]);
     assert!((0..300).any(|_| !publishes(&device)), "the broker hears of it");
-    assert_eq!(root_set(&parts), 2);
+    assert_eq!(root_set(&parts), 3);
     // After a restart it still pins the first root, and follows the stored links.
     process.terminate();
     assert!(process.wait().success());
     drop(process);
     let _process = broker(&parts);
-    assert_eq!(root_set(&parts), 2);
+    assert_eq!(root_set(&parts), 3);
     parts.operator(&["reinstate", "device", "t-1"]);
     let mqtt = parts.run_file("b")["mqtt"].as_str().unwrap().to_owned();
     let device = device.at(&mqtt);
