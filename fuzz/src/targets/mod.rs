@@ -53,7 +53,7 @@ targets! {
     messages: 300000 runs, 9000 outcomes;
     trust: 12000 runs, 95 outcomes;
     views: 1500 runs, 100 outcomes;
-    roots: 2000 runs, 60 outcomes;
+    roots: 700 runs, 200 outcomes;
     scope: 120000 runs, 1000 outcomes;
     cbor: 1000000 runs, 2500 outcomes;
     config: 300000 runs, 1000 outcomes;

@@ -21,7 +21,7 @@ const KEYS: usize = 8;
 const OFFLINE: [usize; 2] = [6, 7];
 const FOREIGN: usize = 5;
 /// Changes of the roots in one tape.
-const CHANGES: usize = 6;
+const CHANGES: usize = 4;
 
 fn key(place: usize) -> &'static SecretKey {
     static KEYS_MADE: OnceLock<Vec<SecretKey>> = OnceLock::new();
@@ -177,7 +177,7 @@ fn hear(draw: &mut Draw<'_>, line: &Line, readers: &mut [RootSet; 2]) {
     let part = line.links.get(from..until).unwrap_or_default();
     let reader = &mut readers[draw.below(2)];
     let outcome = reader.follow(part);
-    note(("hear", part.len().min(4), moved(reader, outcome)));
+    note(("hear", from, until, reader.number(), moved(reader, outcome)));
     take(line, reader, outcome);
 }
 
@@ -190,7 +190,8 @@ fn forge(draw: &mut Draw<'_>, line: &Line, readers: &mut [RootSet; 2]) {
         offline: Some(name(*draw.pick(&OFFLINE))).filter(|_| !draw.one_in(3)),
     };
     let mut step: RootStep = begins.next(to, at(NOW), draw.one_in(2));
-    match draw.below(6) {
+    let bent = draw.below(6);
+    match bent {
         0 => step.number = u64::from(draw.u8()),
         1 => step.previous = [draw.u8(); 32],
         2 => step.from.offline = None,
@@ -214,7 +215,7 @@ fn forge(draw: &mut Draw<'_>, line: &Line, readers: &mut [RootSet; 2]) {
     }
     let reader = &mut readers[1];
     let outcome = reader.follow(&links);
-    note(("forge", place.min(4), is_authority, moved(reader, outcome)));
+    note(("forge", bent, place, reader.number(), is_authority, moved(reader, outcome)));
     take(line, reader, outcome);
 }
 
