@@ -158,6 +158,10 @@ impl fmt::Display for StartError {
             Self::RootLink(TrustError::Root) => f.write_str(
                 "the links to the present root key are lost, or of another service: restore a backup (docs/backup.md)",
             ),
+            Self::RootLink(TrustError::TooLarge) => f.write_str(
+                "the roots were changed as often as verifiers follow (docs/limits.md, ROOT_LINKS): every broker and agent has \
+                 to be pinned anew, to a new service in a new folder",
+            ),
             Self::RootLink(error) => write!(f, "the root link is not good: {error}"),
             Self::SeedsLost(lost) => seeds_lost(f, lost),
             Self::StoreLost(path) => write!(

@@ -4,13 +4,15 @@ use std::path::Path;
 
 use tessera_provisioning::{RootAccepted, RootChange};
 use tessera_token::key::{SecretKey, Thumbprint};
-use tessera_token::trust::{LinkedSnapshot, RootRequest, RootSet, Roots};
+use tessera_token::limits::ROOT_LINKS;
+use tessera_token::time::UnixSeconds;
+use tessera_token::trust::{LinkedSnapshot, RootLink, RootRequest, RootSet, Roots};
 
 use crate::restored::{brought_back, copied, Keeper};
 use crate::roots::{
     accept, accept_as, led, poll, request, request_behind, rotated, with_offline, ROTATED,
 };
-use crate::world::World;
+use crate::world::{World, START};
 
 const LOST: RootChange = RootChange { seed_lost: true, ..ROTATED };
 
@@ -275,4 +277,45 @@ async fn requests_that_were_given_up_leave_no_seeds() {
             assert!(request(dir, ROTATED).await.is_ok());
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_line_has_no_more_links_than_verifiers_follow() {
+    if crate::postgres::has_no_files() {
+        return;
+    }
+    let world = World::new().await;
+    let first = world.handle.root_thumbprint();
+    let world = world
+        .restart_between(async |dir| {
+            let seed = std::fs::read(dir.join("provisioning/keys/root.seed")).unwrap();
+            let online = SecretKey::from_seed(&seed.try_into().unwrap());
+            let offline = |place: u64| SecretKey::from_seed(&[place as u8 + 1; 32]);
+            let mut set = RootSet::pinned(Roots { online: first, offline: None });
+            let next = |set: RootSet| {
+                let name = offline(set.number()).public().thumbprint();
+                let to = Roots { online: first, offline: Some(name) };
+                let mut link = RootLink::new(set.next(to, UnixSeconds::new(START), false));
+                assert!(link.sign(&online) && link.sign(&offline(set.number())));
+                let _ = set.number() > 0 && link.sign(&offline(set.number() - 1));
+                (set.step(&link).unwrap(), link)
+            };
+            let mut links = Vec::new();
+            for _ in 0..ROOT_LINKS {
+                let (after, link) = next(set);
+                set = after;
+                links.push(link);
+            }
+            let (_, beyond) = next(set);
+            let link = links.pop().unwrap();
+            let links = links.iter().map(RootLink::to_cbor).collect();
+            let taken = accept(dir, &RootRequest { links, link }).await.unwrap();
+            assert_eq!(taken.number, ROOT_LINKS as u64);
+            let beyond = RootRequest { links: Vec::new(), link: beyond };
+            let refused = accept(dir, &beyond).await.unwrap_err();
+            assert!(refused.contains("ROOT_LINKS"), "{refused}");
+            assert!(request(dir, ROTATED).await.unwrap_err().contains("ROOT_LINKS"));
+        })
+        .await;
+    assert_eq!(led(&world, first).await.0.number(), ROOT_LINKS as u64);
 }

@@ -153,6 +153,9 @@ impl Stopped {
                 whole.push(link.clone());
             }
         }
+        if whole.len() > ROOT_LINKS {
+            return Err(StartError::RootLink(TrustError::TooLarge));
+        }
         match end.number() == whole.len() as u64 {
             true => Ok((whole, end)),
             false => Err(StartError::RootLink(TrustError::Order)),
