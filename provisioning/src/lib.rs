@@ -27,6 +27,7 @@ mod recovery;
 mod refresh;
 mod refresh_grant;
 mod rekey;
+mod signed_head;
 mod webhooks;
 
 mod families;

@@ -279,6 +279,8 @@ pub const API_TOKENS_LOOK: usize = 2_000;
 pub const AUDIT_GROUP: usize = 500;
 /// Characters of the reason that an operator gives for a suspension: it is whole in the audit entry.
 pub const REASON_CHARS: usize = 200;
+/// Seconds between two entries that hold the signed head of the audit log.
+pub const AUDIT_HEAD_SECONDS: u64 = 3600;
 /// Characters of a text in an audit entry.
 pub const AUDIT_TEXT: usize = 256;
 /// Characters of a value of a changed column in an audit entry.

@@ -19,6 +19,7 @@ use crate::registry::rights;
 use crate::revoke::{taken, trl};
 use crate::rotation::{retire_expired, schedule};
 use crate::service::Service;
+use crate::signed_head;
 use crate::tables::number;
 use crate::trust::ledger::Head;
 use crate::trust::restored::lifting;
@@ -91,6 +92,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("strangers", strangers(service).await);
     round.took("attempts", attempts(service).await);
     round.took("audit", audit(service).await);
+    round.took("head", signed_head::keep(service).await);
     round.took("lift", crate::recovery::lift::run(service).await);
     round.took("metrics", measure(service).await);
     round.took("heal", heal::keys(service).await);

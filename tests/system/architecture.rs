@@ -170,6 +170,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
                 "refresh",
                 "refresh_grant",
                 "rekey",
+                "signed_head",
                 "webhooks",
             ],
             &["rest", "sweep"],

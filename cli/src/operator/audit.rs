@@ -34,7 +34,9 @@ pub(super) async fn run_verify(
     // Asked first: the log may grow meanwhile, and must hold what the head says.
     let own = call.client.get("/v1/audit/head").await.map_err(words)?;
     let own = served_head(&own, pins.as_ref())?;
-    let hashes = verify(&pages::all(&call.client, "/v1/audit").await.map_err(words)?)?;
+    let chain = verify(&pages::all(&call.client, "/v1/audit").await.map_err(words)?)?;
+    let inner = chain.check_heads(pins.as_ref())?;
+    let hashes = chain.hashes;
     let last = hashes.last().map(hex::encode).unwrap_or_else(|| hex::encode([0; 32]));
     let count = hashes.len();
     let mut lines =
@@ -43,6 +45,7 @@ pub(super) async fn run_verify(
     if pins.is_none() {
         lines.push("  its signature was not checked: give --root".to_owned());
     }
+    lines.extend(inner);
     let has_kept = kept.is_some();
     if let Some((name, (head, warning))) = kept {
         let name = if Path::new(name).is_file() { name } else { "the head that was given" };
@@ -137,10 +140,15 @@ fn compare(hashes: &[[u8; 32]], head: &ServiceHead, name: &str) -> Result<String
 }
 
 /// The entries that were read, each of which follows from the one before.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Chain {
     hashes: Vec<[u8; 32]>,
+    /// Signed heads that entries hold, with the numbers of these entries.
+    heads: Vec<(u64, Vec<u8>)>,
 }
+
+/// The action of an entry that holds a signed head.
+const HEAD_ACTION: &str = "audit.head";
 
 impl Chain {
     /// Adds the next entry.
@@ -163,15 +171,44 @@ impl Chain {
             return Err(broken("its content does not give its hash"));
         }
         self.hashes.push(hash);
+        let is_head = row.get("action").and_then(Value::as_str) == Some(HEAD_ACTION);
+        if let Some(after) = row.get("after").and_then(Value::as_str).filter(|_| is_head) {
+            let signed = serde_json::from_str::<Value>(after).ok();
+            let signed = signed.as_ref().and_then(|after| after.get("signed")?.as_str());
+            let signed = signed.and_then(from_base64url);
+            self.heads.push((seq, signed.ok_or_else(|| broken("it holds no signed head"))?));
+        }
         Ok(())
+    }
+
+    /// Compares the log with the signed heads in it. Those of root keys that are not pinned say nothing.
+    fn check_heads(&self, pins: Option<&Pins>) -> Result<Option<String>, Fault> {
+        let Some(pins) = pins.filter(|_| !self.heads.is_empty()) else { return Ok(None) };
+        let mut known = 0;
+        for (seq, signed) in &self.heads {
+            let Ok(head) = pins.open(signed) else { continue };
+            if head.audit >= *seq {
+                let why =
+                    format!("the audit log is broken at entry {seq}: its head is of a later log");
+                return Err(Fault::new(why));
+            }
+            compare(&self.hashes, &head, &format!("the signed head in entry {seq}"))?;
+            known += 1;
+        }
+        let others = self.heads.len() - known;
+        let others = match others {
+            0 => String::new(),
+            others => format!("; {others} are of root keys that are not pinned"),
+        };
+        Ok(Some(format!("{known} signed heads in the log: the same{others}")))
     }
 }
 
-/// The hash of each entry, when every entry follows from the one before.
-fn verify(rows: &[Value]) -> Result<Vec<[u8; 32]>, Fault> {
+/// The chain of all entries, when every entry follows from the one before.
+fn verify(rows: &[Value]) -> Result<Chain, Fault> {
     let mut chain = Chain::default();
     rows.iter().try_for_each(|row| chain.add(row))?;
-    Ok(chain.hashes)
+    Ok(chain)
 }
 
 /// Texts that every entry has.
@@ -236,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_whole_log_verifies() {
-        assert_eq!(verify(&log()).unwrap().len(), 3);
+        assert_eq!(verify(&log()).unwrap().hashes.len(), 3);
         assert!(verify(&[]).is_ok());
     }
 
@@ -247,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_log_that_is_shorter_or_another_one_than_a_head_says_does_not_pass() {
-        let hashes = verify(&log()).unwrap();
+        let hashes = verify(&log()).unwrap().hashes;
         let told = |head: &ServiceHead| compare(&hashes, head, "x").map_err(|f| f.to_string());
         assert!(told(&head(3, hashes[2])).unwrap().ends_with("the same"));
         assert!(told(&head(2, hashes[1])).unwrap().ends_with("and 1 more"));
@@ -256,6 +293,42 @@ mod tests {
         assert!(told(&head(u64::MAX, hashes[2])).unwrap_err().contains("too short"));
         assert!(told(&head(3, hashes[1])).unwrap_err().contains("another one"));
         assert!(told(&head(0, [9; 32])).unwrap_err().contains("another one"));
+    }
+
+    /// A log whose last entry holds this head, signed.
+    fn with_head(head: &ServiceHead, root: &tessera_token::key::SecretKey) -> Vec<Value> {
+        let (mut rows, previous) = (log(), verify(&log()).unwrap().hashes[2]);
+        let after = json!({ "signed": base64url(&head.sign(root).unwrap()) }).to_string();
+        let mut row = json!({
+            "seq": 4, "at": 104, "actor": "service", "action": HEAD_ACTION, "tenant": "",
+            "subject": "audit log", "detail": "", "previous": base64url(&previous), "how": "system",
+            "credential": "", "network": "", "outcome": "done", "before": "", "after": after,
+        });
+        row["hash"] = json!(base64url(&hash(4, &previous, &row).unwrap()));
+        rows.push(row);
+        rows
+    }
+
+    #[test]
+    fn heads_in_the_log_are_compared_with_it() {
+        let root = tessera_token::key::SecretKey::from_seed(&[1; 32]);
+        let pins = Pins::pinned(root.public().thumbprint());
+        let hashes = verify(&log()).unwrap().hashes;
+        let told = |head: ServiceHead, pins: &Pins| {
+            let chain = verify(&with_head(&head, &root)).unwrap();
+            chain.check_heads(Some(pins)).map_err(|fault| fault.to_string())
+        };
+        let good = head(3, hashes[2]);
+        assert_eq!(told(good, &pins).unwrap().unwrap(), "1 signed heads in the log: the same");
+        for bad in [head(3, hashes[1]), head(2, hashes[2]), head(0, [9; 32])] {
+            assert!(told(bad, &pins).unwrap_err().contains("another one"));
+        }
+        assert!(told(head(4, hashes[2]), &pins).unwrap_err().contains("of a later log"));
+        // Another root key says nothing about this log.
+        let others = Pins::pinned(tessera_token::key::Thumbprint::from_bytes([7; 32]));
+        let unknown = told(head(3, hashes[1]), &others).unwrap().unwrap();
+        assert!(unknown.contains("1 are of root keys that are not pinned"), "{unknown}");
+        assert_eq!(verify(&with_head(&good, &root)).unwrap().check_heads(None).unwrap(), None);
     }
 
     #[test]

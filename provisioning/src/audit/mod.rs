@@ -87,6 +87,14 @@ impl Entry {
         self
     }
 
+    /// With a signed head of the log before it.
+    pub(crate) fn signed(mut self, signed: &str) -> Self {
+        if let Some(more) = &mut self.more {
+            more.after = serde_json::json!({ "signed": signed }).to_string();
+        }
+        self
+    }
+
     /// An attempt that was refused.
     pub(crate) fn refused(mut self, code: RefusalCode) -> Self {
         if let Some(more) = &mut self.more {

@@ -2,7 +2,7 @@
 //!
 //! [`ledger`] is the pure step (head and changes in, rows out), [`actor`] runs it one publication after the other,
 //! [`snapshot`] is the state at one sequence number, [`whole`] makes that of all tenants, [`waiters`] wakes the readers that wait, [`readers`] notices two
-//! verifiers of one name, [`line`] has the root keys of before, [`confirmed`] keeps the event that each verifier has, [`held`] runs what takes long. [`bound`] and [`bells`] are the same for the readers of some
+//! verifiers of one name, [`mod@line`] has the root keys of before, [`confirmed`] keeps the event that each verifier has, [`held`] runs what takes long. [`bound`] and [`bells`] are the same for the readers of some
 //! tenants. [`restored`] is the jump of a store that came back from an older copy. The answers to readers are in
 //! [`crate::feed`], the rest of a recovery in [`crate::recovery`].
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{json, Value};
 use tessera_runtime::http::{HttpClient, Method, Request, JSON};
+use tessera_token::encoding::{base64url, from_base64url};
+use tessera_token::head::ServiceHead;
 
 use crate::operators::chained;
 use crate::world::{problem, World};
@@ -186,4 +188,37 @@ async fn entries_are_found_by_tenant_actor_action_subject_time_and_from_the_end(
         assert_eq!(entries(&guard, query).await, Vec::<Value>::new(), "{query}");
     }
     assert_eq!(entries(&guard, "subject=g3").await.len(), 1);
+}
+
+#[tokio::test]
+async fn while_the_log_grows_an_entry_of_each_hour_holds_its_signed_head() {
+    let world = World::with(|config| config.sweep_every = Duration::from_millis(5)).await;
+    let heads = async || entries(&world.operator, "action=audit.head").await;
+    let mut found = Vec::new();
+    for hour in 1..=3_usize {
+        let group = json!({ "group": format!("g{hour}") });
+        world.post("/v1/tenants/default/groups", group).await;
+        world.advance(3601);
+        while found.len() < hour {
+            tokio::task::yield_now().await;
+            found = heads().await;
+        }
+        // A head is no news: without another entry there is none, however long it takes.
+        world.advance(7200);
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert_eq!(heads().await.len(), hour);
+        }
+    }
+    let all = entries(&world.operator, "").await;
+    let root = world.handle.root_thumbprint();
+    for entry in &found {
+        let after: Value = serde_json::from_str(entry["after"].as_str().unwrap()).unwrap();
+        let signed = from_base64url(after["signed"].as_str().unwrap()).unwrap();
+        let head = ServiceHead::open(&signed, &root).unwrap();
+        assert_eq!((&entry["actor"], &entry["tenant"]), (&json!("service"), &json!("")));
+        assert!(head.audit > 0 && head.audit < entry["seq"].as_u64().unwrap());
+        let place = usize::try_from(head.audit).unwrap() - 1;
+        assert_eq!(all[place]["hash"], base64url(&head.audit_hash));
+    }
 }

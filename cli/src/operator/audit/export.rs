@@ -61,7 +61,9 @@ pub(in crate::operator) fn verify(
     })?;
     let name = file.display().to_string();
     let opened = File::open(file).map_err(|error| Fault::new(format!("{name}: {error}")))?;
-    let (hashes, (head, warning)) = read(&mut BufReader::new(opened), &pins)?;
+    let (chain, (head, warning)) = read(&mut BufReader::new(opened), &pins)?;
+    let inner = chain.check_heads(Some(&pins))?;
+    let hashes = chain.hashes;
     let count = hashes.len();
     if head.audit != count as u64 {
         let told = format!("{name} has {count} entries, and its head says {}", head.audit);
@@ -72,6 +74,7 @@ pub(in crate::operator) fn verify(
         vec![format!("{count} entries, every hash follows from the one before; head {last}")];
     lines.push(compare(&hashes, &head, "the signed head in the file")?);
     lines.extend(warning.map(str::to_owned));
+    lines.extend(inner);
     if let Some(kept) = kept {
         let (head, warning) = read_head(kept, Some(&pins))?;
         lines.push(compare(&hashes, &head, "the head that was given")?);
@@ -84,8 +87,8 @@ pub(in crate::operator) fn verify(
     Ok(0)
 }
 
-/// The hashes of the entries, and the head. Each line must be written as an export writes it, to the byte.
-fn read(lines: &mut impl BufRead, pins: &Pins) -> Result<(Vec<[u8; 32]>, Kept), Fault> {
+/// The chain of the entries, and the head. Each line must be written as an export writes it, to the byte.
+fn read(lines: &mut impl BufRead, pins: &Pins) -> Result<(Chain, Kept), Fault> {
     let mut chain = Chain::default();
     loop {
         let number = chain.hashes.len() + 1;
@@ -113,7 +116,7 @@ fn read(lines: &mut impl BufRead, pins: &Pins) -> Result<(Vec<[u8; 32]>, Kept), 
             let head = (head, pins.warning(&signed));
             let mut rest = [0; 1];
             return match lines.read(&mut rest) {
-                Ok(0) => Ok((chain.hashes, head)),
+                Ok(0) => Ok((chain, head)),
                 _ => Err(broken("there is something behind the head")),
             };
         }
@@ -151,8 +154,9 @@ mod tests {
     }
 
     fn is_good(text: &[u8], pin: &Thumbprint) -> bool {
-        let Ok((hashes, (head, _))) = read(&mut &*text, &Pins::pinned(*pin)) else { return false };
-        head.audit == hashes.len() as u64 && compare(&hashes, &head, "x").is_ok()
+        let Ok((chain, (head, _))) = read(&mut &*text, &Pins::pinned(*pin)) else { return false };
+        let hashes = &chain.hashes;
+        head.audit == hashes.len() as u64 && compare(hashes, &head, "x").is_ok()
     }
 
     #[test]

@@ -1,17 +1,15 @@
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use tessera_token::encoding::base64url;
-use tessera_token::head::ServiceHead;
 
 use crate::audit::actor::ChainPending;
 use crate::audit::{self, Found, More, Origin, Row, Wanted};
-use crate::issue::highest_serial;
 use crate::limits::AUDIT_TEXT;
 use crate::refused::Refused;
 use crate::rest::auth::{Among, By, Security};
 use crate::rest::input::{App, Limit, Query};
 use crate::rest::Answer;
-use crate::trust::ledger as trust;
+use crate::signed_head;
 
 /// An entry with everything that its hash covers, so that the chain can be verified from the answers alone.
 #[derive(Serialize)]
@@ -78,17 +76,7 @@ struct HeadView {
 }
 
 pub(crate) async fn head(_by: By<Security>, app: App) -> Answer {
-    app.audit.send(ChainPending).await.map_err(Refused::from)??;
-    let audit = audit::Head::read(&app.tables).await?;
-    let trust = trust::Head::read(&app.tables).await?;
-    let head = ServiceHead {
-        audit: audit.seq,
-        audit_hash: audit.hash,
-        trust: trust.seq,
-        trust_hash: trust.hash,
-        serial: highest_serial(&app.tables).await?,
-        time: app.now(),
-    };
+    let head = signed_head::of(&app).await?;
     Ok(HttpResponse::Ok().json(HeadView {
         length: head.audit,
         hash: base64url(&head.audit_hash),
