@@ -106,6 +106,8 @@ pub const SQL_ROWS_AT_ONCE: usize = 128;
 pub const HTTP_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 /// Time to a TCP connection when the caller sets none: beyond it the peer is treated as away.
 pub const HTTP_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for the body of an answer of which the head alone counts.
+pub const HTTP_LEFT_TIME: Duration = Duration::from_secs(1);
 /// Characters of a URL that stand in an error.
 pub const HTTP_URL_TOLD: usize = 200;
 /// Time for a whole exchange when the caller sets none; long polls set their own.

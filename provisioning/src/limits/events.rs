@@ -12,6 +12,8 @@ pub const EVENT_STREAM_TIME: Duration = Duration::from_secs(3600);
 pub const EVENT_STREAM_PAGE: usize = 100;
 /// Time after which a stream looks for entries of other processes, and asks for the rights of its account.
 pub const EVENT_STREAM_LOOK: Duration = Duration::from_secs(1);
+/// Time for which entries that follow each other are gathered into one part.
+pub const EVENT_STREAM_GATHER: Duration = Duration::from_millis(100);
 /// Time without an event after which a stream says that it lives.
 pub const EVENT_STREAM_PING: Duration = Duration::from_secs(15);
 /// Milliseconds after which a browser comes back.

@@ -32,8 +32,12 @@ pub const WEBHOOK_ANSWER_BYTES: usize = 64 * 1024;
 pub const WEBHOOK_LEASE_SECONDS: u64 = 60;
 /// Seconds between attempts: ten attempts within about three days.
 pub const WEBHOOK_PAUSES: [u64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
+/// Seconds of the longest of them, with a fifth more: no message waits longer.
+pub const WEBHOOK_PAUSE_MOST: u64 = 86_400 * 6 / 5;
 /// Seconds without a success after which a webhook is disabled (5 days).
 pub const WEBHOOK_FAILING_SECONDS: u64 = 5 * 24 * 3600;
+/// Seconds after which a failure does not go on from the one before: longer than the longest pause.
+pub const WEBHOOK_FAILED_LATELY_SECONDS: u64 = 2 * 24 * 3600;
 /// Seconds for which messages have a signature by the former secret too, after a rotation (a day).
 pub const WEBHOOK_FORMER_SECONDS: u64 = 24 * 3600;
 /// Entries of the audit log that are looked at for webhooks in one step.

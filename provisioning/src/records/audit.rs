@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tessera_runtime::sql::{Record, Row, Value};
 use tessera_runtime::store::StoreError;
+use tessera_token::encoding::hex;
 
 use super::words::{maybe_word, word};
 
@@ -142,6 +143,13 @@ pub(crate) struct Chained {
     pub(crate) entry: Entry,
     pub(crate) previous: [u8; 32],
     pub(crate) hash: [u8; 32],
+}
+
+impl Chained {
+    /// The beginning of its hash: after a restore it tells this entry from one that had its number before.
+    pub(crate) fn mark(&self) -> String {
+        hex::encode(self.hash.get(..4).unwrap_or_default())
+    }
 }
 
 impl Record for Chained {

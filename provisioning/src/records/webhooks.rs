@@ -92,6 +92,8 @@ impl Record for WebhookRecord {
 pub(crate) struct WebhookProgress {
     /// The first failure since the last success.
     pub(crate) failing_since: Option<u64>,
+    /// The last failure.
+    pub(crate) failed_last: Option<u64>,
     /// Attempts ever.
     pub(crate) attempts: u64,
     /// Events for which there was no room.
@@ -101,15 +103,22 @@ pub(crate) struct WebhookProgress {
 impl Record for WebhookProgress {
     const TABLE: &'static str = "webhook_states";
     const KEY: &'static [&'static str] = &["tenant", "webhook"];
-    const COLUMNS: &'static [&'static str] = &["failing_since", "attempts", "left_out"];
+    const COLUMNS: &'static [&'static str] =
+        &["failing_since", "failed_last", "attempts", "left_out"];
 
     fn values(&self) -> Vec<Value> {
-        vec![self.failing_since.into(), self.attempts.into(), self.left_out.into()]
+        vec![
+            self.failing_since.into(),
+            self.failed_last.into(),
+            self.attempts.into(),
+            self.left_out.into(),
+        ]
     }
 
     fn read(row: &mut Row) -> Result<Self, StoreError> {
         Ok(Self {
             failing_since: row.maybe_number()?,
+            failed_last: row.maybe_number()?,
             attempts: row.number()?,
             left_out: row.number()?,
         })
@@ -121,7 +130,7 @@ impl Record for WebhookProgress {
 pub(crate) struct WebhookMessage {
     /// When it is sent next, in seconds.
     pub(crate) due: u64,
-    /// Attempts that were begun.
+    /// Attempts whose outcomes are on record.
     pub(crate) attempts: u64,
 }
 

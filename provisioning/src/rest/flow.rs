@@ -31,6 +31,10 @@ pub(crate) struct Out(Sender<Part>);
 impl Out {
     /// Sends a part, once the peer has room for it.
     pub(crate) async fn send(&self, part: Vec<u8>) {
+        // An empty part would be the end of the answer (RFC 9112 section 7.1).
+        if part.is_empty() {
+            return;
+        }
         // The receiver goes with the work that sends.
         let _ = self.0.send(Ok(Bytes::from(part))).await;
     }

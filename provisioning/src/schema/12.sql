@@ -20,6 +20,7 @@ CREATE TABLE webhook_states (
     tenant TEXT NOT NULL,
     webhook TEXT NOT NULL,
     failing_since BIGINT,
+    failed_last BIGINT,
     attempts BIGINT NOT NULL,
     left_out BIGINT NOT NULL,
     row_sum BIGINT NOT NULL,

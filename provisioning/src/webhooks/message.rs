@@ -1,6 +1,6 @@
 //! A message to a webhook: its id, its body and its signatures, after Standard Webhooks 1.0.
 //!
-//! The id is that of the entry of the audit log, so it is the same in each attempt. A signature covers the id, the time of
+//! The id names the entry of the audit log, so it is the same in each attempt; after a restore another entry has another id. A signature covers the id, the time of
 //! the attempt and the body, to the byte.
 
 use serde_json::json;
@@ -9,7 +9,7 @@ use tessera_token::encoding::base64;
 use tessera_token::key::SecretKey;
 use tessera_token::proof::SymmetricKey;
 
-use crate::audit::Entry;
+use crate::audit::Chained;
 use crate::mac;
 
 /// The signing keys of a webhook. They follow from one key, which is sealed at rest: a receiver that has the one for HMAC does
@@ -54,7 +54,8 @@ pub(crate) struct Message {
 
 impl Message {
     /// The message about an entry. Columns of rows are not in it: they may tell more than its receiver is to know.
-    pub(crate) fn of(number: u64, entry: &Entry) -> Self {
+    pub(crate) fn of(number: u64, row: &Chained) -> Self {
+        let entry = &row.entry;
         let more = entry.more.as_ref();
         let body = json!({
             "type": entry.action,
@@ -69,7 +70,7 @@ impl Message {
                 "detail": entry.detail,
             },
         });
-        Self { id: format!("evt_{number}"), body: body.to_string().into_bytes() }
+        Self { id: format!("evt_{number}_{}", row.mark()), body: body.to_string().into_bytes() }
     }
 
     /// The headers of an attempt at this second, signed by each key.
@@ -88,15 +89,17 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
+    use tessera_token::encoding::from_base64url;
+
     use super::*;
 
-    /// The example of the specification.
+    /// The example of Standard Webhooks: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw.
     #[test]
-    fn a_signature_is_that_of_the_specification() {
-        let key = b"\x30\x78\xb6\x73\xb4\xf6\xc2\xc6";
-        let mac =
-            mac::of(key, &[b"msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{\"test\": 2432232314}"]);
-        assert_eq!(base64(mac.expose()).len(), 44);
+    fn a_mac_is_that_of_the_example() {
+        let key = from_base64url("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let signed = b"msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{\"test\": 2432232314}";
+        let told = base64(mac::of(&key, &[signed]).expose());
+        assert_eq!(told, "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! From entries of the audit log to messages. One mark of the database says up to which entry this was done: the messages of
 //! some entries and the mark that is behind them are one write, so each entry becomes its messages once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tessera_runtime::sql::{Batch, Key, Record, Table};
+use tessera_runtime::store::StoreError;
 use tessera_token::refusal::RefusalCode;
 
-use super::registry::wants;
+use super::registry::{wants, CHANGED};
 use crate::audit::Entry;
 use crate::limits::{
     SWEEP_ROWS, WEBHOOKS_TOTAL, WEBHOOK_COUNT_EVERY, WEBHOOK_STEP, WEBHOOK_WAITING,
@@ -17,7 +18,7 @@ use crate::refused::Refused;
 use crate::registry::open_rows;
 use crate::service::Service;
 use crate::tables::{number, one, pair, text};
-use crate::write::{until_committed, Attempt};
+use crate::write::Attempt;
 
 /// The action of an event that an operator makes to try a webhook.
 pub(super) const TEST: &str = "webhook.test";
@@ -26,32 +27,58 @@ const OWN: &str = "webhook.";
 /// The mark of the last entry that was looked at.
 const LOOKED: &str = "webhooks_looked";
 
-/// How many messages of each webhook wait, as far as this process has counted.
-#[derive(Default)]
-pub(super) struct Waiting(HashMap<(String, String), (Duration, usize)>);
+/// A webhook: its tenant and its id.
+pub(super) type Hook = (String, String);
 
-impl Waiting {
-    /// Takes room for one message more, when there is some.
-    async fn has_room(
+/// The knowledge of a process about webhooks and the messages of each that wait.
+#[derive(Default)]
+pub(super) struct Known {
+    /// The mark of the last change that is in `hooks`.
+    changed: Option<Option<u64>>,
+    hooks: Vec<(Hook, WebhookRecord)>,
+    /// Messages that wait, and when they were counted.
+    waiting: HashMap<Hook, (Duration, usize)>,
+}
+
+impl Known {
+    /// All webhooks, read again when one has changed. Returns the mark of the last change too.
+    pub(super) async fn hooks(
         &mut self,
         service: &Service,
-        (tenant, id): (&str, &str),
-    ) -> Result<bool, Refused> {
-        let (name, now) = ((tenant.to_owned(), id.to_owned()), service.clock.monotonic());
-        let known = self.0.get(&name).copied();
-        let is_fresh = |(at, _): &(Duration, usize)| now.saturating_sub(*at) < WEBHOOK_COUNT_EVERY;
-        let (at, count) = match known.filter(is_fresh) {
-            Some(known) => known,
-            None => (now, waiting(service, (tenant, id)).await?),
-        };
-        let is_room = count < WEBHOOK_WAITING;
-        self.0.insert(name, (at, count + usize::from(is_room)));
-        Ok(is_room)
+    ) -> Result<(&[(Hook, WebhookRecord)], Option<u64>), Refused> {
+        let tables = &service.tables;
+        let mark = tables.marks.get::<u64>(CHANGED).await?;
+        if self.changed != Some(mark) {
+            let rows = tables.webhooks.scan(&[], None, WEBHOOKS_TOTAL).await?;
+            let named = rows.into_iter().map(|(key, record)| {
+                Ok(((text(&key, 0)?.to_owned(), text(&key, 1)?.to_owned()), record))
+            });
+            self.hooks = named.collect::<Result<_, StoreError>>()?;
+            let hooks = &self.hooks;
+            self.waiting.retain(|hook, _| hooks.iter().any(|(known, _)| known == hook));
+            self.changed = Some(mark);
+        }
+        Ok((&self.hooks, mark))
     }
 
-    /// Forgets the webhooks that are gone.
-    pub(super) fn keep(&mut self, present: &HashSet<(String, String)>) {
-        self.0.retain(|hook, _| present.contains(hook));
+    /// How many messages of a webhook wait, as far as is known.
+    async fn waiting(&mut self, service: &Service, hook: &Hook) -> Result<usize, Refused> {
+        let now = service.clock.monotonic();
+        let known = self.waiting.get(hook).copied();
+        let is_fresh = |(at, _): &(Duration, usize)| now.saturating_sub(*at) < WEBHOOK_COUNT_EVERY;
+        if let Some((_, count)) = known.filter(is_fresh) {
+            return Ok(count);
+        }
+        let count = waiting(service, (&hook.0, &hook.1)).await?;
+        self.waiting.insert(hook.clone(), (now, count));
+        Ok(count)
+    }
+
+    /// An attempt has ended: its message may be gone.
+    pub(super) fn ended(&mut self, hook: &Hook) {
+        if let Some((_, count)) = self.waiting.get_mut(hook) {
+            *count = count.saturating_sub(1);
+        }
     }
 }
 
@@ -96,16 +123,15 @@ pub(super) async fn room_for(
 /// Makes the messages of the next entries. Returns the webhooks that are to be looked at, and whether there are more entries.
 pub(super) async fn step(
     service: &Service,
-    waiting: &mut Waiting,
-) -> Result<(Vec<(String, String)>, bool), Refused> {
+    known: &mut Known,
+) -> Result<(Vec<Hook>, bool), Refused> {
     let tables = &service.tables;
-    let hooks = tables.webhooks.scan(&[], None, WEBHOOKS_TOTAL).await?;
+    let (hooks, changed) = known.hooks(service).await?;
     // Messages of one that is paused wait.
     let is_taking = |record: &WebhookRecord| record.state != WebhookState::Disabled;
-    let mut of: HashMap<String, Vec<(String, WebhookRecord)>> = HashMap::new();
-    for (key, record) in hooks.into_iter().filter(|(_, record)| is_taking(record)) {
-        let (tenant, id) = (text(&key, 0)?.to_owned(), text(&key, 1)?.to_owned());
-        of.entry(tenant).or_default().push((id, record));
+    let mut of: HashMap<String, Vec<(Hook, WebhookRecord)>> = HashMap::new();
+    for (hook, record) in hooks.iter().filter(|(_, record)| is_taking(record)) {
+        of.entry(hook.0.clone()).or_default().push((hook.clone(), record.clone()));
     }
     let Some(begins) = of.values().flatten().map(|(_, record)| record.begins).min() else {
         return Ok((Vec::new(), false));
@@ -115,55 +141,64 @@ pub(super) async fn step(
     let rows = tables.audit.scan(&[], Some(&one(after)), WEBHOOK_STEP).await?;
     let is_more = rows.len() == WEBHOOK_STEP;
     let (mut batch, mut last, mut told) = (Batch::new(), after, Vec::new());
+    let (mut taken, mut left_out) = (HashMap::<Hook, usize>::new(), HashMap::<Hook, u64>::new());
     for (row_key, row) in rows {
         last = number(&row_key, 0)?;
         // An operator has changed one, or has messages sent again.
         if row.entry.action.starts_with(OWN) {
             told.push((row.entry.tenant.clone(), row.entry.subject.clone()));
         }
-        for (id, record) in of.get(&row.entry.tenant).into_iter().flatten() {
-            if last <= record.begins || !is_for(id, record, &row.entry) {
+        for (hook, record) in of.get(&row.entry.tenant).into_iter().flatten() {
+            if last <= record.begins || !is_for(&hook.1, record, &row.entry) {
                 continue;
             }
-            let tenant = row.entry.tenant.as_str();
-            if !waiting.has_room(service, (tenant, id)).await? {
-                leave_out(service, tenant, id).await?;
+            let more = taken.entry(hook.clone()).or_default();
+            if known.waiting(service, hook).await?.saturating_add(*more) >= WEBHOOK_WAITING {
+                *left_out.entry(hook.clone()).or_default() += 1;
                 continue;
             }
+            *more += 1;
             let message = WebhookMessage { due: service.now().get(), attempts: 0 };
-            batch.put(&tables.webhook_messages, key(tenant, id, last), &message);
-            batch.expect(&tables.webhooks, pair(tenant, id.as_str()), record);
-            told.push((tenant.to_owned(), id.clone()));
+            batch.put(&tables.webhook_messages, key(&hook.0, &hook.1, last), &message);
         }
     }
     if last == after {
         return Ok((Vec::new(), false));
     }
+    for (hook, count) in &left_out {
+        leave_out(service, &mut batch, hook, *count).await?;
+    }
+    tables.marks.expect_same(&mut batch, CHANGED, changed.as_ref());
     tables.marks.expect_same(&mut batch, LOOKED, mark.as_ref());
     tables.marks.put(&mut batch, LOOKED, &last);
-    match service.write_unnoted(batch).await? {
-        Attempt::Committed(()) => Ok((told, is_more)),
+    if service.write_unnoted(batch).await? == Attempt::Conflict {
         // Another process made them, or a webhook has changed: the next step looks again.
-        Attempt::Conflict => Ok((Vec::new(), true)),
+        return Ok((Vec::new(), true));
     }
+    service.metrics.webhook_messages.add(&["left_out"], left_out.values().sum());
+    for (hook, more) in taken {
+        if let Some((_, count)) = known.waiting.get_mut(&hook) {
+            *count += more;
+        }
+        told.push(hook);
+    }
+    Ok((told, is_more))
 }
 
-/// Counts an event for which there is no room. The entry stays in the audit log.
-async fn leave_out(service: &Service, tenant: &str, id: &str) -> Result<(), Refused> {
-    service.metrics.webhook_messages.inc(&["left_out"]);
-    let table = &service.tables.webhook_states;
-    until_committed(async || {
-        let Some(old) = table.get(pair(tenant, id)).await? else {
-            return Ok(Attempt::Committed(()));
-        };
-        let mut new = old.clone();
-        new.left_out = new.left_out.saturating_add(1);
-        let mut batch = Batch::new();
-        batch.expect(table, pair(tenant, id), &old);
-        batch.put(table, pair(tenant, id), &new);
-        service.write_unnoted(batch).await
-    })
-    .await
+/// Counts events for which there is no room. Their entries stay in the audit log.
+async fn leave_out(
+    service: &Service,
+    batch: &mut Batch,
+    (tenant, id): &Hook,
+    count: u64,
+) -> Result<(), Refused> {
+    let (table, row) = (&service.tables.webhook_states, pair(tenant, id.as_str()));
+    let old = table.get(row.clone()).await?;
+    let mut new = old.clone().unwrap_or_default();
+    new.left_out = new.left_out.saturating_add(count);
+    batch.expect_same(table, row.clone(), old.as_ref());
+    batch.put(table, row, &new);
+    Ok(())
 }
 
 /// How far the tables of messages and of attempts were looked through for those whose webhooks are gone.
@@ -187,10 +222,18 @@ async fn orphans<R: Record>(
 ) -> Result<usize, Refused> {
     let rows = table.scan(&[], from.as_deref(), SWEEP_ROWS).await?;
     *from = rows.last().filter(|_| rows.len() == SWEEP_ROWS).map(|(key, _)| key.clone());
-    let (mut batch, mut removed) = (Batch::new(), 0);
+    let (mut batch, mut removed, mut known) = (Batch::new(), 0, HashMap::<Key, bool>::new());
     for (key, _) in rows {
         let hook = pair(text(&key, 0)?, text(&key, 1)?);
-        if !service.tables.webhooks.contains(hook).await? {
+        let is_there = match known.get(&hook) {
+            Some(is_there) => *is_there,
+            None => {
+                let is_there = service.tables.webhooks.contains(hook.clone()).await?;
+                known.insert(hook, is_there);
+                is_there
+            }
+        };
+        if !is_there {
             batch.delete(table, key);
             removed += 1;
         }

@@ -6,18 +6,20 @@ use tessera_runtime::secret::Secret;
 use tessera_runtime::sql::{Batch, Key};
 use tessera_token::encoding::hex;
 use tessera_token::ids::TenantId;
+use tessera_token::limits::CLOCK_SKEW_SECONDS;
 use tessera_token::proof::SymmetricKey;
 use tessera_token::refusal::RefusalCode;
 
 use super::message::Signing;
+use crate::audit;
 use crate::audit::actor::ChainPending;
-use crate::audit::{self, Actor};
 use crate::keys::sealed_rows::{opened, sealed, Sealed};
 use crate::limits::{
     PURPOSE_CHARS, WEBHOOKS, WEBHOOKS_TOTAL, WEBHOOK_ACTIONS, WEBHOOK_ACTION_CHARS,
     WEBHOOK_ATTEMPTS, WEBHOOK_FORMER_SECONDS, WEBHOOK_REPLAY,
 };
 use crate::once::Keep;
+use crate::operators::{Operator, OperatorRole};
 use crate::records::webhooks::{
     WebhookAttempt, WebhookMessage, WebhookProgress, WebhookRecord, WebhookState,
 };
@@ -52,8 +54,12 @@ pub(crate) struct Created {
     pub(crate) signing: Signing,
 }
 
-/// The mark that changes with each new webhook: of two that are made at once, one is tried again and counts the other.
-const MADE: &str = "webhooks_made";
+/// The roles of which an account must have one that makes and changes webhooks: they read the audit log.
+const MAKERS: &[OperatorRole] = &[OperatorRole::Security];
+
+/// The mark that changes with each change of a webhook: of two at once, one is tried again, and messages are made for the
+/// webhooks as they are.
+pub(super) const CHANGED: &str = "webhooks_changed";
 
 fn name(tenant: &TenantId, id: &str) -> Vec<u8> {
     format!("{tenant}/{id}").into_bytes()
@@ -73,19 +79,47 @@ fn seal(
     sealed(&service.founder, &*service.random, (Sealed::Webhook, &name(tenant, id)), key)
 }
 
+/// The former key, until its day is over. A clock that was ahead gives it no longer life.
+fn former(record: &WebhookRecord, now: u64) -> Option<&Vec<u8>> {
+    let most = WEBHOOK_FORMER_SECONDS.saturating_add(CLOCK_SKEW_SECONDS);
+    let until = |until: u64| now < until && until - now <= most;
+    record.former.as_ref().filter(|(_, end)| until(*end)).map(|(text, _)| text)
+}
+
 /// The keys that sign now: the present one first, and the former one until its day is over.
+///
+/// # Errors
+/// `internal` when the present one does not open.
 pub(crate) fn signing(
     service: &Service,
     tenant: &TenantId,
     id: &str,
     record: &WebhookRecord,
 ) -> Result<Vec<Signing>, Refused> {
-    let now = service.now().get();
-    let former = record.former.as_ref().filter(|(_, until)| now < *until);
-    let texts = [Some(&record.sealed), former.map(|(text, _)| text)];
     let name = name(tenant, id);
     let open = |text: &Vec<u8>| opened(&service.founder, (Sealed::Webhook, &name), text);
-    texts.into_iter().flatten().map(|text| Ok(Signing::of(&open(text)?))).collect()
+    let mut keys = vec![Signing::of(&open(&record.sealed)?)];
+    let former = former(record, service.now().get()).map(open);
+    keys.extend(former.and_then(Result::ok).map(|key| Signing::of(&key)));
+    Ok(keys)
+}
+
+/// A batch of a change of webhooks: the account still has its rights when it is written, and every process reads the webhooks
+/// anew before it makes messages of later entries.
+async fn begin(service: &Service, by: &Operator, tenant: &TenantId) -> Result<Batch, Refused> {
+    let mut batch = Batch::new();
+    by.warrant(MAKERS, Some(tenant)).demand(service, &mut batch).await?;
+    changed(service, &mut batch).await?;
+    Ok(batch)
+}
+
+/// Tells that the webhooks change.
+pub(super) async fn changed(service: &Service, batch: &mut Batch) -> Result<(), Refused> {
+    let marks = &service.tables.marks;
+    let before = marks.get::<u64>(CHANGED).await?;
+    marks.expect_same(batch, CHANGED, before.as_ref());
+    marks.put(batch, CHANGED, &before.unwrap_or_default().wrapping_add(1));
+    Ok(())
 }
 
 /// Whether a webhook with these patterns wants this action. Refused attempts are for those that name them.
@@ -98,22 +132,21 @@ pub(super) fn wants(actions: &[String], action: &str) -> bool {
     })
 }
 
-fn check(
-    service: &Service,
-    url: Option<&str>,
-    actions: Option<&[String]>,
-    purpose: Option<&str>,
-) -> Result<(), Refused> {
-    if let Some(url) = url {
-        let checked = service.outward.check(url);
-        checked.map_err(|error| Refused::malformed(error.to_string()))?;
-    }
+/// A URL in the form in which it is called.
+fn url_of(service: &Service, url: &str) -> Result<String, Refused> {
+    let checked = service.outward.checked(url);
+    checked.map_err(|error| Refused::malformed(error.to_string()))
+}
+
+fn check(actions: Option<&[String]>, purpose: Option<&str>) -> Result<(), Refused> {
     if let Some(actions) = actions {
         let is_word = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'-' | b'_');
         let is_good = |pattern: &String| {
             let plain = pattern.strip_suffix(".*").unwrap_or(pattern);
             pattern == "*"
-                || (1..=WEBHOOK_ACTION_CHARS).contains(&pattern.len()) && plain.bytes().all(is_word)
+                || pattern.len() <= WEBHOOK_ACTION_CHARS
+                    && !plain.is_empty()
+                    && plain.bytes().all(is_word)
         };
         if !(1..=WEBHOOK_ACTIONS).contains(&actions.len()) || !actions.iter().all(is_good) {
             return Err(Refused::malformed(format!(
@@ -147,29 +180,31 @@ async fn newest(service: &Service) -> Result<u64, Refused> {
 /// Makes a webhook. Entries from now on are its events.
 pub(crate) async fn create(
     service: &Service,
-    by: &Actor,
+    by: &Operator,
     tenant: &TenantId,
     wanted: &Wanted,
     keep: &Keep<'_, Created>,
 ) -> Result<Created, Refused> {
-    check(service, Some(&wanted.url), Some(&wanted.actions), Some(&wanted.purpose))?;
+    let url = url_of(service, &wanted.url)?;
+    check(Some(&wanted.actions), Some(&wanted.purpose))?;
     tenants::known(service, tenant).await?;
     until_committed(async || {
         let tables = &service.tables;
-        let mut batch = Batch::new();
-        let made = tables.marks.get::<u64>(MADE).await?;
-        tables.marks.expect_same(&mut batch, MADE, made.as_ref());
-        tables.marks.put(&mut batch, MADE, &made.unwrap_or_default().wrapping_add(1));
+        let mut batch = begin(service, by, tenant).await?;
         let all = tables.webhooks.scan(&[], None, WEBHOOKS_TOTAL).await?.len();
         let own = tables.webhooks.scan(&one(tenant.as_str()), None, WEBHOOKS).await?.len();
-        if own >= WEBHOOKS || all >= WEBHOOKS_TOTAL {
+        if own >= WEBHOOKS {
             let why = format!("a tenant has at most {WEBHOOKS} webhooks: delete one");
+            return Err(Refused::because(RefusalCode::LimitReached, why));
+        }
+        if all >= WEBHOOKS_TOTAL {
+            let why = format!("this service has {WEBHOOKS_TOTAL} webhooks, and takes no more");
             return Err(Refused::because(RefusalCode::LimitReached, why));
         }
         let id = hex::encode(random::bytes::<8>(&*service.random)?);
         let key = draw(service)?;
         let record = WebhookRecord {
-            url: wanted.url.clone(),
+            url: url.clone(),
             actions: wanted.actions.clone(),
             purpose: wanted.purpose.clone(),
             state: WebhookState::Active,
@@ -183,7 +218,7 @@ pub(crate) async fn create(
         let progress = WebhookProgress::default();
         batch.insert(&tables.webhooks, pair(tenant, id.as_str()), &record);
         batch.insert(&tables.webhook_states, pair(tenant, id.as_str()), &progress);
-        let entry = service.entry(by, "webhook.create", tenant.as_str(), &id);
+        let entry = service.entry(&by.actor(), "webhook.create", tenant.as_str(), &id);
         let entry = entry.detail(format!("to {}", origin(&record.url)));
         let entry = entry.change(None, Some(&record));
         let made = Created { id, record, progress, signing: Signing::of(&key) };
@@ -226,13 +261,14 @@ pub(crate) async fn list(
 /// count.
 pub(crate) async fn change(
     service: &Service,
-    by: &Actor,
+    by: &Operator,
     tenant: &TenantId,
     id: &str,
     (changed, when): (&Changed, &Precondition),
 ) -> Result<(WebhookRecord, WebhookProgress), Refused> {
     let Changed { url, actions, purpose, state } = changed;
-    check(service, url.as_deref(), actions.as_deref(), purpose.as_deref())?;
+    let url = url.as_deref().map(|url| url_of(service, url)).transpose()?;
+    check(actions.as_deref(), purpose.as_deref())?;
     if *state == Some(WebhookState::Disabled) {
         return Err(Refused::malformed("state is active or paused"));
     }
@@ -248,16 +284,17 @@ pub(crate) async fn change(
         if old.state == WebhookState::Disabled && new.state != WebhookState::Disabled {
             new.begins = newest(service).await?;
         }
-        let mut batch = Batch::new();
+        let mut batch = begin(service, by, tenant).await?;
         batch.expect(&service.tables.webhooks, pair(tenant, id), &old);
         batch.put(&service.tables.webhooks, pair(tenant, id), &new);
         let mut fares = progress.clone();
         if new.state != old.state {
-            fares.failing_since = None;
-            batch.expect(&service.tables.webhook_states, pair(tenant, id), &progress);
+            (fares.failing_since, fares.failed_last) = (None, None);
+            let row = service.tables.webhook_states.get(pair(tenant, id)).await?;
+            batch.expect_same(&service.tables.webhook_states, pair(tenant, id), row.as_ref());
             batch.put(&service.tables.webhook_states, pair(tenant, id), &fares);
         }
-        let entry = service.entry(by, "webhook.change", tenant.as_str(), id);
+        let entry = service.entry(&by.actor(), "webhook.change", tenant.as_str(), id);
         let entry = entry.detail(format!("to {}", origin(&new.url)));
         let entry = entry.change(Some(&old), Some(&new));
         Ok(service.write(batch, entry).await?.map(|()| (new, fares)))
@@ -268,7 +305,7 @@ pub(crate) async fn change(
 /// Gives a webhook a new secret. The former one signs too, for a day.
 pub(crate) async fn rotate(
     service: &Service,
-    by: &Actor,
+    by: &Operator,
     tenant: &TenantId,
     id: &str,
     keep: &Keep<'_, Created>,
@@ -276,7 +313,7 @@ pub(crate) async fn rotate(
     until_committed(async || {
         let (old, progress) = known(service, tenant, id).await?;
         let now = service.now().get();
-        if old.former.as_ref().is_some_and(|(_, until)| now < *until) {
+        if former(&old, now).is_some() {
             let why = "the former secret still signs: rotate again when its day is over";
             return Err(Refused::because(RefusalCode::AlreadyExists, why));
         }
@@ -286,10 +323,10 @@ pub(crate) async fn rotate(
             former: Some((old.sealed.clone(), now.saturating_add(WEBHOOK_FORMER_SECONDS))),
             ..old.clone()
         };
-        let mut batch = Batch::new();
+        let mut batch = begin(service, by, tenant).await?;
         batch.expect(&service.tables.webhooks, pair(tenant, id), &old);
         batch.put(&service.tables.webhooks, pair(tenant, id), &new);
-        let entry = service.entry(by, "webhook.rotate", tenant.as_str(), id);
+        let entry = service.entry(&by.actor(), "webhook.rotate", tenant.as_str(), id);
         let entry = entry.change(Some(&old), Some(&new));
         let signing = Signing::of(&key);
         let made = Created { id: id.to_owned(), record: new, progress, signing };
@@ -302,7 +339,7 @@ pub(crate) async fn rotate(
 /// Deletes a webhook. Its messages and attempts go with the next sweeps.
 pub(crate) async fn delete(
     service: &Service,
-    by: &Actor,
+    by: &Operator,
     tenant: &TenantId,
     id: &str,
     when: &Precondition,
@@ -310,11 +347,11 @@ pub(crate) async fn delete(
     until_committed(async || {
         let (old, _) = known(service, tenant, id).await?;
         when.check(Some(&old))?;
-        let mut batch = Batch::new();
+        let mut batch = begin(service, by, tenant).await?;
         batch.expect(&service.tables.webhooks, pair(tenant, id), &old);
         batch.delete(&service.tables.webhooks, pair(tenant, id));
         batch.delete(&service.tables.webhook_states, pair(tenant, id));
-        let entry = service.entry(by, "webhook.delete", tenant.as_str(), id);
+        let entry = service.entry(&by.actor(), "webhook.delete", tenant.as_str(), id);
         let entry = entry.detail(format!("to {}", origin(&old.url)));
         service.write(batch, entry.change(Some(&old), None)).await
     })
@@ -324,7 +361,7 @@ pub(crate) async fn delete(
 /// Makes an event for this webhook alone, whatever it wants: its entry is its message.
 pub(crate) async fn test(
     service: &Service,
-    by: &Actor,
+    by: &Operator,
     tenant: &TenantId,
     id: &str,
 ) -> Result<(), Refused> {
@@ -334,8 +371,9 @@ pub(crate) async fn test(
             let why = "the webhook is not active: make it active first";
             return Err(Refused::because(RefusalCode::LimitReached, why));
         }
-        let entry = service.entry(by, super::queue::TEST, tenant.as_str(), id);
-        service.write(Batch::new(), entry).await
+        let batch = begin(service, by, tenant).await?;
+        let entry = service.entry(&by.actor(), super::queue::TEST, tenant.as_str(), id);
+        service.write(batch, entry).await
     })
     .await
 }
@@ -343,7 +381,7 @@ pub(crate) async fn test(
 /// Sends events again that a webhook wants, under their ids: those of the entries of these numbers. Returns how many.
 pub(crate) async fn replay(
     service: &Service,
-    by: &Actor,
+    by: &Operator,
     tenant: &TenantId,
     id: &str,
     (first, last): (u64, u64),
@@ -359,18 +397,19 @@ pub(crate) async fn replay(
         let of_tenant = [("tenant", tenant.as_str().into())];
         let most = usize::try_from(WEBHOOK_REPLAY).unwrap_or(usize::MAX);
         let rows = tables.audit.find_within(&of_tenant, range, most).await?;
-        let mut batch = Batch::new();
+        let mut batch = begin(service, by, tenant).await?;
         let (now, mut count) = (service.now().get(), 0);
         for (key, row) in rows {
-            if super::queue::is_for(id, &record, &row.entry) {
-                let number = crate::tables::number(&key, 0)?;
-                let message = WebhookMessage { due: now, attempts: 0 };
-                batch.put(
-                    &tables.webhook_messages,
-                    super::queue::key(tenant.as_str(), id, number),
-                    &message,
-                );
-                count += 1;
+            let number = crate::tables::number(&key, 0)?;
+            if !super::queue::is_for(id, &record, &row.entry) {
+                continue;
+            }
+            count += 1;
+            // One that waits already goes out by itself, and is not to be counted anew.
+            let key = super::queue::key(tenant.as_str(), id, number);
+            let message = WebhookMessage { due: now, attempts: 0 };
+            if !tables.webhook_messages.contains(key.clone()).await? {
+                batch.insert(&tables.webhook_messages, key, &message);
             }
         }
         if count == 0 {
@@ -379,7 +418,7 @@ pub(crate) async fn replay(
         }
         super::queue::room_for(service, (tenant.as_str(), id), count).await?;
         batch.expect(&tables.webhooks, pair(tenant, id), &record);
-        let entry = service.entry(by, "webhook.replay", tenant.as_str(), id);
+        let entry = service.entry(&by.actor(), "webhook.replay", tenant.as_str(), id);
         let entry = entry.detail(format!("{count} events from {first} to {last}"));
         Ok(service.write(batch, entry).await?.map(|()| count))
     })

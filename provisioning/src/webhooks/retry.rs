@@ -38,6 +38,7 @@ pub(crate) fn end(status: Option<u16>, failing_since: u64, now: u64) -> Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::WEBHOOK_PAUSE_MOST;
 
     #[test]
     fn ten_attempts_within_about_three_days() {
@@ -47,6 +48,7 @@ mod tests {
             attempts += 1;
         }
         assert_eq!(attempts, 10);
+        assert_eq!(WEBHOOK_PAUSES.iter().max().map(|most| most * 6 / 5), Some(WEBHOOK_PAUSE_MOST));
         assert!((60 * 3600..90 * 3600).contains(&sum), "{sum}");
         for draw in 0..20_000 {
             let Step::Again(pause) = step(3, draw, None) else { panic!("{draw}") };

@@ -1,25 +1,22 @@
 //! The task that makes messages of entries and starts the attempts that are due.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tessera_token::ids::TenantId;
-use tokio::task::{self, JoinSet};
+use tokio::task::{self, JoinError, JoinSet};
 
 use super::deliver::{attempt, Due};
-use super::queue::{step, Waiting};
+use super::queue::{step, Hook, Known};
 use crate::limits::{
-    WEBHOOKS_TOTAL, WEBHOOK_AT_ONCE, WEBHOOK_AT_ONCE_OF_TENANT, WEBHOOK_AT_ONCE_TOTAL,
-    WEBHOOK_LOOK, WEBHOOK_LOOK_IDLE, WEBHOOK_STEPS,
+    WEBHOOK_AT_ONCE, WEBHOOK_AT_ONCE_OF_TENANT, WEBHOOK_AT_ONCE_TOTAL, WEBHOOK_LOOK,
+    WEBHOOK_LOOK_IDLE, WEBHOOK_PAUSE_MOST, WEBHOOK_STEPS,
 };
-use crate::records::webhooks::WebhookState;
+use crate::records::webhooks::{WebhookMessage, WebhookState};
 use crate::refused::Refused;
 use crate::service::Service;
-use crate::tables::{number, text};
-
-/// A webhook: its tenant and its id.
-type Hook = (String, String);
+use crate::tables::number;
 
 /// Attempts that are under way: each is a task, so that a panic ends one of them alone.
 #[derive(Default)]
@@ -59,7 +56,21 @@ impl UnderWay {
 
     /// The webhook of the next attempt that ends.
     async fn ended(&mut self) -> Option<Hook> {
-        let id = match self.tasks.join_next_with_id().await? {
+        let ended = self.tasks.join_next_with_id().await?;
+        self.taken_in(ended)
+    }
+
+    /// The webhooks of all attempts that have ended.
+    fn all_ended(&mut self) -> Vec<Hook> {
+        let mut hooks = Vec::new();
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            hooks.extend(self.taken_in(ended));
+        }
+        hooks
+    }
+
+    fn taken_in(&mut self, ended: Result<(task::Id, ()), JoinError>) -> Option<Hook> {
+        let id = match ended {
             Ok((id, ())) => id,
             Err(error) => {
                 tracing::error!(%error, "a task that delivers to a webhook has panicked");
@@ -70,19 +81,32 @@ impl UnderWay {
     }
 }
 
+/// The times and the turn of the looks of a process.
+#[derive(Default)]
+struct Looks {
+    /// When a webhook without a due message is looked at again, in monotonic time.
+    next: HashMap<Hook, Duration>,
+    /// The last webhook that began an attempt: the next look begins behind it, so that none keeps the others waiting.
+    last: Option<Hook>,
+}
+
 /// Delivers until the service stops. Attempts that are under way then are dropped: they come again when their lease is over.
 pub(crate) async fn run(service: Arc<Service>) {
     let mut chained = service.chained.subscribe();
-    let (mut under_way, mut known) = (UnderWay::default(), Known::default());
+    let (mut under_way, mut known, mut looks) =
+        (UnderWay::default(), Known::default(), Looks::default());
+    let mut ended = Vec::new();
     loop {
-        let looked = look(&service, &mut under_way, &mut known).await;
-        if let Err(refused) = looked {
+        ended.extend(under_way.all_ended());
+        for hook in ended.drain(..) {
+            known.ended(&hook);
+            looks.next.remove(&hook);
+        }
+        if let Err(refused) = look(&service, &mut under_way, &mut known, &mut looks).await {
             tracing::warn!(code = %refused.code, "events for webhooks wait; the next look tries again");
         }
         tokio::select! {
-            Some(hook) = under_way.ended() => {
-                known.next_look.remove(&hook);
-            }
+            Some(hook) = under_way.ended() => ended.push(hook),
             changed = chained.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(WEBHOOK_LOOK) => {}
             () = service.stop.stopping() => return,
@@ -90,61 +114,72 @@ pub(crate) async fn run(service: Arc<Service>) {
     }
 }
 
-/// The knowledge of a process about webhooks between two looks.
-#[derive(Default)]
-struct Known {
-    /// When one without a due message is looked at again, in monotonic time.
-    next_look: HashMap<Hook, Duration>,
-    waiting: Waiting,
-}
-
 /// Makes the messages of new entries, and begins the attempts that are due and have room.
 async fn look(
     service: &Arc<Service>,
     under_way: &mut UnderWay,
-    Known { next_look, waiting }: &mut Known,
+    known: &mut Known,
+    looks: &mut Looks,
 ) -> Result<(), Refused> {
     // Attempts go on between the steps of a long line of entries.
     for _ in 0..WEBHOOK_STEPS {
-        let (told, is_more) = step(service, waiting).await?;
+        let (told, is_more) = step(service, known).await?;
         told.iter().for_each(|hook| {
-            next_look.remove(hook);
+            looks.next.remove(hook);
         });
         if !is_more {
             break;
         }
     }
-    let (monotonic, now) = (service.clock.monotonic(), service.now().get());
-    let hooks = service.tables.webhooks.scan(&[], None, WEBHOOKS_TOTAL).await?;
-    let mut present = HashSet::new();
-    for (key, record) in hooks {
-        let hook = (text(&key, 0)?.to_owned(), text(&key, 1)?.to_owned());
-        present.insert(hook.clone());
-        let is_later = next_look.get(&hook).is_some_and(|at| monotonic < *at);
-        let room = under_way.room(&hook);
-        if record.state != WebhookState::Active || is_later || room == 0 {
+    let (hooks, _) = known.hooks(service).await?;
+    looks.next.retain(|hook, _| hooks.iter().any(|(known, _)| known == hook));
+    let first =
+        hooks.partition_point(|(hook, _)| looks.last.as_ref().is_some_and(|last| hook <= last));
+    let (before, behind) = hooks.split_at(first);
+    for (hook, record) in behind.iter().chain(before) {
+        let is_later = looks.next.get(hook).is_some_and(|at| service.clock.monotonic() < *at);
+        if record.state != WebhookState::Active || is_later || under_way.room(hook) == 0 {
             continue;
         }
-        let of = [("tenant", hook.0.as_str().into()), ("webhook", hook.1.as_str().into())];
-        let sent = under_way.count(|of| *of == hook);
-        let within = ("due", 0..=i64::MAX.unsigned_abs());
-        let rows = service.tables.webhook_messages.find_within(&of, within, room + sent).await?;
-        let wait = rows.iter().map(|(_, row)| row.due.saturating_sub(now)).find(|wait| *wait > 0);
-        for (key, row) in rows.into_iter().filter(|(_, row)| row.due <= now).take(room) {
-            let number = number(&key, 2)?;
-            let is_sent = under_way.has(&hook, number);
-            let tenant = TenantId::parse(&hook.0).ok();
-            if let Some(tenant) = tenant.filter(|_| !is_sent) {
-                under_way.begin(service, &hook, Due { tenant, id: hook.1.clone(), number, row });
-            }
-        }
-        // Until a message comes, or this one is due.
-        if under_way.room(&hook) == room {
-            let wait = wait.map_or(WEBHOOK_LOOK_IDLE, Duration::from_secs).min(WEBHOOK_LOOK_IDLE);
-            next_look.insert(hook, monotonic + wait);
+        // A fault of one does not hold up the others.
+        if let Err(refused) = begin(service, under_way, looks, hook).await {
+            tracing::warn!(tenant = hook.0, webhook = hook.1, code = %refused.code, "the messages of a webhook cannot be read");
         }
     }
-    next_look.retain(|hook, _| present.contains(hook));
-    waiting.keep(&present);
+    Ok(())
+}
+
+/// Begins the attempts of one webhook that are due and have room.
+async fn begin(
+    service: &Arc<Service>,
+    under_way: &mut UnderWay,
+    looks: &mut Looks,
+    hook: &Hook,
+) -> Result<(), Refused> {
+    let (monotonic, now) = (service.clock.monotonic(), service.now().get());
+    let (room, sent) = (under_way.room(hook), under_way.count(|of| of == hook));
+    let of = [("tenant", hook.0.as_str().into()), ("webhook", hook.1.as_str().into())];
+    let within = ("due", 0..=i64::MAX.unsigned_abs());
+    let rows = service.tables.webhook_messages.find_within(&of, within, room + sent).await?;
+    // A clock that was ahead has put some off for longer than any pause.
+    let is_due = |row: &WebhookMessage| row.due <= now || row.due - now > WEBHOOK_PAUSE_MOST;
+    let wait = rows.iter().filter(|(_, row)| !is_due(row)).map(|(_, row)| row.due - now).min();
+    let mut begun = 0;
+    for (key, row) in rows.into_iter().filter(|(_, row)| is_due(row)).take(room) {
+        let number = number(&key, 2)?;
+        let tenant = TenantId::parse(&hook.0).ok();
+        if let Some(tenant) = tenant.filter(|_| !under_way.has(hook, number)) {
+            under_way.begin(service, hook, Due { tenant, id: hook.1.clone(), number, row });
+            begun += 1;
+        }
+    }
+    match begun {
+        // Until a message comes, or this one is due.
+        0 => {
+            let wait = wait.map_or(WEBHOOK_LOOK_IDLE, Duration::from_secs).min(WEBHOOK_LOOK_IDLE);
+            looks.next.insert(hook.clone(), monotonic + wait);
+        }
+        _ => looks.last = Some(hook.clone()),
+    }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{json, Value};
 use tessera_runtime::http::{HttpClient, Method, Request};
+use tessera_token::encoding::{from_base64url, hex};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -10,7 +11,8 @@ use crate::world::{problem, Forced, World};
 /// An event of a stream.
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Event {
-    id: u64,
+    /// The number of the entry, and the beginning of its hash.
+    id: String,
     kind: String,
     data: Value,
 }
@@ -20,7 +22,7 @@ fn parsed(text: &str) -> Vec<Event> {
     let (mut found, mut event) = (Vec::new(), Event::default());
     for line in text.lines() {
         match line.split_once(": ") {
-            Some(("id", id)) => event.id = id.parse().unwrap(),
+            Some(("id", id)) => event.id = id.to_owned(),
             Some(("event", kind)) => event.kind = kind.to_owned(),
             Some(("data", data)) => event.data = serde_json::from_str(data).unwrap(),
             Some(("retry", millis)) => assert_eq!(millis, "2000"),
@@ -103,7 +105,7 @@ async fn a_reader_that_comes_back_gets_each_event_once_and_in_order() {
         group(&world, "default", &format!("b{n}")).await;
     }
     let world = world.restart().await;
-    let last = seen.last().unwrap().id;
+    let last = seen.last().unwrap().id.clone();
     let mut live = Live::begin(&world, &guard, &format!("last-event-id: {last}\r\n")).await;
     while seen.len() < 155 {
         seen.push(live.next().await);
@@ -112,12 +114,17 @@ async fn a_reader_that_comes_back_gets_each_event_once_and_in_order() {
     let wanted: Vec<String> =
         (0..5).map(|n| format!("a{n}")).chain((0..150).map(|n| format!("b{n}"))).collect();
     assert_eq!(names, wanted);
-    assert!(seen.windows(2).all(|pair| pair[0].id < pair[1].id));
-    assert!(seen.iter().all(|one| one.data["seq"] == one.id && one.data["outcome"] == "done"));
+    let numbers: Vec<u64> = seen.iter().map(|one| one.data["seq"].as_u64().unwrap()).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]));
+    for one in &seen {
+        let hash = from_base64url(one.data["hash"].as_str().unwrap()).unwrap();
+        let id = format!("{}-{}", one.data["seq"], hex::encode(&hash[..4]));
+        assert_eq!((&one.id, &one.data["outcome"]), (&id, &json!("done")));
+    }
     // The header of a browser goes before the query, and the log itself has the same entries.
     let client = world.with_token(&guard);
     let again = Request::new(Method::Get, "/v1/events?seconds=0&after=0")
-        .header("last-event-id", seen[150].id.to_string());
+        .header("last-event-id", seen[150].id.clone());
     assert_eq!(parsed(&client.send(again).await.unwrap().text()), seen[151..]);
     let all = now(&client, "after=0&action=group.create").await;
     assert_eq!(all, seen);
@@ -167,14 +174,23 @@ async fn streams_are_bounded_and_bad_places_are_refused() {
     let more = client.get("/v1/events?seconds=0").await;
     assert_eq!(problem(more), (429, "limit_reached".to_owned()));
     assert_eq!(now(&world.operator, "").await, []);
-    for bad in ["after=x", "after=-1", "after=99999999999999999999", "seconds=x", "no=1", "tenant="]
-    {
+    for bad in [
+        "after=x",
+        "after=-1",
+        "after=x-00000000",
+        "after=99999999999999999999",
+        "seconds=x",
+        "no=1",
+        "tenant=",
+    ] {
         let refused = world.operator.get(&format!("/v1/events?{bad}")).await;
         assert_eq!(problem(refused), (400, "request_malformed".to_owned()), "{bad}");
     }
-    // A place behind the end of the log is one of before a restore: the reader is told.
-    let beyond = world.operator.get("/v1/events?after=999999").await;
-    assert_eq!(problem(beyond), (404, "not_found".to_owned()));
+    // A place that the log does not have is one of before a restore: the reader is told.
+    for lost in ["999999", "999999-00000000", "1-00000000"] {
+        let beyond = world.operator.get(&format!("/v1/events?after={lost}")).await;
+        assert_eq!(problem(beyond), (404, "not_found".to_owned()), "{lost}");
+    }
     // A stream that its reader has left is free again when the service next writes to it.
     drop(open);
     world.advance(16);
@@ -184,4 +200,34 @@ async fn streams_are_bounded_and_bad_places_are_refused() {
             break;
         }
     }
+}
+
+/// A part without an event is no end: very many entries of others stand between two of one tenant.
+#[tokio::test]
+async fn entries_of_others_hold_up_no_stream() {
+    let world = World::with(|config| config.admission.anonymous.burst = 1_000_000).await;
+    for tenant in ["acme", "busy"] {
+        world.post("/v1/tenants", json!({ "tenant": tenant })).await;
+    }
+    let role = json!({ "class": "device", "publish": ["d/{device}"] }).to_string().into_bytes();
+    let put = Request::new(Method::Put, "/v1/tenants/busy/roles/sensor");
+    let put = put.header("if-none-match", "*").body(tessera_runtime::http::JSON, role);
+    world.operator.send(put).await.unwrap();
+    let guard = account(&world, "guard", &["security"], json!(["acme", "default"])).await;
+    let mut live = Live::begin(&world, &guard, "").await;
+    let first = world.get("/v1/audit?last=1").await["items"][0]["seq"].clone();
+    for _ in 0..42 {
+        let made = (0..50).map(|_| async {
+            world.post("/v1/tenants/busy/claims", json!({ "role": "sensor" })).await
+        });
+        futures_util::future::join_all(made).await;
+    }
+    group(&world, "acme", "a").await;
+    assert_eq!(live.next().await.data["subject"], "a");
+    let client = world.with_token(&guard);
+    let all = now(&client, &format!("after={first}&action=claim.create")).await;
+    assert_eq!(all, []);
+    let text = client.get(&format!("/v1/events?seconds=0&after={first}")).await.unwrap().text();
+    assert_eq!(parsed(&text).len(), 1);
+    assert!(text.matches("id: ").count() > 2, "places are told on the way: {text}");
 }

@@ -21,9 +21,9 @@ use crate::rotation;
 use crate::world::{try_start, Device, World, START};
 
 /// Two processes with folders of their own.
-struct Two {
-    one: World,
-    other: World,
+pub struct Two {
+    pub one: World,
+    pub other: World,
 }
 
 /// A process of the database of `first`, with the key of it.
@@ -56,7 +56,7 @@ async fn two() -> Option<Two> {
     two_with(|_| {}).await
 }
 
-async fn two_with(also: fn(&mut ProvisioningConfig)) -> Option<Two> {
+pub async fn two_with(also: fn(&mut ProvisioningConfig)) -> Option<Two> {
     let dir = TempDir::new().unwrap();
     let url = url_of(dir.path()).await?;
     let clock = ManualClock::at(UnixSeconds::new(START));

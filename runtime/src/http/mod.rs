@@ -7,7 +7,7 @@ use serde::Serialize;
 pub use error::HttpError;
 pub use origin::Server;
 pub use outward::{is_public, Outward, OUTWARD_URL_CHARS};
-pub use outward_client::OutwardClient;
+pub use outward_client::{Answered, OutwardClient};
 pub use request::{HttpLimits, Method, Request};
 pub use response::HttpResponse;
 

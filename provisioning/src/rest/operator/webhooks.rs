@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use tessera_runtime::secret::Secret;
 use tessera_token::ids::TenantId;
-use tessera_token::refusal::RefusalCode;
 
 use crate::once::{self, Asked, Keep};
 use crate::records::webhooks::{
@@ -58,7 +57,8 @@ struct WebhookView<'a> {
     purpose: &'a str,
     state: WebhookState,
     reason: Option<&'a str>,
-    public_key: String,
+    /// `None`: the key does not open.
+    public_key: Option<String>,
     /// Until when the former secret signs too.
     former_until: Option<u64>,
     failing_since: Option<u64>,
@@ -74,7 +74,7 @@ impl<'a> WebhookView<'a> {
     fn new(
         webhook: &'a str,
         (record, progress): (&'a WebhookRecord, &WebhookProgress),
-        public_key: String,
+        public_key: Option<String>,
         secret: Option<&'a str>,
     ) -> Self {
         Self {
@@ -96,23 +96,12 @@ impl<'a> WebhookView<'a> {
 }
 
 /// The key that receivers without a secret verify by.
-fn public_key(
-    app: &App,
-    tenant: &TenantId,
-    id: &str,
-    record: &WebhookRecord,
-) -> Result<String, Refused> {
-    let keys = webhooks::signing(app, tenant, id, record)?;
-    Ok(keys.first().map(Signing::public).ok_or(RefusalCode::Internal)?)
+fn public_key(app: &App, tenant: &TenantId, id: &str, record: &WebhookRecord) -> Option<String> {
+    webhooks::signing(app, tenant, id, record).ok()?.first().map(Signing::public)
 }
 
-fn view(
-    app: &App,
-    tenant: &TenantId,
-    id: &str,
-    row: (&WebhookRecord, &WebhookProgress),
-) -> Result<Value, Refused> {
-    Ok(json!(WebhookView::new(id, row, public_key(app, tenant, id, row.0)?, None)))
+fn view(app: &App, tenant: &TenantId, id: &str, row: (&WebhookRecord, &WebhookProgress)) -> Value {
+    json!(WebhookView::new(id, row, public_key(app, tenant, id, row.0), None))
 }
 
 /// The one answer that shows a secret.
@@ -120,7 +109,7 @@ fn secret_answer(status: StatusCode, made: &Created) -> Result<once::Answer, Ref
     let Created { id, record, progress, signing } = made;
     let secret: Secret<String> = signing.secret();
     let shown = Some(secret.expose().as_str());
-    let view = WebhookView::new(id, (record, progress), signing.public(), shown);
+    let view = WebhookView::new(id, (record, progress), Some(signing.public()), shown);
     let made = created(&view, Some(etag::of(record)))?;
     Ok(once::Answer { status: status.as_u16(), ..made })
 }
@@ -130,7 +119,7 @@ pub(crate) async fn list(_by: By<Security>, app: App, path: Path<String>) -> Ans
     let rows = webhooks::list(&app, &tenant).await?;
     let items =
         rows.iter().map(|(id, record, progress)| view(&app, &tenant, id, (record, progress)));
-    let items = items.collect::<Result<Vec<_>, _>>()?;
+    let items: Vec<_> = items.collect();
     Ok(HttpResponse::Ok().json(json!({ "items": items, "next": null })))
 }
 
@@ -141,7 +130,7 @@ pub(crate) async fn create(
     asked: Once<NewWebhook>,
 ) -> Answer {
     let Once { body: NewWebhook { url, actions, purpose }, call } = asked;
-    let (actor, tenant) = (by.operator().actor(), id(&path)?);
+    let (actor, tenant) = (by.operator().clone(), id(&path)?);
     let (wanted, service) = (Wanted { url, actions, purpose }, app.clone());
     let make = async move |asked: Option<Asked>| {
         let made = async move {
@@ -163,7 +152,7 @@ pub(crate) async fn show(
     let (tenant, webhook) = path.into_inner();
     let tenant = id(&tenant)?;
     let (record, progress) = webhooks::known(&app, &tenant, &webhook).await?;
-    let view = view(&app, &tenant, &webhook, (&record, &progress))?;
+    let view = view(&app, &tenant, &webhook, (&record, &progress));
     Ok(etag::shown(&request, &view, &etag::of_view(&record, &view)))
 }
 
@@ -175,11 +164,11 @@ pub(crate) async fn change(
     Json(Change { url, actions, purpose, state }): Json<Change>,
 ) -> Answer {
     let (tenant, webhook) = path.into_inner();
-    let (tenant, by) = (id(&tenant)?, by.operator().actor());
+    let tenant = id(&tenant)?;
     let changed = Changed { url, actions, purpose, state };
     let (record, progress) =
-        webhooks::change(&app, &by, &tenant, &webhook, (&changed, &when)).await?;
-    let view = view(&app, &tenant, &webhook, (&record, &progress))?;
+        webhooks::change(&app, by.operator(), &tenant, &webhook, (&changed, &when)).await?;
+    let view = view(&app, &tenant, &webhook, (&record, &progress));
     Ok(etag::tagged(HttpResponse::Ok().json(&view), &etag::of_view(&record, &view)))
 }
 
@@ -190,8 +179,7 @@ pub(crate) async fn delete(
     When(when): When,
 ) -> Answer {
     let (tenant, webhook) = path.into_inner();
-    let by = by.operator().actor();
-    webhooks::delete(&app, &by, &id(&tenant)?, &webhook, &when).await?;
+    webhooks::delete(&app, by.operator(), &id(&tenant)?, &webhook, &when).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -203,7 +191,7 @@ pub(crate) async fn rotate(
 ) -> Answer {
     let Once { body: Nothing {}, call } = asked;
     let (tenant, webhook) = path.into_inner();
-    let (tenant, actor, service) = (id(&tenant)?, by.operator().actor(), app.clone());
+    let (tenant, actor, service) = (id(&tenant)?, by.operator().clone(), app.clone());
     let make = async move |asked: Option<Asked>| {
         let made = async move {
             let answer = |made: &Created| secret_answer(StatusCode::OK, made);
@@ -217,7 +205,7 @@ pub(crate) async fn rotate(
 
 pub(crate) async fn test(by: By<Security>, app: App, path: Path<(String, String)>) -> Answer {
     let (tenant, webhook) = path.into_inner();
-    webhooks::test(&app, &by.operator().actor(), &id(&tenant)?, &webhook).await?;
+    webhooks::test(&app, by.operator(), &id(&tenant)?, &webhook).await?;
     Ok(HttpResponse::Accepted().json(json!({ "webhook": webhook })))
 }
 
@@ -228,12 +216,12 @@ pub(crate) async fn replay(
     Json(Replay { first, last }): Json<Replay>,
 ) -> Answer {
     let (tenant, webhook) = path.into_inner();
-    let (tenant, by, last) = (id(&tenant)?, by.operator().actor(), last.unwrap_or(first));
+    let (tenant, last) = (id(&tenant)?, last.unwrap_or(first));
     // Numbers of rows have 63 bits.
     if i64::try_from(last).is_err() {
         return Err(Refused::malformed("last").into());
     }
-    let replayed = webhooks::replay(&app, &by, &tenant, &webhook, (first, last)).await?;
+    let replayed = webhooks::replay(&app, by.operator(), &tenant, &webhook, (first, last)).await?;
     Ok(HttpResponse::Accepted().json(json!({ "webhook": webhook, "replayed": replayed })))
 }
 
