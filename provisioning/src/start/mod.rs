@@ -36,6 +36,7 @@ mod operator;
 mod roots;
 mod run;
 mod seen;
+mod serve;
 mod stopped;
 
 #[cfg(feature = "testing")]

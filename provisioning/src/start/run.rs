@@ -3,7 +3,6 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
 
 use actix::Supervisor;
-use actix_web::dev::Server;
 use parking_lot::{Mutex, RwLock};
 use tessera_runtime::clock::{Clock, SharedClock};
 use tessera_runtime::derivation;
@@ -16,14 +15,13 @@ use tessera_runtime::store::StoreError;
 use tessera_runtime::tls::{self, ServerTls};
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
-use tessera_token::proof::DerivationKeys;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
 
 use super::begin::{Begin, Begun};
 use super::listen::{listen, Listening};
 use super::opening::{self, Place};
 use super::seen;
+use super::serve::serve;
 use super::waiting;
 use super::ProvisioningHandle;
 use crate::admission::Admission;
@@ -37,12 +35,9 @@ use crate::issue::Issuer;
 use crate::keys::{in_state, tenant_of};
 use crate::limits::{
     BULK, BULK_OF_TENANT, EVENT_STREAMS, EVENT_STREAMS_OF_ACCOUNT, KEPT_RUNNING, PUSH_BROKERS,
-    PUSH_STOP,
 };
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
-use crate::push;
-use crate::push_settings::PushBroker;
 use crate::records::keys::State;
 use crate::recovery::lift;
 use crate::registry::device_keys;
@@ -51,7 +46,6 @@ use crate::rotation::replace_lost;
 use crate::service::Service;
 use crate::start_error::StartError;
 use crate::strangers::Strangers;
-use crate::sweep;
 use crate::tables::Tables;
 use crate::trust::actor::{tell, TrustActor};
 use crate::trust::bells::Bells;
@@ -63,7 +57,6 @@ use crate::trust::readers::Readers;
 use crate::trust::restored;
 use crate::trust::waiters::Waiters;
 use crate::turns::Turns;
-use crate::webhooks;
 use crate::write::Attempt;
 
 pub(crate) struct Parts {
@@ -147,44 +140,6 @@ impl Drop for End {
             self.0.trigger();
         }
     }
-}
-
-async fn serve(service: &Arc<Service>, server: Server, later: mpsc::Receiver<PushBroker>) {
-    let stopper = server.handle();
-    let stop = service.stop.clone();
-    actix_rt::spawn(async move {
-        stop.stopping().await;
-        stopper.stop(true).await;
-    });
-    let sweeping = Arc::clone(service);
-    let sweeper = actix_rt::spawn(async move { sweep::run(&sweeping).await });
-    follow_derivation_keys(service);
-    let mut pushing = actix_rt::spawn(push::run(Arc::clone(service), later));
-    let webhooks = actix_rt::spawn(webhooks::run(Arc::clone(service)));
-    if let Err(error) = server.await {
-        tracing::error!(%error, "HTTP server");
-    }
-    sweeper.abort();
-    webhooks.abort();
-    // It gives back its turns at brokers before the database is closed, and no token is being made any more.
-    let is_over = service.stop.is_stopping() && timeout(PUSH_STOP, &mut pushing).await.is_ok();
-    if !is_over {
-        pushing.abort();
-    }
-}
-
-fn follow_derivation_keys(service: &Arc<Service>) {
-    let Some(path) = service.config.derivation_key_file.clone() else { return };
-    let (audience, stop) = (service.config.audience.clone(), service.stop.clone());
-    let holder = Arc::clone(service);
-    let take = move |keys: DerivationKeys| {
-        let mut present = holder.derivation.write();
-        if !present.ids().eq(keys.ids()) {
-            tracing::info!(newest = ?keys.ids().next(), "new derivation keys");
-            *present = keys;
-        }
-    };
-    actix_rt::spawn(derivation::watch(path, audience, stop, take));
 }
 
 pub(crate) async fn prepare(
