@@ -173,11 +173,12 @@ pub(crate) async fn behind(tables: &Tables, now: UnixSeconds) -> Result<Duration
 
 /// The write that chains what is pending, at most [`AUDIT_GROUP`] entries; `None` when nothing is.
 pub(crate) async fn chain_pending(tables: &Tables) -> Result<Option<Batch>, StoreError> {
+    // The head first: when another process chains these rows between the two reads, the head is another one.
+    let before: Option<Head> = tables.marks.get(HEAD).await?;
     let pending = tables.audit_waiting.scan(&[], None, AUDIT_GROUP).await?;
     if pending.is_empty() {
         return Ok(None);
     }
-    let before: Option<Head> = tables.marks.get(HEAD).await?;
     let mut head = before.unwrap_or_default();
     let mut batch = Batch::new();
     tables.marks.expect_same(&mut batch, HEAD, before.as_ref());

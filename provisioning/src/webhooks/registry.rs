@@ -3,7 +3,7 @@
 use tessera_runtime::http::OutwardClient;
 use tessera_runtime::random;
 use tessera_runtime::secret::Secret;
-use tessera_runtime::sql::{Batch, Key};
+use tessera_runtime::sql::Batch;
 use tessera_token::encoding::hex;
 use tessera_token::ids::TenantId;
 use tessera_token::limits::CLOCK_SKEW_SECONDS;
@@ -16,13 +16,11 @@ use crate::audit::actor::ChainPending;
 use crate::keys::sealed_rows::{opened, sealed, Sealed};
 use crate::limits::{
     PURPOSE_CHARS, WEBHOOKS, WEBHOOKS_TOTAL, WEBHOOK_ACTIONS, WEBHOOK_ACTION_CHARS,
-    WEBHOOK_ATTEMPTS, WEBHOOK_FORMER_SECONDS, WEBHOOK_REPLAY,
+    WEBHOOK_FORMER_SECONDS,
 };
 use crate::once::Keep;
 use crate::operators::{Operator, OperatorRole};
-use crate::records::webhooks::{
-    WebhookAttempt, WebhookMessage, WebhookProgress, WebhookRecord, WebhookState,
-};
+use crate::records::webhooks::{WebhookProgress, WebhookRecord, WebhookState};
 use crate::refused::Refused;
 use crate::registry::tenants;
 use crate::revision::Precondition;
@@ -106,7 +104,11 @@ pub(crate) fn signing(
 
 /// A batch of a change of webhooks: the account still has its rights when it is written, and every process reads the webhooks
 /// anew before it makes messages of later entries.
-async fn begin(service: &Service, by: &Operator, tenant: &TenantId) -> Result<Batch, Refused> {
+pub(super) async fn begin(
+    service: &Service,
+    by: &Operator,
+    tenant: &TenantId,
+) -> Result<Batch, Refused> {
     let mut batch = Batch::new();
     by.warrant(MAKERS, Some(tenant)).demand(service, &mut batch).await?;
     changed(service, &mut batch).await?;
@@ -376,71 +378,6 @@ pub(crate) async fn test(
         service.write(batch, entry).await
     })
     .await
-}
-
-/// Sends events again that a webhook wants, under their ids: those of the entries of these numbers. Returns how many.
-pub(crate) async fn replay(
-    service: &Service,
-    by: &Operator,
-    tenant: &TenantId,
-    id: &str,
-    (first, last): (u64, u64),
-) -> Result<usize, Refused> {
-    if last < first || last - first >= WEBHOOK_REPLAY {
-        let why = format!("first to last are at most {WEBHOOK_REPLAY} entries");
-        return Err(Refused::malformed(why));
-    }
-    until_committed(async || {
-        let (record, _) = known(service, tenant, id).await?;
-        let tables = &service.tables;
-        let range = ("number", first..=last);
-        let of_tenant = [("tenant", tenant.as_str().into())];
-        let most = usize::try_from(WEBHOOK_REPLAY).unwrap_or(usize::MAX);
-        let rows = tables.audit.find_within(&of_tenant, range, most).await?;
-        let mut batch = begin(service, by, tenant).await?;
-        let (now, mut count) = (service.now().get(), 0);
-        for (key, row) in rows {
-            let number = crate::tables::number(&key, 0)?;
-            if !super::queue::is_for(id, &record, &row.entry) {
-                continue;
-            }
-            count += 1;
-            // One that waits already goes out by itself, and is not to be counted anew.
-            let key = super::queue::key(tenant.as_str(), id, number);
-            let message = WebhookMessage { due: now, attempts: 0 };
-            if !tables.webhook_messages.contains(key.clone()).await? {
-                batch.insert(&tables.webhook_messages, key, &message);
-            }
-        }
-        if count == 0 {
-            let why = "no entry of these numbers is an event for this webhook";
-            return Err(Refused::because(RefusalCode::NotFound, why));
-        }
-        super::queue::room_for(service, (tenant.as_str(), id), count).await?;
-        batch.expect(&tables.webhooks, pair(tenant, id), &record);
-        let entry = service.entry(&by.actor(), "webhook.replay", tenant.as_str(), id);
-        let entry = entry.detail(format!("{count} events from {first} to {last}"));
-        Ok(service.write(batch, entry).await?.map(|()| count))
-    })
-    .await
-}
-
-/// The last attempts of a webhook, the newest first.
-pub(crate) async fn attempts(
-    service: &Service,
-    tenant: &TenantId,
-    id: &str,
-) -> Result<Vec<(u64, WebhookAttempt)>, Refused> {
-    known(service, tenant, id).await?;
-    let most = usize::try_from(WEBHOOK_ATTEMPTS).unwrap_or(usize::MAX).saturating_add(1);
-    let of: Key = pair(tenant, id);
-    let rows = service.tables.webhook_attempts.scan(&of, None, most).await?;
-    let mut found = Vec::with_capacity(rows.len());
-    for (key, row) in rows {
-        found.push((crate::tables::number(&key, 2)?, row));
-    }
-    found.reverse();
-    Ok(found)
 }
 
 #[cfg(test)]

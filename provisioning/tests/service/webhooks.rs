@@ -529,4 +529,10 @@ async fn of_two_processes_one_sends_each_event() {
     let mut wanted: Vec<String> = (0..40).map(|n| format!("g{n}")).collect();
     wanted.sort_unstable();
     assert_eq!(names, wanted);
+    // And each has one entry in the log.
+    let log = two.one.get("/v1/audit?action=group.create&limit=1000").await;
+    let entries = log["items"].as_array().unwrap().iter();
+    let mut subjects: Vec<&str> = entries.map(|one| one["subject"].as_str().unwrap()).collect();
+    subjects.sort_unstable();
+    assert_eq!(subjects, wanted);
 }
