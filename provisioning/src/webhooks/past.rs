@@ -41,12 +41,10 @@ pub(crate) async fn replay(
                 continue;
             }
             count += 1;
-            // One that waits already goes out by itself, and is not to be counted anew.
-            let key = queue::key(tenant.as_str(), id, number);
+            // One that waits, or is under way, begins anew: an attempt that ends meanwhile leaves the row as it is.
             let message = WebhookMessage { due: now, attempts: 0 };
-            if !tables.webhook_messages.contains(key.clone()).await? {
-                batch.insert(&tables.webhook_messages, key, &message);
-            }
+            let key = queue::key(tenant.as_str(), id, number);
+            batch.put(&tables.webhook_messages, key, &message);
         }
         if count == 0 {
             let why = "no entry of these numbers is an event for this webhook";
