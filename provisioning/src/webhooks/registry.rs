@@ -360,7 +360,7 @@ pub(crate) async fn delete(
     .await
 }
 
-/// Makes an event for this webhook alone, whatever it wants: its entry is its message.
+/// Makes an event for this webhook alone, also where its actions do not name it: its entry is its message.
 pub(crate) async fn test(
     service: &Service,
     by: &Operator,

@@ -9,6 +9,27 @@ use tessera_token::time::UnixSeconds;
 use crate::push::{pushing_to, runs, session, shows, waiting, FakeBroker, Line};
 use crate::world::{try_start, Device, World, START};
 
+/// A service that pushes to a broker, and two of its devices.
+struct Pushed {
+    broker: FakeBroker,
+    world: World,
+    line: Line,
+    one: Device,
+    other: Device,
+}
+
+impl Pushed {
+    async fn begin() -> Self {
+        let broker = FakeBroker::new().await;
+        let world = World::with(broker.push()).await;
+        runs(&world);
+        let (one, _) = world.enrolled("d-1").await;
+        let (other, _) = world.enrolled("d-2").await;
+        let line = broker.line().await;
+        Self { broker, world, line, one, other }
+    }
+}
+
 /// After it a hundred pushes may leave in a second, for a day.
 async fn has_been_large(world: &World, broker: &FakeBroker, line: &mut Line) {
     let issued = world.now();
@@ -26,12 +47,7 @@ async fn has_been_large(world: &World, broker: &FakeBroker, line: &mut Line) {
 
 #[tokio::test]
 async fn a_device_or_a_broker_that_wants_token_after_token_gets_a_share() {
-    let broker = FakeBroker::new().await;
-    let world = World::with(broker.push()).await;
-    runs(&world);
-    let (one, _) = world.enrolled("d-1").await;
-    let (other, _) = world.enrolled("d-2").await;
-    let mut line = broker.line().await;
+    let Pushed { broker, world, mut line, one, other } = Pushed::begin().await;
     has_been_large(&world, &broker, &mut line).await;
     // A device connects anew each time, with a token that is nearly over.
     for round in 0..4 {
@@ -61,12 +77,7 @@ async fn a_device_or_a_broker_that_wants_token_after_token_gets_a_share() {
 
 #[tokio::test]
 async fn many_sessions_of_one_device_take_a_share_of_the_places() {
-    let broker = FakeBroker::new().await;
-    let world = World::with(broker.push()).await;
-    runs(&world);
-    let (one, _) = world.enrolled("d-1").await;
-    let (other, _) = world.enrolled("d-2").await;
-    let mut line = broker.line().await;
+    let Pushed { broker, world, mut line, one, other } = Pushed::begin().await;
     line.sessions((0..100).map(|number| session(&world, number, &one, 0)).collect()).await;
     line.sessions(vec![session(&world, 200, &other, 0)]).await;
     shows(&world, &waiting(&broker, 17)).await;

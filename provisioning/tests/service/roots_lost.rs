@@ -12,13 +12,21 @@ use crate::restored::{brought_back, copied, Keeper};
 use crate::roots::{
     accept, accept_as, led, poll, request, request_behind, rotated, with_offline, ROTATED,
 };
-use crate::world::{World, START};
+use crate::world::{Device, World, START};
 
 const LOST: RootChange = RootChange { seed_lost: true, ..ROTATED };
 
 /// A seed in the folder goes.
 fn lose(dir: &Path, name: &str) {
     std::fs::remove_file(dir.join("provisioning/keys").join(name)).unwrap();
+}
+
+/// An offline root, a service with its first root, and a device of it.
+async fn founded() -> (SecretKey, World, Thumbprint, Device) {
+    let world = World::new().await;
+    let first = world.handle.root_thumbprint();
+    let (device, _) = world.enrolled("a").await;
+    (SecretKey::from_seed(&[9; 32]), world, first, device)
 }
 
 fn seed_of(name: &Thumbprint) -> String {
@@ -30,10 +38,7 @@ async fn the_offline_root_gives_an_online_root_when_the_present_seed_is_lost() {
     if crate::postgres::has_no_files() {
         return;
     }
-    let offline = SecretKey::from_seed(&[9; 32]);
-    let world = World::new().await;
-    let first = world.handle.root_thumbprint();
-    let (device, _) = world.enrolled("a").await;
+    let (offline, world, first, device) = founded().await;
     let world = world
         .restart_between(async |dir| {
             with_offline(dir, &offline).await;
@@ -62,10 +67,7 @@ async fn the_offline_root_gives_an_online_root_when_that_of_the_founding_is_lost
     if crate::postgres::has_no_files() {
         return;
     }
-    let offline = SecretKey::from_seed(&[9; 32]);
-    let world = World::new().await;
-    let first = world.handle.root_thumbprint();
-    let (device, _) = world.enrolled("a").await;
+    let (offline, world, first, device) = founded().await;
     let mut taken = None;
     let mut world = world
         .restart_between(async |dir| {

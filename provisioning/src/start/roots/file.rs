@@ -35,7 +35,7 @@ pub(super) fn read(data: &Path) -> Result<Vec<Vec<u8>>, StartError> {
     Ok(links)
 }
 
-/// The links of this folder and of its database, whichever has more.
+/// The links of this folder and of its database: those of the two that are more.
 pub(in crate::start) async fn known(
     data: &Path,
     tables: &Tables,
