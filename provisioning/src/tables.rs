@@ -51,7 +51,6 @@ pub(crate) const SCHEMA: Schema = Schema {
         "operators",
         "group_ways",
         "authorities",
-        "webhooks",
     ],
 };
 

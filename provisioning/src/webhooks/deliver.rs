@@ -9,7 +9,7 @@ use tessera_token::refusal::RefusalCode;
 
 use super::message::Message;
 use super::queue::key;
-use super::registry::{changed, known, signing};
+use super::registry::{changed, record_of, signing};
 use super::retry::{end, step, Step};
 use crate::audit::Actor;
 use crate::limits::{
@@ -84,9 +84,9 @@ fn words(error: &HttpError) -> String {
 pub(super) async fn attempt(service: &Service, due: &Due) -> Result<(), Refused> {
     let Some(leased) = lease(service, due).await? else { return Ok(()) };
     let (tenant, id) = (&due.tenant, due.id.as_str());
-    let (record, _) = match known(service, tenant, id).await {
+    let record = match record_of(service, tenant, id).await {
         Err(refused) if refused.code == RefusalCode::NotFound => return Ok(()),
-        known => known?,
+        record => record?,
     };
     let Some(row) = service.tables.audit.get(one(due.number)).await? else {
         let outcome = Outcome::here("the audit log has no such entry");
@@ -145,11 +145,11 @@ async fn note(
         Some(Step::GiveUp) => AttemptOutcome::GivenUp,
     };
     until_committed(async || {
-        let record = match known(service, tenant, id).await {
+        let record = match record_of(service, tenant, id).await {
             Err(refused) if refused.code == RefusalCode::NotFound => {
                 return Ok(Attempt::Committed(()));
             }
-            known => known?.0,
+            record => record?,
         };
         let (tables, now) = (&service.tables, service.now().get());
         let mut batch = Batch::new();

@@ -5,7 +5,7 @@ use tessera_token::ids::TenantId;
 use tessera_token::refusal::RefusalCode;
 
 use super::queue;
-use super::registry::{begin, known};
+use super::registry::{begin, record_of};
 use crate::limits::{WEBHOOK_ATTEMPTS, WEBHOOK_REPLAY};
 use crate::operators::Operator;
 use crate::records::webhooks::{WebhookAttempt, WebhookMessage};
@@ -27,7 +27,7 @@ pub(crate) async fn replay(
         return Err(Refused::malformed(why));
     }
     until_committed(async || {
-        let (record, _) = known(service, tenant, id).await?;
+        let record = record_of(service, tenant, id).await?;
         let tables = &service.tables;
         let range = ("number", first..=last);
         let of_tenant = [("tenant", tenant.as_str().into())];
@@ -65,7 +65,7 @@ pub(crate) async fn attempts(
     tenant: &TenantId,
     id: &str,
 ) -> Result<Vec<(u64, WebhookAttempt)>, Refused> {
-    known(service, tenant, id).await?;
+    record_of(service, tenant, id).await?;
     let most = usize::try_from(WEBHOOK_ATTEMPTS).unwrap_or(usize::MAX).saturating_add(1);
     let of: Key = pair(tenant, id);
     let rows = service.tables.webhook_attempts.scan(&of, None, most).await?;

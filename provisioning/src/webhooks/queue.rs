@@ -128,18 +128,24 @@ pub(super) async fn step(
     let tables = &service.tables;
     let (hooks, changed) = known.hooks(service).await?;
     // Messages of one that is paused wait.
-    let is_taking = |record: &WebhookRecord| record.state != WebhookState::Disabled;
-    let mut of: HashMap<String, Vec<(Hook, WebhookRecord)>> = HashMap::new();
-    for (hook, record) in hooks.iter().filter(|(_, record)| is_taking(record)) {
-        of.entry(hook.0.clone()).or_default().push((hook.clone(), record.clone()));
-    }
-    let Some(begins) = of.values().flatten().map(|(_, record)| record.begins).min() else {
+    let taking = hooks.iter().filter(|(_, record)| record.state != WebhookState::Disabled);
+    let Some(begins) = taking.clone().map(|(_, record)| record.begins).min() else {
         return Ok((Vec::new(), false));
     };
     let mark = tables.marks.get::<u64>(LOOKED).await?;
     let after = mark.unwrap_or_default().max(begins);
     let rows = tables.audit.scan(&[], Some(&one(after)), WEBHOOK_STEP).await?;
+    if rows.is_empty() {
+        return Ok((Vec::new(), false));
+    }
     let is_more = rows.len() == WEBHOOK_STEP;
+    let mut of: HashMap<String, Vec<(Hook, WebhookRecord)>> = HashMap::new();
+    of.extend(rows.iter().map(|(_, row)| (row.entry.tenant.clone(), Vec::new())));
+    for (hook, record) in taking {
+        if let Some(own) = of.get_mut(&hook.0) {
+            own.push((hook.clone(), record.clone()));
+        }
+    }
     let (mut batch, mut last, mut told) = (Batch::new(), after, Vec::new());
     let (mut taken, mut left_out) = (HashMap::<Hook, usize>::new(), HashMap::<Hook, u64>::new());
     for (row_key, row) in rows {
@@ -161,9 +167,6 @@ pub(super) async fn step(
             let message = WebhookMessage { due: service.now().get(), attempts: 0 };
             batch.put(&tables.webhook_messages, key(&hook.0, &hook.1, last), &message);
         }
-    }
-    if last == after {
-        return Ok((Vec::new(), false));
     }
     for (hook, count) in &left_out {
         leave_out(service, &mut batch, hook, *count).await?;

@@ -230,17 +230,29 @@ pub(crate) async fn create(
     .await
 }
 
+/// A webhook.
+///
+/// # Errors
+/// `tenant_unknown`, `not_found`.
+pub(super) async fn record_of(
+    service: &Service,
+    tenant: &TenantId,
+    id: &str,
+) -> Result<WebhookRecord, Refused> {
+    tenants::known(service, tenant).await?;
+    let record = service.tables.webhooks.get(pair(tenant, id)).await?;
+    Ok(record.ok_or(RefusalCode::NotFound)?)
+}
+
 /// A webhook, and how its messages fare.
 pub(crate) async fn known(
     service: &Service,
     tenant: &TenantId,
     id: &str,
 ) -> Result<(WebhookRecord, WebhookProgress), Refused> {
-    tenants::known(service, tenant).await?;
-    let key = pair(tenant, id);
-    let record = service.tables.webhooks.get(key.clone()).await?.ok_or(RefusalCode::NotFound)?;
-    let progress = service.tables.webhook_states.get(key).await?.unwrap_or_default();
-    Ok((record, progress))
+    let record = record_of(service, tenant, id).await?;
+    let progress = service.tables.webhook_states.get(pair(tenant, id)).await?;
+    Ok((record, progress.unwrap_or_default()))
 }
 
 /// All webhooks of a tenant: there are few.
@@ -275,7 +287,7 @@ pub(crate) async fn change(
         return Err(Refused::malformed("state is active or paused"));
     }
     until_committed(async || {
-        let (old, progress) = known(service, tenant, id).await?;
+        let old = record_of(service, tenant, id).await?;
         when.check(Some(&old))?;
         let mut new = old.clone();
         new.url = url.clone().unwrap_or(new.url);
@@ -289,10 +301,10 @@ pub(crate) async fn change(
         let mut batch = begin(service, by, tenant).await?;
         batch.expect(&service.tables.webhooks, pair(tenant, id), &old);
         batch.put(&service.tables.webhooks, pair(tenant, id), &new);
-        let mut fares = progress.clone();
+        let row = service.tables.webhook_states.get(pair(tenant, id)).await?;
+        let mut fares = row.clone().unwrap_or_default();
         if new.state != old.state {
             (fares.failing_since, fares.failed_last) = (None, None);
-            let row = service.tables.webhook_states.get(pair(tenant, id)).await?;
             batch.expect_same(&service.tables.webhook_states, pair(tenant, id), row.as_ref());
             batch.put(&service.tables.webhook_states, pair(tenant, id), &fares);
         }
@@ -347,7 +359,7 @@ pub(crate) async fn delete(
     when: &Precondition,
 ) -> Result<(), Refused> {
     until_committed(async || {
-        let (old, _) = known(service, tenant, id).await?;
+        let old = record_of(service, tenant, id).await?;
         when.check(Some(&old))?;
         let mut batch = begin(service, by, tenant).await?;
         batch.expect(&service.tables.webhooks, pair(tenant, id), &old);
@@ -368,7 +380,7 @@ pub(crate) async fn test(
     id: &str,
 ) -> Result<(), Refused> {
     until_committed(async || {
-        let (record, _) = known(service, tenant, id).await?;
+        let record = record_of(service, tenant, id).await?;
         if record.state != WebhookState::Active {
             let why = "the webhook is not active: make it active first";
             return Err(Refused::because(RefusalCode::LimitReached, why));
