@@ -49,6 +49,8 @@ pub(crate) enum Which {
     Flood,
     /// Tokens a second over REST, each durable before its answer.
     Issue,
+    /// Enrolments a second over REST by claim codes, each durable before its answer.
+    Enrol,
     /// Devices a second in an import, each durable before its answer; only when named.
     Import,
     /// Next tokens pushed to all devices, and the busiest second; two lives of short tokens, only when named, and alone.

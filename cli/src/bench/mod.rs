@@ -180,6 +180,7 @@ const fn measure(which: Which) -> Measure {
         Which::Growth => Measure::Growth,
         Which::Flood => Measure::Flood,
         Which::Issue => Measure::Issue,
+        Which::Enrol => Measure::Enrol,
         Which::Import => Measure::Import,
         Which::PushRefresh => Measure::PushRefresh,
         Which::Wear => Measure::Wear,

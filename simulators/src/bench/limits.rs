@@ -43,6 +43,10 @@ pub(super) const FEED_POLL: Duration = Duration::from_secs(25);
 pub(super) const PROBE_EVERY: Duration = Duration::from_millis(1);
 /// How long the pair is watched before and after all others leave.
 pub(super) const PROBED: Duration = Duration::from_secs(2);
+/// Claims that are made for each second of a round: more than two cores take.
+pub(super) const ENROLLED_A_SECOND: f64 = 5_000.0;
+/// Claims of one call: as many as the service makes at once.
+pub(super) const CLAIMS_AT_ONCE: usize = 1000;
 /// Token requests that are signed for each second of a round: more than two cores answer.
 pub(super) const ISSUED_A_SECOND: f64 = 12_000.0;
 /// Tokens of one device in a round: fewer than its answers that provisioning keeps, and than its burst.

@@ -59,7 +59,7 @@ const RATES: [(&str, Server, f64, &str); 10] = [
 ];
 
 /// Values that must not be above a bound: (measure, value, most, unit, what).
-const VALUES: [(&str, &str, f64, &str, &str); 22] = [
+const VALUES: [(&str, &str, f64, &str, &str); 23] = [
     ("hold", "session_kib", 4.0, "KiB", "memory of an idle authenticated session"),
     ("hold-tls", "session_kib", 24.0, "KiB", "memory of an idle authenticated session over TLS"),
     ("leave", "longest_wait_ms", 30.0, "ms", "others' longest wait while all devices disconnect"),
@@ -74,6 +74,7 @@ const VALUES: [(&str, &str, f64, &str, &str); 22] = [
     ("flood", "connect_p99_ms", 250.0, "ms", "honest connect during a flood, p99"),
     ("flood", "disconnected", 0.0, "", "honest devices disconnected by a flood"),
     ("issue", "p99_ms", 100.0, "ms", "token over REST, durable, 96 at once, p99"),
+    ("enrol", "p99_ms", 150.0, "ms", "enrolment over REST, durable, 96 at once, p99"),
     ("import", "seconds_100000", 20.0, "s", "100,000 devices imported as one stream, durable"),
     ("wear", "connect_bytes", 200.0, "B", "bytes to the disk for a connect"),
     ("wear", "refresh_bytes", 3_000.0, "B", "bytes to the disk for a refresh in a group"),
@@ -82,6 +83,12 @@ const VALUES: [(&str, &str, f64, &str, &str); 22] = [
     ("push-refresh", "peak_by_mean", 1.3, "× the mean", "pushed tokens in the busiest second"),
     ("push-refresh", "ended", 0.0, "", "sessions that ended for want of a push"),
     ("flood", "connects_given_up", 0.0, "", "honest connects given up during a flood"),
+];
+
+/// Operations a second of provisioning: (measure, least by one process on SQLite, least by several on PostgreSQL, what).
+const PROVISIONING: [(&str, f64, Option<f64>, &str); 2] = [
+    ("issue", 5_000.0, Some(2_000.0), "tokens over REST, durable"),
+    ("enrol", 2_000.0, None, "enrolments over REST, durable"),
 ];
 
 /// Growth of cost from few sessions to many.
@@ -130,10 +137,17 @@ pub(super) fn judge(rows: &[Row], checks: f64, authorise: Option<f64>) -> Vec<Ve
             *offered,
         ))
     });
+    let provisioning = PROVISIONING.iter().filter_map(|(measure, alone, together, what)| {
+        let row = ours(measure)?;
+        let is_alone = row.values.get("processes").is_none_or(|processes| *processes < 2.0);
+        let least = if is_alone { *alone } else { (*together)? };
+        Some(Verdict::at_least(what, least, "a second", row.rate))
+    });
     let authorise = authorise.map(|nanos| {
         Verdict::at_most("one publish against 10 scope entries", AUTHORISE, "ns", nanos)
     });
-    rates.chain(beyond).chain(values).chain(refusals).chain(offered).chain(authorise).collect()
+    let rates = rates.chain(provisioning).chain(beyond);
+    rates.chain(values).chain(refusals).chain(offered).chain(authorise).collect()
 }
 
 #[cfg(test)]

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tessera_runtime::random::SystemRandom;
-use tessera_token::messages::{TokenKind, ACE_CBOR};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tessera_token::messages::TokenKind;
 use tokio::task::JoinSet;
 
 use super::super::error::BenchError;
@@ -16,6 +14,7 @@ use super::super::limits;
 use super::super::percentiles::Percentiles;
 use super::super::server::Servers;
 use super::super::stage::{Meter, Sample, Stage};
+use super::line::{post, Line};
 use crate::device::api::token_request;
 use crate::device::clock::DeviceClock;
 
@@ -50,6 +49,7 @@ pub(super) async fn run(stage: &Stage, servers: &impl Servers) -> Result<Sample,
     }
     let sample = meter.stop(times.len() as u64).await?;
     let times = Percentiles::of(times);
+    let sample = sample.with("processes", processes.len() as f64);
     Ok(sample.with("p50_ms", times.millis(0.5)).with("p99_ms", times.millis(0.99)))
 }
 
@@ -63,50 +63,7 @@ fn signed(stage: &Stage, at: SocketAddr) -> Result<Vec<Vec<u8>>, BenchError> {
         let identity = member.identity(&stage.tenant);
         let asked = token_request(&identity, &clock, &SystemRandom, TokenKind::Key);
         let body = asked.map_err(|error| BenchError::new(error.to_string()))?.bytes;
-        let head = format!(
-            "POST /v1/token HTTP/1.1\r\nHost: {at}\r\nContent-Type: {ACE_CBOR}\r\nAccept: {ACE_CBOR}\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        Ok([head.into_bytes(), body].concat())
+        Ok(post(at, "/v1/token", &body))
     });
     each.collect()
-}
-
-/// A connection over which one request follows the other.
-struct Line {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-}
-
-impl Line {
-    async fn open(at: SocketAddr) -> Result<Self, BenchError> {
-        let stream = TcpStream::connect(at).await?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(limits::HTTP_BUFFER) })
-    }
-
-    /// Sends a request and reads the whole answer, which must be a good one.
-    async fn ask(&mut self, request: &[u8]) -> Result<(), BenchError> {
-        self.stream.write_all(request).await?;
-        self.buffer.clear();
-        loop {
-            let read = tokio::time::timeout(limits::ANSWER, self.stream.read_buf(&mut self.buffer));
-            if read.await.map_err(|_| BenchError::new("no answer to a token request"))?? == 0 {
-                return Err(BenchError::new("the connection ended in the middle of an answer"));
-            }
-            if let Some(head) = self.buffer.windows(4).position(|found| found == b"\r\n\r\n") {
-                let text = self.buffer.get(..head).unwrap_or_default();
-                let text = String::from_utf8_lossy(text).to_ascii_lowercase();
-                if !text.starts_with("http/1.1 200") {
-                    let line = text.lines().next().unwrap_or_default().to_owned();
-                    return Err(BenchError::new(format!("a token request was answered: {line}")));
-                }
-                let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
-                let length = length.and_then(|length| length.trim().parse::<usize>().ok());
-                if self.buffer.len() >= head + 4 + length.unwrap_or(0) {
-                    return Ok(());
-                }
-            }
-        }
-    }
 }

@@ -7,6 +7,7 @@ use super::stage::{Sample, Stage};
 
 mod command;
 mod connect;
+mod enrol;
 mod fan_in;
 mod fan_out;
 mod flood;
@@ -14,6 +15,7 @@ mod growth;
 mod import;
 mod issue;
 mod leave;
+mod line;
 mod push_refresh;
 mod refused;
 mod revoke;
@@ -64,6 +66,8 @@ pub enum Measure {
     Flood,
     /// Tokens issued over REST, durable.
     Issue,
+    /// Devices enrolled over REST, durable.
+    Enrol,
     /// Devices imported as one stream, durable. It fills the registry and is measured when it is named.
     Import,
     /// Next tokens pushed to all devices. Its tokens are short, and it is measured alone.
@@ -74,7 +78,7 @@ pub enum Measure {
 
 impl Measure {
     /// Those of a run that names none, in the order in which they run.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Connect,
         Self::Reconnect,
         Self::ConnectHmac,
@@ -95,6 +99,7 @@ impl Measure {
         Self::Growth,
         Self::Flood,
         Self::Issue,
+        Self::Enrol,
     ];
 
     /// The name on the command line and in JSON.
@@ -120,6 +125,7 @@ impl Measure {
             Self::Growth => "growth",
             Self::Flood => "flood",
             Self::Issue => "issue",
+            Self::Enrol => "enrol",
             Self::Import => "import",
             Self::PushRefresh => "push-refresh",
             Self::Wear => "wear",
@@ -141,6 +147,7 @@ impl Measure {
             Self::Revoke | Self::RevokeFeed => "revocations",
             Self::Flood => "bad connects",
             Self::Issue | Self::PushRefresh => "tokens",
+            Self::Enrol => "enrolments",
             Self::Import => "devices",
         }
     }
@@ -152,9 +159,8 @@ impl Measure {
                 &[Server::Tessera, Server::MosquittoPassword, Server::Mosquitto, Server::Flashmq]
             }
             Self::Refused | Self::Revoke | Self::RevokeFeed => &[Server::Tessera],
-            Self::Flood | Self::Issue | Self::Import | Self::PushRefresh | Self::Wear => {
-                &[Server::Tessera]
-            }
+            Self::Flood | Self::Issue | Self::Enrol => &[Server::Tessera],
+            Self::Import | Self::PushRefresh | Self::Wear => &[Server::Tessera],
             _ => &[Server::Tessera, Server::Mosquitto, Server::Flashmq],
         }
     }
@@ -206,6 +212,7 @@ impl Measure {
             Self::Growth => growth::run(stage, &running).await,
             Self::Flood => flood::run(stage, &running).await,
             Self::Issue => issue::run(stage, servers).await,
+            Self::Enrol => enrol::run(stage, servers, round).await,
             Self::Import => import::run(stage, servers, round).await,
             Self::PushRefresh => push_refresh::run(stage, servers, &running).await,
             Self::Wear => wear::run(stage, servers, &running).await,
