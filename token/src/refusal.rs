@@ -117,6 +117,10 @@ codes! {
     ChallengeNotAllowed = "challenge_not_allowed": "the challenge of RFC 9431 is not offered on this connection: prove the key over the TLS exporter, or by the method tessera-ace-1",
     /// The token is older than the one whose place it is to take.
     TokenOlder = "token_older": "the token is older than the present one: hand in the newest",
+    /// A partner token where none is accepted, or over a connection that others can read.
+    PartnerNotAccepted = "partner_not_accepted": "partner tokens are not accepted on this connection: use TLS, and ask the operator for the broker's setting partner_tokens",
+    /// A partner token that is not good now.
+    PartnerTokenInvalid = "partner_token_invalid": "the partner token is unknown, has ended, or its device may not connect: ask the operator for a new one",
     /// A bearer token where the tenant does not allow it.
     BearerNotAllowed = "bearer_not_allowed": "this tenant does not accept bearer tokens",
     // 9 client id
