@@ -14,6 +14,7 @@ use crate::limits::{KEPT_SECONDS, KEY_RENEW_SECONDS, KEY_SECONDS};
 use crate::records::api_tokens::ApiTokenRecord;
 use crate::records::kept::KeptRequest;
 use crate::records::keys::{KeyRecord, State};
+use crate::records::partners::PartnerTokenRecord;
 use crate::records::ClaimRecord;
 use crate::refused::Refused;
 use crate::rotation;
@@ -119,6 +120,20 @@ pub(crate) async fn api_tokens(
         let Some((created, expires)) = anew((token.created, token.expires), now) else { continue };
         let dated = ApiTokenRecord { created, expires, ..token.clone() };
         put(service, &service.tables.api_tokens, (key, token), &dated).await?;
+    }
+    Ok(())
+}
+
+/// Partner tokens likewise.
+pub(crate) async fn partner_tokens(
+    service: &Service,
+    rows: &[(Key, PartnerTokenRecord)],
+) -> Result<(), Refused> {
+    let now = service.now().get();
+    for (key, token) in rows {
+        let Some((created, expires)) = anew((token.created, token.expires), now) else { continue };
+        let dated = PartnerTokenRecord { created, expires, ..token.clone() };
+        put(service, &service.tables.partner_tokens, (key, token), &dated).await?;
     }
     Ok(())
 }

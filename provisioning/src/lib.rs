@@ -21,6 +21,7 @@ mod enrol;
 mod feed;
 mod heal;
 mod introspect;
+mod partners;
 mod preview;
 mod push;
 mod recovery;

@@ -6,12 +6,14 @@ use tessera_token::limits as shared;
 
 pub use bulk::*;
 pub use events::*;
+pub use partners::*;
 pub use push::*;
 pub use ways::*;
 pub use webhooks::*;
 
 mod bulk;
 mod events;
+mod partners;
 mod push;
 mod ways;
 mod webhooks;

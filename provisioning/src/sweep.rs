@@ -13,6 +13,7 @@ use crate::heal;
 use crate::limits::{
     API_TOKEN_KEPT_SECONDS, CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS, VERIFIERS_SWEPT_EVERY,
 };
+use crate::partners::uses;
 use crate::records::IssuedRecord;
 use crate::refused::Refused;
 use crate::registry::rights;
@@ -31,6 +32,7 @@ use crate::write::Attempt;
 pub(crate) struct Cursors {
     claims: Option<Key>,
     api_tokens: Option<Key>,
+    partner_tokens: Option<Key>,
     webhooks: Swept,
     keys: schedule::Look,
     /// When the rows of verifiers were last looked through.
@@ -112,6 +114,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("kept", kept(service).await);
     round.took("webhooks", webhooks(service, cursors).await);
     round.took("api_tokens", api_tokens(service, &mut cursors.api_tokens).await);
+    round.took("partner_tokens", partner_tokens(service, &mut cursors.partner_tokens).await);
     round.first
 }
 
@@ -286,6 +289,20 @@ async fn api_tokens(service: &Service, from: &mut Option<Key>) -> Result<(), Ref
     let before = service.time.removal().minus(API_TOKEN_KEPT_SECONDS).get();
     let ended = table.up_to("expires", before, SWEEP_ROWS).await?;
     delete_all(service, "api_tokens", table, ended).await
+}
+
+async fn partner_tokens(service: &Service, from: &mut Option<Key>) -> Result<(), Refused> {
+    let table = &service.tables.partner_tokens;
+    let rows = table.scan(&[], from.as_deref(), SWEEP_ROWS).await?;
+    *from = rows.last().filter(|_| rows.len() == SWEEP_ROWS).map(|(key, _)| key.clone());
+    heal::partner_tokens(service, &rows).await?;
+    let before = service.time.removal().minus(API_TOKEN_KEPT_SECONDS).get();
+    let ended = table.up_to("expires", before, SWEEP_ROWS).await?;
+    delete_all(service, "partner_tokens", table, ended).await?;
+    let first = uses::first_kept(service.time.removal());
+    let table = &service.tables.partner_uses;
+    let old = table.up_to("day", first.saturating_sub(1), SWEEP_ROWS).await?;
+    delete_all(service, "partner_uses", table, old).await
 }
 
 /// Removes rows, as they were read, and counts them under `label`. When one has changed meanwhile, the next sweep looks

@@ -13,6 +13,7 @@ use crate::records::kept::{KeptAnswer, KeptRequest};
 use crate::records::keys::KeyRecord;
 use crate::records::marks::Marks;
 use crate::records::operators::OperatorRecord;
+use crate::records::partners::{PartnerTokenRecord, PartnerUse};
 use crate::records::push::PushTurn;
 use crate::records::rekey::RekeyRecord;
 use crate::records::trl::{ListState, ListUpdate, ListedToken};
@@ -42,6 +43,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/10.sql"),
         include_str!("schema/11.sql"),
         include_str!("schema/12.sql"),
+        include_str!("schema/13.sql"),
     ],
     kept: &[
         "tenants",
@@ -101,6 +103,10 @@ pub(crate) struct Tables {
     pub(crate) operators: Table<OperatorRecord>,
     /// the public name of an API token
     pub(crate) api_tokens: Table<ApiTokenRecord>,
+    /// the public name of a partner token
+    pub(crate) partner_tokens: Table<PartnerTokenRecord>,
+    /// the same, day
+    pub(crate) partner_uses: Table<PartnerUse>,
     /// tenant, device: epochs that moved within the longest token life
     pub(crate) moved_devices: Table<MovedDevice>,
     /// family of refresh tokens
@@ -164,6 +170,8 @@ impl Tables {
             keys: database.table(),
             operators: database.table(),
             api_tokens: database.table(),
+            partner_tokens: database.table(),
+            partner_uses: database.table(),
             moved_devices: database.table(),
             families: database.table(),
             revoked_tokens: database.table(),

@@ -100,15 +100,16 @@ pub(crate) async fn issue(
     record: &DeviceRecord,
     kind: TokenKind,
 ) -> Result<IssuedToken, Refused> {
-    issue_within(service, (tenant, owner, device, record), kind, Ok).await
+    issue_within(service, (tenant, owner, device, record), kind, Ok, None).await
 }
 
-/// As [`issue`], with the part of the role's scope that `narrow` gives.
+/// As [`issue`], with the part of the role's scope that `narrow` gives, and at most so many seconds of life.
 pub(crate) async fn issue_within(
     service: &Service,
     (tenant, owner, device, record): (&TenantId, &TenantRecord, &DeviceId, &DeviceRecord),
     kind: TokenKind,
     narrow: impl FnOnce(Scope) -> Result<Scope, RefusalCode>,
+    most: Option<u64>,
 ) -> Result<IssuedToken, Refused> {
     let binding = binding(service, owner, record, kind)?;
     let role = roles::known(service, tenant, &record.role).await?;
@@ -120,7 +121,7 @@ pub(crate) async fn issue_within(
         tenant: tenant.clone(),
         device: device.clone(),
         audience: service.config.audience.clone(),
-        life,
+        life: most.map_or(life, |most| life.min(most)),
         binding,
         scope: scope.clone(),
         epochs,

@@ -8,7 +8,7 @@ use tessera_token::hash::sha256;
 use crate::limits::AUDIT_VALUE_CHARS;
 
 /// Columns whose values are shown. A column that is not named here may hold a secret: it is masked.
-const SHOWN: [&str; 65] = [
+const SHOWN: [&str; 66] = [
     "approval",
     "asked",
     "attributes",
@@ -58,6 +58,7 @@ const SHOWN: [&str; 65] = [
     "suspended_at",
     "suspended_by",
     "suspended_reason",
+    "tenant",
     "tenants",
     "thumbprint",
     "token_form",
@@ -178,7 +179,7 @@ mod tests {
     /// Each column of the rows that people change is shown, or is masked on purpose.
     #[test]
     fn columns_are_shown_or_masked_on_purpose() {
-        use crate::records::{api_tokens, approvals, operators, ways, webhooks};
+        use crate::records::{api_tokens, approvals, operators, partners, ways, webhooks};
         use crate::records::{ClaimRecord, DeviceRecord, GroupRecord, RoleRecord, TenantRecord};
         let masked = [
             "token_hash",
@@ -194,6 +195,7 @@ mod tests {
             api_tokens::ApiTokenRecord::COLUMNS,
             approvals::ApprovalRecord::COLUMNS,
             operators::OperatorRecord::COLUMNS,
+            partners::PartnerTokenRecord::COLUMNS,
             ways::AuthorityRecord::COLUMNS,
             ways::DeniedCertificate::COLUMNS,
             ways::GroupKeyRecord::COLUMNS,

@@ -21,6 +21,7 @@ pub(crate) mod marks;
 pub(crate) mod octets;
 pub(crate) mod operators;
 mod page;
+pub(crate) mod partners;
 pub(crate) mod push;
 pub(crate) mod rekey;
 mod rows;

@@ -8,6 +8,7 @@ use tessera_token::refusal::RefusalCode;
 use super::devices::{known, Moved};
 use super::{attributes, tenants};
 use crate::audit::Actor;
+use crate::limits::PARTNER_TOKEN_ROWS;
 use crate::records::{Attributes, DeletedDevice, DeviceRecord};
 use crate::refused::Refused;
 use crate::revision::Precondition;
@@ -50,7 +51,16 @@ pub(crate) async fn delete(
         let entry = entry.detail(format!("role {} group {}; {way}", old.role, old.group));
         let entry = entry.change(Some(&old), None);
         let moved = Moved { tenant, device, old: &old, new: &new };
+        // Its partner tokens are none of a later device of this id.
+        let mut turn = Batch::new();
+        partner_turn(service, &mut turn, tenant, false).await?;
+        let of = [("tenant", tenant.as_str().into()), ("device", device.as_str().into())];
+        let shown = service.tables.partner_tokens.find(&of, None, PARTNER_TOKEN_ROWS).await?;
+        for (id, _) in shown {
+            turn.delete(&service.tables.partner_tokens, id);
+        }
         let also = |batch: &mut Batch| {
+            batch.append(turn.clone());
             let key = pair(tenant, device.as_str());
             batch.delete(&service.tables.devices, key.clone());
             let (old, none) = (&old.attributes, Attributes::default());
@@ -65,6 +75,22 @@ pub(crate) async fn delete(
         }))
     })
     .await
+}
+
+/// Demands that no partner token of the tenant is made meanwhile. `makes`: this batch makes one, so it is told to others.
+pub(crate) async fn partner_turn(
+    service: &Service,
+    batch: &mut Batch,
+    tenant: &TenantId,
+    makes: bool,
+) -> Result<(), Refused> {
+    let (marks, name) = (&service.tables.marks, format!("partner_tokens/{tenant}"));
+    let made = marks.get::<u64>(&name).await?;
+    marks.expect_same(batch, &name, made.as_ref());
+    if makes || made.is_none() {
+        marks.put(batch, &name, &made.unwrap_or_default().wrapping_add(1));
+    }
+    Ok(())
 }
 
 /// Frees the id of a device that was deleted before.

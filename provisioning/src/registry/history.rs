@@ -12,7 +12,7 @@ use crate::service::Service;
 use crate::tables::{number, one};
 
 /// Actions upon a device that have another noun.
-const OF_TOKENS: [&str; 1] = ["token.revoke"];
+const OF_TOKENS: [&str; 3] = ["token.revoke", "partner-token.create", "partner-token.delete"];
 /// An action upon devices whose subject is the tenant.
 const OF_TENANT: &str = "device.publish-keys";
 

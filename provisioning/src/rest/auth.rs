@@ -73,6 +73,14 @@ impl Needs for Makers {
     const BY_ACCOUNT: bool = true;
 }
 
+/// Makes partner tokens: no token makes tokens.
+pub(crate) struct PartnerMakers;
+
+impl Needs for PartnerMakers {
+    const ONE_OF: &'static [OperatorRole] = Fleet::ONE_OF;
+    const BY_ACCOUNT: bool = true;
+}
+
 /// Makes and ends accounts.
 pub(crate) struct Accounts;
 

@@ -13,8 +13,8 @@ use device::{ace, endpoints};
 use input::{id, App, PageQuery};
 use operator::ways::{self, approvals, authorities, denied, group_keys, listed_ids, listed_keys};
 use operator::{
-    api_tokens, audit, claims, devices, events, groups, history, imports, keys, operators, rekeys,
-    roles, status, suspension, tenants, tokens, verifiers, webhooks,
+    api_tokens, audit, claims, devices, events, groups, history, imports, keys, operators,
+    partners, rekeys, roles, status, suspension, tenants, tokens, verifiers, webhooks,
 };
 use problem::Problem;
 
@@ -36,6 +36,7 @@ mod device;
 mod operator;
 
 mod introspect;
+mod partner_uses;
 mod revoke;
 mod trl;
 mod trust;
@@ -77,6 +78,7 @@ routes! {
     "/v1/trust/events" => get trust::events;
     "/v1/trust/known" => post trust::known;
     "/v1/trust/verifiers" => get verifiers::list;
+    "/v1/trust/partner-uses" => post partner_uses::report;
     "/v1/trust/restored" => get trust::restored, delete trust::looked_at;
     "/.well-known/cose-key-set" => get keys::well_known;
     "/.well-known/oauth-authorization-server" => get metadata::authorization_server;
@@ -135,6 +137,9 @@ routes! {
     "/v1/tenants/{tenant}/keys/rotate" => post keys::rotate;
     "/v1/tenants/{tenant}/keys/{key}/compromise" => post keys::compromise;
     "/v1/tenants/{tenant}/tokens/revoke" => post tokens::revoke;
+    "/v1/tenants/{tenant}/partner-tokens" => get partners::list, post partners::create;
+    "/v1/tenants/{tenant}/partner-tokens/{partner_token}" => delete partners::delete;
+    "/v1/tenants/{tenant}/partner-tokens/{partner_token}/uses" => get partners::uses;
     "/v1/tenants/{tenant}/webhooks" => get webhooks::list, post webhooks::create;
     "/v1/tenants/{tenant}/webhooks/{webhook}" =>
         get webhooks::show, patch webhooks::change, delete webhooks::delete;

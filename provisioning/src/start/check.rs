@@ -249,6 +249,18 @@ impl Registry {
         }
         checked.counted(&tables.operators, accounts);
         checked.counted(&tables.api_tokens, tables.api_tokens.count().await?);
+        let (mut shown, mut rows) = (0, tables.partner_tokens.walk(&[]));
+        while let Some(page) = rows.next().await? {
+            for (key, token) in page {
+                shown += 1;
+                let device = pair(&token.tenant, token.device.as_str());
+                if !tables.devices.contains(device).await? {
+                    let what = format!("its device {}/{}", token.tenant, token.device);
+                    checked.fault(missing("partner_tokens", text(&key, 0)?, &what));
+                }
+            }
+        }
+        checked.counted(&tables.partner_tokens, shown);
         checked.counted(&tables.issued, tables.issued.count().await?);
         Ok(())
     }

@@ -142,6 +142,8 @@ impl Move<'_> {
         self.table(|tables| tables.keys.clone()).await?;
         self.table(|tables| tables.operators.clone()).await?;
         self.table(|tables| tables.api_tokens.clone()).await?;
+        self.table(|tables| tables.partner_tokens.clone()).await?;
+        self.table(|tables| tables.partner_uses.clone()).await?;
         self.table(|tables| tables.moved_devices.clone()).await?;
         self.table(|tables| tables.revoked_tokens.clone()).await?;
         self.table(|tables| tables.trust_events.clone()).await?;

@@ -37,6 +37,7 @@ mod matrix;
 mod moving;
 mod once;
 mod operators;
+mod partners;
 mod push;
 mod push_bounds;
 mod rates;

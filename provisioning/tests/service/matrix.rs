@@ -61,6 +61,7 @@ fn filled(path: &str, tenant: &str) -> String {
     let path = path.replace("{authority}", &"0".repeat(64)).replace("{certificate}", "serial:1");
     path.replace("{approval}", "0011223344556677")
         .replace("{api_token}", "0011223344556677")
+        .replace("{partner_token}", "0011223344556677")
         .replace("{webhook}", "0011223344556677")
 }
 

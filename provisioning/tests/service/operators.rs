@@ -36,6 +36,7 @@ async fn operations(world: &World) -> Vec<(Method, String, String)> {
         let filled = filled
             .replace("{claim}", "0011223344556677")
             .replace("{api_token}", "0011223344556677")
+            .replace("{partner_token}", "0011223344556677")
             .replace("{webhook}", "0011223344556677")
             .replace("{device}", "x");
         for method in methods.as_object().unwrap().keys() {

@@ -10,6 +10,7 @@ pub(crate) mod history;
 pub(crate) mod imports;
 pub(crate) mod keys;
 pub(crate) mod operators;
+pub(crate) mod partners;
 pub(crate) mod reason;
 pub(crate) mod rekeys;
 pub(crate) mod revoked;
