@@ -25,6 +25,7 @@ mod refusals;
 mod admission;
 mod authz_info;
 mod challenges;
+mod partners;
 mod shares;
 pub mod transport;
 

@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+pub use http::*;
+pub use partners::*;
+
+mod http;
+mod partners;
+
 // --- codec -------------------------------------------------------------------------------------------------------
 
 /// Bytes of a packet, fixed header included, before the peer is authenticated. Holds a CONNECT with a 4 KiB token as
@@ -430,18 +436,3 @@ pub const LOGGED_ID_BYTES: usize = 64;
 pub const LOGGED_TOPIC_BYTES: usize = 128;
 /// Bytes of a library's text about a broken handshake.
 pub const LOGGED_DETAIL_BYTES: usize = 128;
-
-// --- metrics port ------------------------------------------------------------------------------------------------
-
-/// HTTP connections at once: scrapers and probes.
-pub const HTTP_CONNECTIONS: usize = 1024;
-/// HTTP connections of one address at once.
-pub const HTTP_CONNECTIONS_PER_ADDRESS: usize = 768;
-/// Time for the head of a request.
-pub const HTTP_HEAD: Duration = Duration::from_secs(5);
-/// Idle connections are closed after this: scrapers come every 15 s.
-pub const HTTP_IDLE: Duration = Duration::from_secs(30);
-/// Time for one request: none has a body that is read.
-pub const HTTP_REQUEST: Duration = Duration::from_secs(10);
-/// Time given to running requests when the broker stops.
-pub const HTTP_DRAIN: Duration = Duration::from_secs(2);

@@ -131,7 +131,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
         &[
             &["config_error", "limits"],
             &["admission", "codec", "refusals", "relay", "shares", "resumption"],
-            &["authz_info", "challenges", "message", "transport"],
+            &["authz_info", "challenges", "message", "partners", "transport"],
             &["authentication", "persistence", "authorisation", "push"],
             &["routing"],
             &["metrics", "session"],
@@ -164,6 +164,7 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
                 "feed",
                 "heal",
                 "introspect",
+                "partners",
                 "preview",
                 "push",
                 "recovery",

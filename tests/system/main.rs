@@ -35,6 +35,7 @@ mod mqttjs;
 mod packaging;
 mod pages;
 mod paho;
+mod partners;
 mod pauses;
 mod proxies;
 mod push;

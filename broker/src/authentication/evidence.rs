@@ -1,6 +1,8 @@
 use tessera_agent::validator::Validator;
+use tessera_runtime::secret::Secret;
 use tessera_token::chain::{Refusal, Screened};
 use tessera_token::proof::{Credential, Presented, Proof};
+use tessera_token::refusal::RefusalCode;
 
 use crate::codec::Password;
 use crate::resumption::Accepted;
@@ -20,6 +22,8 @@ pub(crate) enum Evidence {
     },
     /// Token and proof as RFC 9431 brings them.
     Presented(Box<Presented>),
+    /// A partner token, which provisioning is asked about.
+    Partner(Secret<String>),
 }
 
 impl Evidence {
@@ -36,6 +40,8 @@ impl Evidence {
             Self::Presented(presented) => {
                 return Ok((validator.screen(*presented, client_id)?, Accepted::default()));
             }
+            // It is exchanged for a token before it comes here.
+            Self::Partner(_) => return Err(RefusalCode::PartnerNotAccepted.into()),
             Self::Password { password, key, tickets } => (password, key, tickets),
         };
         let screened =

@@ -21,6 +21,7 @@ use crate::transport::settings::{Listen, RawTls, TlsSettings, Transport};
 pub use crate::admission::AdmissionLimits;
 pub use crate::challenges::{AceChallenge, ChallengeLimits};
 pub use crate::config_error::ConfigError;
+pub use crate::partners::PartnerTokens;
 pub use crate::registry::SessionLimits;
 pub use crate::routing::retained::RetainedLimits;
 pub use crate::session::SessionPolicy;
@@ -66,6 +67,9 @@ pub struct RawBrokerConfig {
     /// Whether TLS connections without any credential may publish tokens to `authz-info` (RFC 9431 section 2.2.2), for
     /// a later connection whose handshake key is the one in the token.
     pub authz_info: bool,
+    /// Where partner tokens are accepted: `off` (default), `encrypted` (over TLS and QUIC, and from this machine) or
+    /// `in_clear` (everywhere). Provisioning is asked about each.
+    pub partner_tokens: Option<String>,
     /// Whether MQTT 5 clients that proved their key get a Reason String with each refusal.
     pub reason_strings: bool,
     /// Whether MQTT 3.1.1 clients may use `$share/…`, which their standard does not know: to it that is an ordinary
@@ -96,6 +100,7 @@ impl Default for RawBrokerConfig {
             ace_as_hint: None,
             ace_challenge: None,
             authz_info: false,
+            partner_tokens: None,
             reason_strings: true,
             shared_for_v311: false,
             suppress_will_on_revocation: true,
@@ -136,6 +141,8 @@ pub struct BrokerConfig {
     pub challenges: ChallengeLimits,
     /// Whether strangers may publish tokens.
     pub authz_info: bool,
+    /// Where partner tokens are accepted.
+    pub partner_tokens: PartnerTokens,
     /// Where ticket keys come from.
     pub resumption: TicketSettings,
     /// Admission.
@@ -194,6 +201,7 @@ impl RawBrokerConfig {
                 .map_or(Ok(AceChallenge::ClearOnly), AceChallenge::parse)?,
             challenges: l.challenges()?,
             authz_info: self.authz_info,
+            partner_tokens: self.partner_tokens()?,
             resumption: self.resumption.clone().validate()?,
             admission: l.admission()?,
             session: self.session()?,
@@ -206,6 +214,11 @@ impl RawBrokerConfig {
 }
 
 impl RawBrokerConfig {
+    fn partner_tokens(&self) -> Result<PartnerTokens, ConfigError> {
+        let accepts = self.partner_tokens.as_deref().map(PartnerTokens::parse).transpose()?;
+        Ok(accepts.unwrap_or(PartnerTokens::Off))
+    }
+
     fn session(&self) -> Result<SessionPolicy, ConfigError> {
         let l = &self.limits;
         Ok(SessionPolicy {

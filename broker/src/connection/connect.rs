@@ -31,7 +31,7 @@ use super::open_session::{self, Joined};
 use super::refuse::Refused;
 use super::serve::Connection;
 use super::{
-    authz_info_only, credentials, enhanced_auth, note_broken, read_connect, Origin, Place,
+    authz_info_only, credentials, enhanced_auth, note_broken, partner, read_connect, Origin, Place,
 };
 use crate::admission::SocketPermit;
 use crate::authentication::Evidence;
@@ -39,6 +39,7 @@ use crate::authorisation::Rights;
 use crate::codec::{ConnAck, Connect, Packet, ReasonCode, Recipient, Version};
 use crate::hub::Hub;
 use crate::message::SubscriberId;
+use crate::partners::PartnerUse;
 use crate::refusals::{Refusal, Remote, What};
 use crate::session::state_machine::{check_will, told, Context};
 use crate::session::{ChannelSecurity, ConnectionHandle, Session, Shown};
@@ -130,7 +131,8 @@ async fn join(
     /* 4 */
     let evidence =
         credentials::evidence(hub, stream, inbox, &mut connect, prefix, origin.remote).await?;
-    let from = (security, origin.remote, permit.is_suspect());
+    let (remote, suspect) = (origin.remote, permit.is_suspect());
+    let from = partner::From { security, remote, prefix, suspect };
     match authenticate_and_open(hub, &connect, evidence, from).await {
         Ok(joined) => {
             note_connected(hub, &joined, &connect, origin.network, accepted);
@@ -150,7 +152,7 @@ async fn authenticate_and_open(
     hub: &Arc<Hub>,
     connect: &Connect,
     evidence: Result<Evidence, RefusalCode>,
-    (security, remote, suspect): (ChannelSecurity, Remote, bool),
+    from: partner::From,
 ) -> Result<Joined, Refused> {
     /* 5 */
     has_client_id(connect)?;
@@ -158,12 +160,12 @@ async fn authenticate_and_open(
     takes_the_connack(hub, connect)?;
     let evidence = evidence.map_err(Refused::unproved)?;
     /* 7 */
-    let admission = hub.authenticator.admit(evidence, &connect.client_id, suspect).await;
-    let admission = admission.map_err(Refused::unproved)?;
+    let let_in = authenticate(hub, evidence, &connect.client_id, from).await;
+    let (admission, shown, counters) = let_in.map_err(Refused::unproved)?;
     if admission.resumed.is_some() {
         hub.metrics.resumption.inc(&["accepted"]);
     }
-    let handle = ConnectionHandle::new(security, Shown::by(&admission), remote);
+    let handle = ConnectionHandle::new(from.security, shown, from.remote, counters);
     let Admission { grant, client_id, resumed, .. } = admission;
     let refused = |code| Refused::proved(code, &grant);
     /* 8 */
@@ -176,6 +178,23 @@ async fn authenticate_and_open(
     /* 11 */
     open_session::ticket_key_accepted(hub, &joined, resumed).await.map_err(refused)?;
     Ok(joined)
+}
+
+/// The client that is let in, the proof that it has shown on this connection, and the counters of its partner token.
+async fn authenticate(
+    hub: &Hub,
+    evidence: Evidence,
+    client_id: &str,
+    from: partner::From,
+) -> Result<(Admission, Shown, Option<Arc<PartnerUse>>), tessera_token::chain::Refusal> {
+    if let Evidence::Partner(token) = &evidence {
+        let (admission, counters) = partner::admit(hub, token, client_id, from).await?;
+        // It has shown no key, so nothing is renewed on this connection.
+        return Ok((admission, Shown::Nothing, counters));
+    }
+    let admission = hub.authenticator.admit(evidence, client_id, from.suspect).await?;
+    let shown = Shown::by(&admission);
+    Ok((admission, shown, None))
 }
 
 /// No name is assigned here: a client id is bound to its token [MQTT-3.1.3-8].

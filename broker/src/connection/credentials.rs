@@ -3,10 +3,12 @@
 //!
 //! 1. An authentication method in the CONNECT: enhanced authentication.
 //! 2. A 3.1.1 client may send `ace` and the token as user name, and the proof over the exporter as password.
-//! 3. Any other password holds the token, and a connect proof or none.
-//! 4. Without a password, the key of the TLS handshake proves a token that was published to `authz-info` before.
+//! 3. A password with the prefix of a partner token is one ([`super::partner`]).
+//! 4. Any other password holds the token, and a connect proof or none.
+//! 5. Without a password, the key of the TLS handshake proves a token that was published to `authz-info` before.
 
 use bytes::BytesMut;
+use tessera_runtime::secret::Secret;
 use tessera_token::ace::{self, ExporterProof, ExporterSecret};
 use tessera_token::ids::ClientId;
 use tessera_token::proof::{Pop, Presented, Proof};
@@ -18,6 +20,7 @@ use crate::admission::Prefix;
 use crate::authentication::Evidence;
 use crate::codec::{Connect, PropertyId};
 use crate::hub::Hub;
+use crate::partners::Partners;
 use crate::refusals::Remote;
 use crate::transport::tls::Channel;
 use crate::transport::Stream;
@@ -58,6 +61,11 @@ fn password(
         if let Some(token) = ace::from_username(user)? {
             return over_exporter(token, pop, channel);
         }
+    }
+    if Partners::is_partner_token(password.expose()) {
+        let text = String::from_utf8(password.expose().to_vec());
+        let text = text.map_err(|_| RefusalCode::CredentialMalformed)?;
+        return Ok(Evidence::Partner(Secret::new(text)));
     }
     let tickets =
         if stream.is_encrypted() { hub.ticket_keys.accepted() } else { Default::default() };

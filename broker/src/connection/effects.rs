@@ -51,6 +51,9 @@ impl Connection {
         let seen =
             Observation::Published { topic: message.topic.as_str(), bytes: message.payload.len() };
         self.hub.observer.observe(&self.session.device, seen);
+        if let Some(partner) = self.handle.partner() {
+            partner.published(message.payload.len());
+        }
         let packet_id = match answer {
             Answer::PubComp(packet_id) => {
                 let note = move |machine: &mut Machine| machine.forget_received(packet_id);

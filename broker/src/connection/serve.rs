@@ -281,9 +281,13 @@ impl Connection {
 
     fn pump(&mut self) -> Option<End> {
         let (context, now) = (self.hub.context(), self.now);
+        let before = self.out.len();
         let pumped =
             self.session.pump(&self.handle, context, now, &mut self.out, &mut self.scratch);
         self.owe(pumped.commit);
+        if let Some(partner) = self.handle.partner() {
+            partner.delivered(pumped.sent.iter().sum(), self.out.len() - before);
+        }
         self.send_state = pumped.send_state;
         let [at_most_once, ..] = pumped.sent;
         self.streaming = at_most_once > 1 || self.unsent.is_some();

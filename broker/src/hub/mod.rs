@@ -21,6 +21,7 @@ use crate::authz_info::AuthzInfo;
 use crate::challenges::Challenges;
 use crate::message::{SubscriberId, Trusted};
 use crate::metrics::BrokerMetrics;
+use crate::partners::Partners;
 use crate::persistence::{Persistence, SessionRows};
 use crate::push::PushChanges;
 use crate::registry::{AlertListeners, Registry};
@@ -64,6 +65,7 @@ pub(crate) struct Hub {
     pub(crate) persistence: Arc<Persistence>,
     pub(crate) ticket_keys: Arc<TicketKeys>,
     pub(crate) authz_info: AuthzInfo,
+    pub(crate) partners: Partners,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) challenges: Challenges,
 }

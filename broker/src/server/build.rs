@@ -22,6 +22,7 @@ use crate::config::BrokerConfig;
 use crate::hub::{Disconnected, Hub};
 use crate::limits::DISCONNECT_QUEUE;
 use crate::metrics::BrokerMetrics;
+use crate::partners::Partners;
 use crate::persistence::Persistence;
 use crate::push::PushChanges;
 use crate::registry::{AlertListeners, Full, Registry};
@@ -37,6 +38,7 @@ use crate::transport::tls::Certificates;
 pub(super) struct Checked {
     pub(super) metrics: BrokerMetrics,
     pub(super) relay: Relay,
+    pub(super) partners: Partners,
     pub(super) certificates: Option<Arc<Certificates>>,
 }
 
@@ -50,11 +52,13 @@ pub(super) struct Built {
 
 pub(super) fn check(config: &BrokerConfig, metrics: BrokerMetrics) -> Result<Checked, StartError> {
     let (service, token) = (config.provisioning.clone(), config.relay_token.0.clone());
+    let partners = Partners::new(config.partner_tokens, service.clone(), token.clone());
+    let partners = partners.map_err(StartError::Provisioning)?;
     let relay = Relay::new(service, token, config.token_requests_per_second);
     let relay = relay.map_err(StartError::Provisioning)?;
     let certificates = config.tls.clone().map(Certificates::load).transpose();
     let certificates = certificates.map_err(StartError::Tls)?.map(Arc::new);
-    Ok(Checked { metrics, relay, certificates })
+    Ok(Checked { metrics, relay, partners, certificates })
 }
 
 pub(super) async fn build(
@@ -64,7 +68,7 @@ pub(super) async fn build(
     clock: SharedClock,
     stop: &Stop,
 ) -> Result<Built, StartError> {
-    let Checked { metrics, relay, certificates } = checked;
+    let Checked { metrics, relay, partners, certificates } = checked;
     let validator = agent.validator().clone();
     let routing = Routing::start(Handle::current()).map_err(StartError::Thread)?;
     let persistence = store(config, &metrics)?;
@@ -99,6 +103,7 @@ pub(super) async fn build(
         connected: AtomicUsize::new(0),
         persistence: Arc::clone(&persistence),
         ticket_keys: tickets,
+        partners,
         authz_info: AuthzInfo::new(config.authz_info, config.admission.half_open),
         certificates,
         challenges: Challenges::new(config.ace_challenge, config.challenges),

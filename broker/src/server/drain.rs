@@ -33,6 +33,7 @@ pub(super) async fn spawn(
             over_quic.extend(one.await);
         }
         drain(&hub).await;
+        hub.partners.report().await;
         drained.cancel();
         for one in over_quic {
             one.end().await;

@@ -14,6 +14,7 @@ mod drain;
 mod error;
 mod listen;
 mod listener;
+mod partner_uses;
 mod quic;
 mod restore;
 mod ticket_rotation;

@@ -10,7 +10,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::ticket_rotation;
+use super::{partner_uses, ticket_rotation};
 use crate::hub::{Disconnected, Hub};
 use crate::revocation::{self, sweep};
 use crate::{alerts, connection, deadlines};
@@ -32,6 +32,7 @@ pub(super) fn spawn(hub: &Arc<Hub>, watched: Watched, stop: &Stop) -> Cancellati
     stop.spawn("broker trust effects", revocation::watch(Arc::clone(hub), effects, stop.clone()));
     stop.spawn("broker revocation sweep", sweep::watch(Arc::clone(hub), stop.clone()));
     stop.spawn("broker deadlines", deadlines::watch(Arc::clone(hub), stop.clone()));
+    stop.spawn("broker partner uses", partner_uses::watch(Arc::clone(hub), stop.clone()));
     stop.spawn("broker ticket keys", ticket_rotation::watch(Arc::clone(hub), stop.clone()));
     stop.spawn("broker alerts", alerts::watch(Arc::clone(hub), alerts, stop.clone()));
     if let Some(certificates) = &hub.certificates {

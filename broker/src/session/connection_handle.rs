@@ -1,4 +1,5 @@
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
@@ -10,6 +11,7 @@ use tessera_token::hash::TokenHash;
 use tessera_token::proof::TicketId;
 
 use super::state_machine::End;
+use crate::partners::PartnerUse;
 use crate::refusals::Remote;
 
 /// Handle to the connection that serves a session: tells it to end, to deliver, or to write its status.
@@ -24,6 +26,7 @@ pub struct ConnectionHandle {
     shown: Mutex<Shown>,
     status: AtomicBool,
     aside: Mutex<Option<Box<Secret<Vec<u8>>>>>,
+    partner: Option<Arc<PartnerUse>>,
 }
 
 /// The security of the channel.
@@ -70,9 +73,19 @@ impl Shown {
 }
 
 impl ConnectionHandle {
-    /// The handle of a connection: its security, the proof of its peer, and its other end.
-    pub fn new(security: ChannelSecurity, shown: Shown, remote: Remote) -> Self {
-        Self { security, remote, shown: Mutex::new(shown), ..Self::default() }
+    /// The handle of a connection: its security, the proof of its peer, its other end, and the counters of its partner token.
+    pub fn new(
+        security: ChannelSecurity,
+        shown: Shown,
+        remote: Remote,
+        partner: Option<Arc<PartnerUse>>,
+    ) -> Self {
+        Self { security, remote, shown: Mutex::new(shown), partner, ..Self::default() }
+    }
+
+    /// The counters of the partner token that let the peer in.
+    pub(crate) fn partner(&self) -> Option<&PartnerUse> {
+        self.partner.as_deref()
     }
 
     /// The other end of the connection.

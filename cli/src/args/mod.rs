@@ -19,6 +19,7 @@ mod life;
 mod list;
 mod operator;
 mod pages;
+mod partner;
 mod place;
 mod revoke;
 mod role;
@@ -52,6 +53,7 @@ pub(crate) use operator::{
     AccountCommand, Changed, Deleted, GroupCommand, KeysCommand, OperatorCommand, TenantCommand,
 };
 pub(crate) use pages::{CompletionsArgs, ManArgs};
+pub(crate) use partner::PartnerTokenCommand;
 pub(crate) use place::Place;
 pub(crate) use revoke::{Waits, What};
 pub(crate) use role::{LineArgs, RoleCommand};

@@ -6,6 +6,7 @@ use super::bulk::{Exported, Imported};
 use super::claim::ClaimCommand;
 use super::life::{Again, RekeyCommand, Suspended};
 use super::list::{attribute, Act, ListArgs};
+use super::partner::PartnerTokenCommand;
 use super::revoke::{Waits, What};
 use super::role::RoleCommand;
 use super::token::{ApiTokenCommand, TokenCommand};
@@ -26,6 +27,9 @@ pub(crate) enum OperatorCommand {
     /// API tokens, by which programs act with a part of your rights: create, list, delete.
     #[command(subcommand)]
     ApiToken(ApiTokenCommand),
+    /// Partner tokens, by which systems of other parties connect to a broker: create, list, use by day, delete.
+    #[command(subcommand)]
+    PartnerToken(PartnerTokenCommand),
     /// Look at tokens of operators, programs and partners.
     #[command(subcommand)]
     Token(TokenCommand),

@@ -106,6 +106,7 @@ pub(crate) struct RawBroker {
     ace_as_hint: Option<String>,
     ace_challenge: Option<String>,
     authz_info: Option<bool>,
+    partner_tokens: Option<String>,
     reason_strings: Option<bool>,
     shared_for_v311: Option<bool>,
     suppress_will_on_revocation: Option<bool>,
@@ -391,6 +392,7 @@ impl Config {
             ace_as_hint: own.ace_as_hint.clone(),
             ace_challenge: own.ace_challenge.clone(),
             authz_info: own.authz_info.unwrap_or(defaults.authz_info),
+            partner_tokens: own.partner_tokens.clone(),
             reason_strings: own.reason_strings.unwrap_or(defaults.reason_strings),
             shared_for_v311: own.shared_for_v311.unwrap_or(defaults.shared_for_v311),
             suppress_will_on_revocation: own

@@ -22,6 +22,7 @@ mod claim;
 mod export;
 mod life;
 mod pages;
+mod partner;
 mod revoke;
 mod role;
 mod source;
@@ -38,6 +39,7 @@ pub(crate) async fn run(command: OperatorCommand) -> Outcome {
         OperatorCommand::Tenant(command) => tenant(command).await,
         OperatorCommand::Operator(command) => account(command).await,
         OperatorCommand::ApiToken(command) => token::api_token(command).await,
+        OperatorCommand::PartnerToken(command) => partner::partner_token(command).await,
         OperatorCommand::Token(command) => token::token(command).await,
         OperatorCommand::Role(command) => role::run(command).await,
         OperatorCommand::Group(command) => group(command).await,

@@ -25,18 +25,7 @@ pub(super) async fn api_token(command: ApiTokenCommand) -> Outcome {
                 "purpose": purpose, "roles": roles, "tenants": tenants, "expires_in": expires_in,
             });
             let made = call.client.create(PATH, &body).await.map_err(words)?;
-            let id = made.get("api_token").and_then(Value::as_str).unwrap_or_default().to_owned();
-            match made.get("token").and_then(Value::as_str).filter(|_| plain) {
-                Some(token) => output::line(token),
-                None => drop(call.show(Ok(made))?),
-            }
-            if output::is_closed() {
-                output::complain(&format!(
-                    "tessera: the API token {id} was made and not shown. It cannot be shown again: delete it with \
-                     `tessera api-token delete {id}` and make another"
-                ));
-            }
-            Ok(0)
+            show_once(&call, made, "api", plain)
         }
         ApiTokenCommand::List { rows, operator } => {
             let columns = [
@@ -57,6 +46,23 @@ pub(super) async fn api_token(command: ApiTokenCommand) -> Outcome {
             call.show(call.client.clear(&format!("{PATH}/{}", segment(&id))).await)
         }
     }
+}
+
+/// Shows a new token of this class (`api`, `partner`), or says that it could not be shown.
+pub(super) fn show_once(call: &Call, made: Value, class: &str, plain: bool) -> Outcome {
+    let id = made.get(format!("{class}_token")).and_then(Value::as_str);
+    let id = id.unwrap_or_default().to_owned();
+    match made.get("token").and_then(Value::as_str).filter(|_| plain) {
+        Some(token) => output::line(token),
+        None => drop(call.show(Ok(made))?),
+    }
+    if output::is_closed() {
+        output::complain(&format!(
+            "tessera: the token {id} was made and not shown. It cannot be shown again: delete it with \
+             `tessera {class}-token delete {id}` and make another"
+        ));
+    }
+    Ok(0)
 }
 
 pub(super) async fn token(command: TokenCommand) -> Outcome {

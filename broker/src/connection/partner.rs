@@ -1,0 +1,59 @@
+//! Authentication of a CONNECT whose password is a partner token ([`crate::partners`]).
+
+use std::sync::Arc;
+
+use tessera_runtime::secret::Secret;
+use tessera_token::chain::{Admission, Refusal};
+use tessera_token::hash::TokenHash;
+use tessera_token::proof::{Presented, Proof};
+
+use crate::admission::Prefix;
+use crate::authentication::Evidence;
+use crate::hub::Hub;
+use crate::partners::PartnerUse;
+use crate::refusals::Remote;
+use crate::session::ChannelSecurity;
+
+/// Where the CONNECT comes from.
+#[derive(Clone, Copy)]
+pub(super) struct From {
+    pub(super) security: ChannelSecurity,
+    pub(super) remote: Remote,
+    pub(super) prefix: Prefix,
+    pub(super) suspect: bool,
+}
+
+/// The client that the chain lets in, and the counters of its token.
+pub(super) type LetIn = (Admission, Option<Arc<PartnerUse>>);
+
+/// Exchanges the partner token and passes the access token to the chain. An answer of before that the chain refuses is asked
+/// for once more: the operator may have ended another token of the device.
+pub(super) async fn admit(
+    hub: &Hub,
+    token: &Secret<String>,
+    client_id: &str,
+    from: From,
+) -> Result<LetIn, Refusal> {
+    let From { security, remote, prefix, suspect } = from;
+    let is_private = security == ChannelSecurity::Tls || remote.address.is_loopback();
+    let mut may_ask_again = true;
+    loop {
+        let now = hub.clock.monotonic();
+        let exchanged = hub.partners.exchange(token, is_private, (prefix, suspect), now).await?;
+        let proof = Proof::Introspected(TokenHash::of(&exchanged.access));
+        let presented = Presented { token: exchanged.access.to_vec(), proof };
+        let evidence = Evidence::Presented(Box::new(presented));
+        match hub.authenticator.admit(evidence, client_id, suspect).await {
+            Ok(admission) => return Ok((admission, hub.partners.uses.connected(token.expose()))),
+            Err(refusal) => {
+                if !refusal.code.is_of_the_server() {
+                    hub.partners.forget(token);
+                    if exchanged.is_kept && std::mem::take(&mut may_ask_again) {
+                        continue;
+                    }
+                }
+                return Err(refusal);
+            }
+        }
+    }
+}

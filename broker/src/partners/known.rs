@@ -1,0 +1,58 @@
+//! Answers of provisioning that are used again for a short time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use tessera_token::refusal::RefusalCode;
+
+use crate::limits::{PARTNERS_KEPT, PARTNER_KEPT, PARTNER_REFUSALS_KEPT, PARTNER_REFUSED_KEPT};
+
+/// SHA-256 of a partner token.
+pub(super) type Name = [u8; 32];
+
+/// Kept answers. Refusals have a table of their own, so that strangers push out no partner.
+#[derive(Default)]
+pub(super) struct Known {
+    good: HashMap<Name, (Bytes, Duration)>,
+    bad: HashMap<Name, (RefusalCode, Duration)>,
+}
+
+impl Known {
+    /// The answer, when it is not too old.
+    pub(super) fn get(&self, name: &Name, now: Duration) -> Option<Result<Bytes, RefusalCode>> {
+        if let Some((access, until)) = self.good.get(name) {
+            return (*until > now).then(|| Ok(access.clone()));
+        }
+        let (code, until) = self.bad.get(name)?;
+        (*until > now).then_some(Err(*code))
+    }
+
+    /// Keeps an answer. Without room for it the next connection asks again.
+    pub(super) fn put(&mut self, name: Name, answer: Result<Bytes, RefusalCode>, now: Duration) {
+        self.forget(&name);
+        match answer {
+            Ok(access) => {
+                if self.good.len() >= PARTNERS_KEPT {
+                    self.good.retain(|_, (_, until)| *until > now);
+                }
+                if self.good.len() < PARTNERS_KEPT {
+                    self.good.insert(name, (access, now + PARTNER_KEPT));
+                }
+            }
+            Err(code) => {
+                if self.bad.len() >= PARTNER_REFUSALS_KEPT {
+                    self.bad.retain(|_, (_, until)| *until > now);
+                }
+                if self.bad.len() < PARTNER_REFUSALS_KEPT {
+                    self.bad.insert(name, (code, now + PARTNER_REFUSED_KEPT));
+                }
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, name: &Name) {
+        self.good.remove(name);
+        self.bad.remove(name);
+    }
+}

@@ -1,0 +1,40 @@
+//! Tells provisioning the use of partner tokens, once a minute and at the stop.
+
+use serde::Serialize;
+use tessera_runtime::http::{HttpClient, Method, Request};
+
+use super::uses::Told;
+use super::Partners;
+use crate::limits::PARTNER_USES_REPORTED;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    items: &'a [Told],
+}
+
+impl Partners {
+    /// Tells all that there is to tell. Without an answer it is told the next time; a report whose answer was lost counts
+    /// twice then.
+    pub(crate) async fn report(&self) {
+        let Some(client) = &self.client else { return };
+        loop {
+            let told = self.uses.told(PARTNER_USES_REPORTED);
+            if told.is_empty() {
+                return;
+            }
+            if let Err(error) = tell(client, &told).await {
+                tracing::warn!(%error, "the use of partner tokens was not told to provisioning; the next report has it too");
+                return;
+            }
+            self.uses.taken(&told);
+        }
+    }
+}
+
+async fn tell(client: &HttpClient, told: &[Told]) -> Result<(), String> {
+    let body = serde_json::to_vec(&Report { items: told }).map_err(|error| error.to_string())?;
+    let request = Request::new(Method::Post, "/v1/trust/partner-uses")
+        .accept("application/json")
+        .body("application/json", body);
+    client.send(request).await.map(drop).map_err(|error| error.to_string())
+}
