@@ -115,7 +115,8 @@ pub(crate) async fn api_tokens(
     service: &Service,
     rows: &[(Key, ApiTokenRecord)],
 ) -> Result<(), Refused> {
-    let now = service.now().get();
+    // By a clock that is behind, tokens that are good would begin in the past and end early.
+    let now = service.time.latest().get();
     for (key, token) in rows {
         let Some((created, expires)) = anew((token.created, token.expires), now) else { continue };
         let dated = ApiTokenRecord { created, expires, ..token.clone() };
@@ -129,7 +130,8 @@ pub(crate) async fn partner_tokens(
     service: &Service,
     rows: &[(Key, PartnerTokenRecord)],
 ) -> Result<(), Refused> {
-    let now = service.now().get();
+    // By a clock that is behind, tokens that are good would begin in the past and end early.
+    let now = service.time.latest().get();
     for (key, token) in rows {
         let Some((created, expires)) = anew((token.created, token.expires), now) else { continue };
         let dated = PartnerTokenRecord { created, expires, ..token.clone() };

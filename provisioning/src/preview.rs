@@ -96,6 +96,7 @@ impl Scale {
         let key = PublicKey::from_known_good(&record.key);
         let key = key.map_err(|_| RefusalCode::ConfirmationKey)?;
         let order = Order {
+            latest: None,
             tenant: tenant.clone(),
             device: device.clone(),
             audience: service.config.audience.clone(),

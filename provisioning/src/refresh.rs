@@ -230,7 +230,7 @@ async fn attempt(
         Some(wished) if wished.within(&role) => Ok(wished.clone()),
         Some(_) => Err(RefusalCode::ScopeNotAllowed),
     };
-    let granted = token_for_device::issue_within(service, of, request.kind, narrow, None).await?;
+    let granted = token_for_device::issue_within(service, of, request.kind, narrow).await?;
     let answered = answered(asked, &granted, answers.now);
     let mut batch = Batch::new();
     let device = pair(&request.tenant, request.device.as_str());

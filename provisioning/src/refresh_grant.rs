@@ -197,7 +197,7 @@ async fn rotate(
     }
     let narrow = |role: Scope| narrowed(role, row, request.wish.scope.as_ref());
     let of = (&tenant, &holder.owner, &device, &holder.record);
-    let made = token_for_device::issue_within(service, of, TokenKind::Bearer, narrow, None).await?;
+    let made = token_for_device::issue_within(service, of, TokenKind::Bearer, narrow).await?;
     let (issued, expires) = (&made.issued, made.issued.expires.get());
     live.push(LiveToken { hash: *TokenHash::of(&issued.token).as_bytes(), expires });
     let now = service.now().get();

@@ -1,12 +1,13 @@
 //! From a device's record to a token: shared by enrolment and refresh.
 
 use tessera_runtime::sql::Batch;
-use tessera_token::claims::Epochs;
+use tessera_token::claims::{ConfirmationForm, Epochs};
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::key::PublicKey;
 use tessera_token::messages::{TokenAnswer, TokenKind};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
+use tessera_token::time::UnixSeconds;
 
 use crate::issue::actor::Issue;
 use crate::issue::{Binding, Issued, Order};
@@ -100,18 +101,36 @@ pub(crate) async fn issue(
     record: &DeviceRecord,
     kind: TokenKind,
 ) -> Result<IssuedToken, Refused> {
-    issue_within(service, (tenant, owner, device, record), kind, Ok, None).await
+    issue_within(service, (tenant, owner, device, record), kind, Ok).await
 }
 
-/// As [`issue`], with the part of the role's scope that `narrow` gives, and at most so many seconds of life.
+/// As [`issue`], with the part of the role's scope that `narrow` gives.
 pub(crate) async fn issue_within(
     service: &Service,
     (tenant, owner, device, record): (&TenantId, &TenantRecord, &DeviceId, &DeviceRecord),
     kind: TokenKind,
     narrow: impl FnOnce(Scope) -> Result<Scope, RefusalCode>,
-    most: Option<u64>,
 ) -> Result<IssuedToken, Refused> {
     let binding = binding(service, owner, record, kind)?;
+    make(service, (tenant, owner, device, record), (binding, None), narrow).await
+}
+
+/// As [`issue`], bound to this key in the place of the device's, and good until `latest` at most.
+pub(crate) async fn issue_to(
+    service: &Service,
+    of: (&TenantId, &TenantRecord, &DeviceId, &DeviceRecord),
+    key: PublicKey,
+    latest: UnixSeconds,
+) -> Result<IssuedToken, Refused> {
+    make(service, of, (Binding::Key(key, ConfirmationForm::Key), Some(latest)), Ok).await
+}
+
+async fn make(
+    service: &Service,
+    (tenant, owner, device, record): (&TenantId, &TenantRecord, &DeviceId, &DeviceRecord),
+    (binding, latest): (Binding, Option<UnixSeconds>),
+    narrow: impl FnOnce(Scope) -> Result<Scope, RefusalCode>,
+) -> Result<IssuedToken, Refused> {
     let role = roles::known(service, tenant, &record.role).await?;
     let Rights { role, scope, life, epochs, standing } =
         rights(service, (tenant, owner), (device, record), role).await?;
@@ -121,7 +140,8 @@ pub(crate) async fn issue_within(
         tenant: tenant.clone(),
         device: device.clone(),
         audience: service.config.audience.clone(),
-        life: most.map_or(life, |most| life.min(most)),
+        life,
+        latest,
         binding,
         scope: scope.clone(),
         epochs,

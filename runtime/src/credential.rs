@@ -6,6 +6,7 @@
 
 use tessera_token::encoding::hex;
 use tessera_token::hash::sha256;
+use tessera_token::key::SecretKey;
 use zeroize::Zeroize;
 
 use crate::random::{self, Random, RandomError};
@@ -22,6 +23,8 @@ const RANDOM_DIGITS: usize = 43;
 const SUM_DIGITS: usize = 6;
 /// Characters of base64url of 256 bits: the form of operator tokens of earlier versions, without a checksum.
 const OLD_CHARS: usize = 43;
+/// Separates the seed of the key of a partner token from its hash, which is stored.
+const PARTNER_KEY: &[u8] = b"tessera-partner-key-1";
 /// Bytes of the hash of a token that name it.
 const ID_BYTES: usize = 8;
 
@@ -144,6 +147,15 @@ pub fn draw(class: Class, random: &dyn Random) -> Result<Secret<String>, RandomE
 pub fn id(text: &str) -> String {
     let hash = sha256(text.as_bytes());
     hex::encode(hash.get(..ID_BYTES).unwrap_or_default())
+}
+
+/// The key to which access tokens for a partner token are bound. It follows from the text of the token, so a broker that was
+/// shown the token knows an access token that was made for it from all others.
+#[must_use]
+pub fn partner_key(text: &str) -> SecretKey {
+    let named = Secret::new([PARTNER_KEY, text.as_bytes()].concat());
+    let seed = Secret::new(sha256(named.expose()));
+    SecretKey::from_seed(seed.expose())
 }
 
 fn sum_of(text: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{json, Value};
 use tempfile::TempDir;
 use tessera_tests::process::{ok, run, tessera, Process};
 use tessera_tests::server::Server;
@@ -61,7 +61,7 @@ fn id_of(server: &Server, token: &str) -> String {
 
 #[test]
 fn a_partner_uses_its_topics_until_its_token_is_ended() {
-    let server = start("encrypted");
+    let server = start("in_clear");
     let token = token(&server);
     assert!(publishes(&server, &token, "billing/orders").0);
     let (good, output) = publishes(&server, &token, "billing/other");
@@ -85,17 +85,18 @@ fn a_partner_uses_its_topics_until_its_token_is_ended() {
     let uses: Vec<Value> = serde_json::from_str(&uses).unwrap();
     let of_today = uses.first().unwrap_or_else(|| panic!("{uses:?}"));
     assert_eq!(of_today["introspections"], 1, "{uses:?}");
+    assert_eq!((&of_today["connects"], &of_today["published"]), (&json!(1), &json!(1)), "{uses:?}");
     server.stop();
 }
 
 #[test]
-fn without_the_setting_no_partner_connects() {
-    let server = start("off");
-    let token = token(&server);
-    let (good, output) = publishes(&server, &token, "billing/orders");
-    assert!(!good, "{output}");
-    assert!(output.contains("ot authori"), "{output}");
-    let (good, output) = publishes(&server, &token[..token.len() - 1], "billing/orders");
-    assert!(!good, "{output}");
-    server.stop();
+fn without_the_setting_and_in_clear_no_partner_connects() {
+    for setting in ["off", "encrypted"] {
+        let server = start(setting);
+        let token = token(&server);
+        let (good, output) = publishes(&server, &token, "billing/orders");
+        assert!(!good, "{setting}: {output}");
+        assert!(output.contains("ot authori"), "{setting}: {output}");
+        server.stop();
+    }
 }

@@ -67,8 +67,8 @@ pub struct RawBrokerConfig {
     /// Whether TLS connections without any credential may publish tokens to `authz-info` (RFC 9431 section 2.2.2), for
     /// a later connection whose handshake key is the one in the token.
     pub authz_info: bool,
-    /// Where partner tokens are accepted: `off` (default), `encrypted` (over TLS and QUIC, and from this machine) or
-    /// `in_clear` (everywhere). Provisioning is asked about each.
+    /// Where partner tokens are accepted: `off` (default), `encrypted` (over TLS and QUIC) or `in_clear`
+    /// (everywhere). Provisioning is asked about each.
     pub partner_tokens: Option<String>,
     /// Whether MQTT 5 clients that proved their key get a Reason String with each refusal.
     pub reason_strings: bool,

@@ -250,6 +250,9 @@ fn note_connected(
     hub.metrics.connect_seconds.observe(&["accepted"], took.as_secs_f64());
     let resumed = if joined.ack.session_present { "resumed" } else { "new" };
     hub.metrics.connects.inc(&[version_label(connect.version), resumed]);
+    if let Some(partner) = joined.handle.partner() {
+        partner.connected();
+    }
     let session: &Session = &joined.session;
     let rights = session.rights();
     let connection = behaviour::NewConnection::of(rights.grant(), network);

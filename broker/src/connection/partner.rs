@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use tessera_runtime::credential;
 use tessera_runtime::secret::Secret;
 use tessera_token::chain::{Admission, Refusal};
-use tessera_token::hash::TokenHash;
 use tessera_token::proof::{Presented, Proof};
 
 use crate::admission::Prefix;
@@ -34,17 +34,18 @@ pub(super) async fn admit(
     client_id: &str,
     from: From,
 ) -> Result<LetIn, Refusal> {
-    let From { security, remote, prefix, suspect } = from;
-    let is_private = security == ChannelSecurity::Tls || remote.address.is_loopback();
+    let From { security, prefix, suspect, .. } = from;
+    let is_encrypted = security == ChannelSecurity::Tls;
+    let key = credential::partner_key(token.expose()).public().thumbprint();
     let mut may_ask_again = true;
     loop {
         let now = hub.clock.monotonic();
-        let exchanged = hub.partners.exchange(token, is_private, (prefix, suspect), now).await?;
-        let proof = Proof::Introspected(TokenHash::of(&exchanged.access));
-        let presented = Presented { token: exchanged.access.to_vec(), proof };
+        let exchanged = hub.partners.exchange(token, is_encrypted, (prefix, suspect), now).await?;
+        // The token must be bound to the key that follows from the password: an answer with a token of another is refused.
+        let presented = Presented { token: exchanged.access.to_vec(), proof: Proof::TlsKey(key) };
         let evidence = Evidence::Presented(Box::new(presented));
         match hub.authenticator.admit(evidence, client_id, suspect).await {
-            Ok(admission) => return Ok((admission, hub.partners.uses.connected(token.expose()))),
+            Ok(admission) => return Ok((admission, hub.partners.uses.of(token.expose()))),
             Err(refusal) => {
                 if !refusal.code.is_of_the_server() {
                     hub.partners.forget(token);

@@ -28,19 +28,25 @@ impl Known {
         (*until > now).then_some(Err(*code))
     }
 
+    /// Whether the token was good when it was asked about last, and that was not long ago.
+    pub(super) fn was_good(&self, name: &Name) -> bool {
+        self.good.contains_key(name)
+    }
+
     /// Keeps an answer. Without room for it the next connection asks again.
     pub(super) fn put(&mut self, name: Name, answer: Result<Bytes, RefusalCode>, now: Duration) {
-        self.forget(&name);
         match answer {
             Ok(access) => {
-                if self.good.len() >= PARTNERS_KEPT {
+                self.bad.remove(&name);
+                if self.good.len() >= PARTNERS_KEPT && !self.good.contains_key(&name) {
                     self.good.retain(|_, (_, until)| *until > now);
                 }
-                if self.good.len() < PARTNERS_KEPT {
+                if self.good.len() < PARTNERS_KEPT || self.good.contains_key(&name) {
                     self.good.insert(name, (access, now + PARTNER_KEPT));
                 }
             }
             Err(code) => {
+                self.good.remove(&name);
                 if self.bad.len() >= PARTNER_REFUSALS_KEPT {
                     self.bad.retain(|_, (_, until)| *until > now);
                 }
@@ -51,8 +57,11 @@ impl Known {
         }
     }
 
+    /// Forgets the answer. A token that was good is one of those that were good lately all the same.
     pub(super) fn forget(&mut self, name: &Name) {
-        self.good.remove(name);
+        if let Some((_, until)) = self.good.get_mut(name) {
+            *until = Duration::ZERO;
+        }
         self.bad.remove(name);
     }
 }

@@ -5,7 +5,7 @@ use crate::config_error::ConfigError;
 pub enum PartnerTokens {
     /// None.
     Off,
-    /// Over TLS and QUIC, and from this machine.
+    /// Over TLS and QUIC.
     Encrypted,
     /// All: something before this broker ends TLS, or the network is trusted.
     InClear,

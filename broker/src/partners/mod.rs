@@ -28,7 +28,7 @@ use tessera_token::hash::sha256;
 use tessera_token::refusal::RefusalCode;
 
 use crate::admission::Prefix;
-use crate::limits::{PARTNER_ANSWER_BYTES, PARTNER_ASK_WITHIN};
+use crate::limits::{PARTNER_ANSWER_BYTES, PARTNER_ASK_PAUSE, PARTNER_ASK_WITHIN};
 use asks::Asks;
 use known::Known;
 
@@ -41,6 +41,10 @@ pub(crate) struct Partners {
     client: Option<HttpClient>,
     known: Mutex<Known>,
     asks: Asks,
+    /// Nothing is asked before this monotonic time.
+    pause: Mutex<Duration>,
+    /// One report at a time.
+    reporting: tokio::sync::Mutex<()>,
     pub(crate) uses: Uses,
 }
 
@@ -87,6 +91,8 @@ impl Partners {
             client,
             known: Mutex::default(),
             asks: Asks::default(),
+            pause: Mutex::default(),
+            reporting: tokio::sync::Mutex::default(),
             uses: Uses::default(),
         })
     }
@@ -96,21 +102,21 @@ impl Partners {
         password.starts_with(Class::Partner.prefix().as_bytes())
     }
 
-    /// An access token for this partner token, for a connection from `from`. `is_private`: no other host can read the
-    /// connection. `now` is monotonic.
+    /// An access token for this partner token, for a connection from `from`. `is_encrypted`: by this broker. `now` is
+    /// monotonic.
     ///
     /// # Errors
     /// `partner_not_accepted`, `credential_malformed`, `partner_token_invalid`, `limit_reached`, `not_ready`.
     pub(crate) async fn exchange(
         &self,
         token: &Secret<String>,
-        is_private: bool,
+        is_encrypted: bool,
         (from, suspect): (Prefix, bool),
         now: Duration,
     ) -> Result<Exchanged, RefusalCode> {
         let is_open = match self.accepts {
             PartnerTokens::Off => false,
-            PartnerTokens::Encrypted => is_private,
+            PartnerTokens::Encrypted => is_encrypted,
             PartnerTokens::InClear => true,
         };
         let Some(client) = self.client.as_ref().filter(|_| is_open) else {
@@ -137,12 +143,24 @@ impl Partners {
         if let Some(answer) = self.known.lock().get(&name, now) {
             return kept(answer);
         }
-        let _place = self.asks.place(from, suspect).await?;
-        // Others with the same token may have asked meanwhile.
+        let _turn = self.asks.turn(name).await?;
+        // Another with the same token may have asked meanwhile.
         if let Some(answer) = self.known.lock().get(&name, now) {
             return kept(answer);
         }
-        let answer = introspect(client, token).await?;
+        let was_good = self.known.lock().was_good(&name);
+        let _place = match was_good {
+            true => self.asks.place_of_known().await?,
+            false => self.asks.place(from, suspect).await?,
+        };
+        if now < *self.pause.lock() {
+            return Err(RefusalCode::NotReady);
+        }
+        let answer = introspect(client, token).await.inspect_err(|code| {
+            if *code == RefusalCode::NotReady {
+                *self.pause.lock() = now + PARTNER_ASK_PAUSE;
+            }
+        })?;
         self.known.lock().put(name, answer.clone(), now);
         answer.map(|access| Exchanged { access, is_kept: false })
     }

@@ -13,20 +13,18 @@ struct Report<'a> {
 }
 
 impl Partners {
-    /// Tells all that there is to tell. Without an answer it is told the next time; a report whose answer was lost counts
-    /// twice then.
+    /// Tells what there is to tell at this moment. Without an answer it is told the next time; a report whose answer was lost
+    /// counts twice then.
     pub(crate) async fn report(&self) {
         let Some(client) = &self.client else { return };
-        loop {
-            let told = self.uses.told(PARTNER_USES_REPORTED);
-            if told.is_empty() {
-                return;
-            }
-            if let Err(error) = tell(client, &told).await {
+        let _alone = self.reporting.lock().await;
+        let told = self.uses.told();
+        for part in told.chunks(PARTNER_USES_REPORTED) {
+            if let Err(error) = tell(client, part).await {
                 tracing::warn!(%error, "the use of partner tokens was not told to provisioning; the next report has it too");
                 return;
             }
-            self.uses.taken(&told);
+            self.uses.taken(part);
         }
     }
 }

@@ -32,6 +32,11 @@ pub(super) struct Told {
 }
 
 impl PartnerUse {
+    /// A connection that was let in.
+    pub(crate) fn connected(&self) {
+        self.connects.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A message from the partner, with the bytes of its payload.
     pub(crate) fn published(&self, bytes: usize) {
         self.published.fetch_add(1, Ordering::Relaxed);
@@ -80,23 +85,20 @@ impl Told {
 pub(crate) struct Uses(Mutex<HashMap<String, Arc<PartnerUse>>>);
 
 impl Uses {
-    /// The counters of this token, for a connection that was let in. `None` when as many are kept as may be: the
-    /// connection is served, and not counted.
-    pub(crate) fn connected(&self, token: &str) -> Option<Arc<PartnerUse>> {
+    /// The counters of this token. `None` when as many are kept as may be: its connection is served, and not counted.
+    pub(crate) fn of(&self, token: &str) -> Option<Arc<PartnerUse>> {
         let (id, mut all) = (credential::id(token), self.0.lock());
         if all.len() >= PARTNERS_KEPT && !all.contains_key(&id) {
             return None;
         }
-        let counters = Arc::clone(all.entry(id).or_default());
-        counters.connects.fetch_add(1, Ordering::Relaxed);
-        Some(counters)
+        Some(Arc::clone(all.entry(id).or_default()))
     }
 
-    /// At most `most` of those that have something to tell.
-    pub(super) fn told(&self, most: usize) -> Vec<Told> {
+    /// Those that have something to tell.
+    pub(super) fn told(&self) -> Vec<Told> {
         let all = self.0.lock();
         let told = all.iter().map(|(id, counters)| counters.told(id));
-        told.filter(|told| !told.is_nothing()).take(most).collect()
+        told.filter(|told| !told.is_nothing()).collect()
     }
 
     /// Provisioning has taken this. Counters without a connection that have nothing to tell are forgotten.

@@ -15,7 +15,11 @@ pub(super) async fn watch(hub: Arc<Hub>, stop: Stop) {
     loop {
         tokio::select! {
             () = stop.stopping() => return,
-            _ = ticks.tick() => hub.partners.report().await,
+            _ = ticks.tick() => {}
+        }
+        tokio::select! {
+            () = stop.stopping() => return,
+            () = hub.partners.report() => {}
         }
     }
 }

@@ -69,7 +69,7 @@ fn claims_of(
         tenant: order.tenant,
         device: order.device,
         audience: order.audience,
-        expires: now.plus(order.life),
+        expires: order.latest.map_or(now.plus(order.life), |end| end.min(now.plus(order.life))),
         not_before: None,
         issued: now,
         serial: Serial::from_counter(serial),

@@ -26,6 +26,8 @@ pub(crate) struct Order {
     pub(crate) audience: Audience,
     /// Seconds.
     pub(crate) life: u64,
+    /// The token ends at this time at the latest, however long the order waits.
+    pub(crate) latest: Option<UnixSeconds>,
     pub(crate) binding: Binding,
     pub(crate) scope: Scope,
     pub(crate) epochs: Epochs,

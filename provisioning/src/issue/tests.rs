@@ -15,6 +15,7 @@ const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
 
 fn order() -> Order {
     Order {
+        latest: None,
         tenant: TenantId::parse("t").unwrap(),
         device: DeviceId::parse("d").unwrap(),
         audience: Audience::parse("mqtt").unwrap(),

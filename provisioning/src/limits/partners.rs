@@ -16,5 +16,5 @@ pub const PARTNER_TOKEN_SECONDS_MOST: u64 = API_TOKEN_SECONDS_MOST;
 pub const PARTNER_ACCESS_SECONDS_LEAST: u64 = 2;
 /// Days for which the use of a partner token is kept.
 pub const PARTNER_USE_DAYS: u64 = 92;
-/// Partner tokens of which one report of a broker tells the use.
-pub const PARTNER_USES_REPORTED: usize = 1000;
+/// Partner tokens of which one report of a broker tells the use: at their longest they fit into a body.
+pub const PARTNER_USES_REPORTED: usize = 100;

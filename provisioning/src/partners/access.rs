@@ -5,14 +5,14 @@ use tessera_runtime::credential;
 use tessera_runtime::sql::Batch;
 use tessera_token::hash::sha256;
 use tessera_token::ids::{DeviceId, TenantId};
-use tessera_token::messages::TokenKind;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
+use tessera_token::time::UnixSeconds;
 
 use super::uses;
 use crate::admission::Source;
 use crate::limits::{API_TOKEN_USED_EVERY, PARTNER_ACCESS_SECONDS_LEAST};
-use crate::operators::Tenants;
+use crate::operators::{Operator, Tenants};
 use crate::records::partners::{PartnerTokenRecord, PartnerUse};
 use crate::records::{DeviceRecord, RoleClass, TenantRecord};
 use crate::refused::Refused;
@@ -73,37 +73,37 @@ async fn good(service: &Service, tenants: &Tenants, token: &str) -> Result<Good,
     Ok(Good { id, row, tenant, device, scope: rights.scope, owner, record })
 }
 
-/// An access token for a connection by this partner token. It lives no longer than that. Its record is durable.
+/// An access token for a connection by this partner token, bound to the key that follows from it. It lives no longer than
+/// that. Its record is durable.
 ///
 /// # Errors
 /// `rate_limited`; the code for which the device would be refused itself.
 pub(crate) async fn issue(
     service: &Service,
-    broker: &str,
-    tenants: &Tenants,
+    by: &Operator,
     token: &str,
     good: Good,
 ) -> Result<(Vec<u8>, u64), Refused> {
     if service.time.wrong().is_some() {
         return Err(RefusalCode::ClockWrong.into());
     }
-    service.charge(&Source::Relay(broker.to_owned()), &good.tenant, &good.device)?;
+    service.charge(&Source::Relay(by.share()), &good.tenant, &good.device)?;
     let mut known = Some(good);
     until_committed(async || {
         let good = match known.take() {
             Some(good) => good,
-            None => self::good(service, tenants, token).await?,
+            None => self::good(service, &by.tenants, token).await?,
         };
         let (row, of) = (&good.row, (&good.tenant, &good.owner, &good.device, &good.record));
-        let rest = row.end().saturating_sub(service.time.latest().get());
+        let key = credential::partner_key(token).public();
         let granted =
-            token_for_device::issue_within(service, of, TokenKind::Key, Ok, Some(rest)).await?;
+            token_for_device::issue_to(service, of, key, UnixSeconds::new(row.end())).await?;
         let tables = &service.tables;
         let mut batch = Batch::new();
         batch.expect(&tables.devices, pair(of.0, of.2.as_str()), of.3);
         granted.expect(service, &mut batch);
         granted.issued.record(tables, &mut batch, (of.0, of.2), None);
-        note(service, &mut batch, broker, (&good.id, row));
+        note(service, &mut batch, &by.name, (&good.id, row));
         let once = PartnerUse { introspections: 1, ..PartnerUse::default() };
         uses::add(service, &mut batch, &good.id, once).await?;
         let tried = service.write_unnoted(batch).await?;

@@ -72,6 +72,7 @@ impl Own {
         let group = groups::known(service, &self.tenant, tenants::DEFAULT_GROUP).await?;
         let life = service.config.token_seconds.min(PUSH_OWN_TOKEN_SECONDS);
         let order = Order {
+            latest: None,
             tenant: self.tenant.clone(),
             device: self.device.clone(),
             audience: service.config.audience.clone(),

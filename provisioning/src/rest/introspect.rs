@@ -99,8 +99,7 @@ async fn of_partner(
     let mut told = Introspection::from(active);
     if by.roles.contains(&OperatorRole::Feed) {
         let (service, by, token) = (app.clone(), by.clone(), token.to_owned());
-        let issue =
-            async move { access::issue(&service, &by.name, &by.tenants, &token, good).await };
+        let issue = async move { access::issue(&service, &by, &token, good).await };
         let (access_token, expires) = Service::to_its_end(issue).await?;
         if let Some(more) = &mut told.more {
             more.access_token = Some(base64url(&access_token));

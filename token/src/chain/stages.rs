@@ -289,8 +289,6 @@ pub(super) fn proof<T: TrustView>(
     match proof {
         Proof::None => Err(RefusalCode::ProofMissing),
         Proof::Connect(proof) => connect_proof(token, key, proof, attempt, tickets, trust, now),
-        Proof::Introspected(hash) if *hash == token.hash => Ok(Proved::default()),
-        Proof::Introspected(_) => Err(RefusalCode::ProofInvalid),
         other => proved_now(key, other, attempt, trust).map(|()| Proved::default()),
     }
 }
@@ -354,9 +352,7 @@ fn proved_now<T: TrustView>(
         (Proof::Exporter(proof), _) => proof.verifies(key),
         (Proof::TlsKey(seen), PopKey::Public(key)) => key.thumbprint() == *seen,
         (Proof::TlsKey(_), PopKey::Symmetric(_)) => false,
-        (Proof::None | Proof::Connect(_) | Proof::Introspected(_), _) => {
-            return Err(RefusalCode::ProofMissing)
-        }
+        (Proof::None | Proof::Connect(_), _) => return Err(RefusalCode::ProofMissing),
     };
     holds.then_some(()).ok_or(RefusalCode::ProofInvalid)
 }

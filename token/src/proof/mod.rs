@@ -11,7 +11,6 @@ use alloc::vec::Vec;
 use crate::ace::{Answer, BoundProof, ChallengeProof, ExporterProof};
 use crate::cose;
 use crate::encoding;
-use crate::hash::TokenHash;
 use crate::key::Thumbprint;
 use crate::limits;
 use crate::refusal::RefusalCode;
@@ -47,9 +46,6 @@ pub enum Proof {
     /// The TLS handshake was made with the key of this thumbprint: a raw public key, or the key of
     /// a certificate.
     TlsKey(Thumbprint),
-    /// The issuer gave the token with this hash for an opaque credential that the peer showed (RFC 7662). A verifier makes
-    /// this proof itself; nothing that a peer sends is read as it.
-    Introspected(TokenHash),
 }
 
 impl From<Answer> for Proof {
