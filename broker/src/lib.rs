@@ -9,7 +9,8 @@
 //! 1. [`admission`] limits sockets before the first byte is read; [`transport`] carries the bytes; [`codec`] makes
 //!    packets of them. `connection` has the steps of a CONNECT in their order.
 //! 2. [`authentication`] verifies the credentials. [`resumption`] makes the next CONNECT cheap, [`authz_info`] stores
-//!    tokens that came before their connection, [`shares`] bounds devices and tenants.
+//!    tokens that came before their connection, [`shares`] bounds devices and tenants. [`enrolment`] lets devices in
+//!    that have a claim code and no token yet.
 //! 3. [`session`] is the MQTT session, found by name in [`registry`]; [`authorisation`] says what it may do.
 //! 4. [`routing`] finds the subscribers of a message; [`persistence`] stores what must survive a crash.
 //! 5. `revocation` and `deadlines` end sessions; `control_topics` and [`alerts`] are the broker's own messages; `http`
@@ -25,9 +26,11 @@ mod refusals;
 mod admission;
 mod authz_info;
 mod challenges;
+mod enrolment;
 mod partners;
 mod shares;
 pub mod transport;
+mod visits;
 
 mod authentication;
 pub mod authorisation;

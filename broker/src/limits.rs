@@ -4,9 +4,11 @@ use std::time::Duration;
 
 pub use http::*;
 pub use partners::*;
+pub use visits::*;
 
 mod http;
 mod partners;
+mod visits;
 
 // --- codec -------------------------------------------------------------------------------------------------------
 
@@ -262,26 +264,6 @@ pub const AUTHENTICATION_SUSPECTS: usize = 64;
 /// Every refusal before the proof held is answered at a multiple of this after the CONNECT, so that its time says
 /// nothing.
 pub const REFUSAL_BUCKET: Duration = Duration::from_millis(50);
-
-/// Tokens that strangers published to `authz-info` and that are kept: 10,000 default tokens take some 5 MiB, the
-/// largest ones 40.
-pub const AUTHZ_INFO_TOKENS: usize = 10_000;
-/// Such tokens from one address prefix.
-pub const AUTHZ_INFO_TOKENS_PER_PREFIX: usize = 1_000;
-/// Tries of one prefix at once; each costs at most one signature check.
-pub const AUTHZ_INFO_BURST: u32 = 50;
-/// Time between further tries of one prefix.
-pub const AUTHZ_INFO_INTERVAL: Duration = Duration::from_millis(100);
-/// Address prefixes that are remembered for these two.
-pub const AUTHZ_INFO_SOURCES: usize = 4_096;
-/// Connections without credentials together may use this part of the half-open places (512): they need not make room.
-pub const ANONYMOUS_PART: usize = 16;
-/// One address prefix may use this part of that (64).
-pub const ANONYMOUS_PREFIX_PART: usize = 8;
-/// How long a connection without credentials may last.
-pub const ANONYMOUS_WITHIN: Duration = Duration::from_secs(10);
-/// Packets of such a connection.
-pub const ANONYMOUS_PACKETS: u32 = 16;
 
 /// Seconds after which a new ticket key takes over, unless configured: a secret outlives a night without its broker.
 pub const TICKET_ROTATION: u64 = 12 * 3600;

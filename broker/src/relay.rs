@@ -1,20 +1,22 @@
-//! Carries token requests of devices to provisioning, within bounds.
+//! Carries token requests and enrolments of devices to provisioning, within bounds.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Request, Server, ACE_CBOR};
+use tessera_runtime::http::{
+    HttpClient, HttpError, HttpLimits, HttpResponse, Method, Request, Server, ACE_CBOR,
+};
 use tessera_runtime::secret::Secret;
 use tessera_token::ids::{DeviceId, TenantId};
-use tessera_token::messages::{RefusalAnswer, TokenAnswer};
+use tessera_token::messages::{ClaimCheck, MessageError, NonceAnswer, RefusalAnswer, TokenAnswer};
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{RELAYS, RELAY_ANSWER_BYTES, RELAY_BURST, RELAY_DEVICES, RELAY_WITHIN};
 
-/// Carries token requests to provisioning, a bounded number at once.
+/// Carries requests to provisioning; of token requests a bounded number at once.
 pub(crate) struct Relay {
     client: Option<HttpClient>,
     permits: Arc<Semaphore>,
@@ -22,9 +24,9 @@ pub(crate) struct Relay {
 }
 
 /// The answer of provisioning.
-pub(crate) enum Answer {
-    /// A token, and the bytes of the answer.
-    Token(TokenAnswer, Vec<u8>),
+pub(crate) enum Answer<T> {
+    /// The thing that was asked for, and the bytes of the answer.
+    Given(T, Vec<u8>),
     /// A refusal, as bytes, and its code.
     Refusal(Vec<u8>, RefusalCode),
     /// Nothing usable.
@@ -62,16 +64,42 @@ impl Relay {
         Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
-    /// Carries one request, as it came: the broker sees no key.
-    pub(crate) async fn exchange(&self, request: Vec<u8>) -> Answer {
+    /// Carries one token request, as it came: the broker sees no key.
+    pub(crate) async fn exchange(&self, request: Vec<u8>) -> Answer<TokenAnswer> {
+        self.ask("/v1/token", request, body(TokenAnswer::from_cbor)).await
+    }
+
+    /// Asks for a nonce to sign for an enrolment.
+    pub(crate) async fn enrol_nonce(&self) -> Answer<NonceAnswer> {
+        self.ask("/v1/enrol/nonce", Vec::new(), body(NonceAnswer::from_cbor)).await
+    }
+
+    /// Carries one enrolment, as it came.
+    pub(crate) async fn enrol(&self, request: Vec<u8>) -> Answer<TokenAnswer> {
+        self.ask("/v1/enrol", request, body(TokenAnswer::from_cbor)).await
+    }
+
+    /// Asks whether a claim code is good for a device.
+    pub(crate) async fn check(&self, claim: &ClaimCheck) -> Answer<()> {
+        let good = |response: &HttpResponse| match response.status {
+            204 => Ok(()),
+            other => Err(format!("HTTP status {other} in the place of 204")),
+        };
+        self.ask("/v1/enrol/check", claim.to_cbor(), good).await
+    }
+
+    async fn ask<T>(
+        &self,
+        path: &'static str,
+        request: Vec<u8>,
+        read: impl FnOnce(&HttpResponse) -> Result<T, String>,
+    ) -> Answer<T> {
         let Some(client) = &self.client else { return Answer::Away };
-        let request = Request::new(tessera_runtime::http::Method::Post, "/v1/token")
-            .accept(ACE_CBOR)
-            .body(ACE_CBOR, request);
+        let request = Request::new(Method::Post, path).accept(ACE_CBOR).body(ACE_CBOR, request);
         let error = match client.send(request).await {
-            Ok(response) => match TokenAnswer::from_cbor(&response.body) {
-                Ok(answer) => return Answer::Token(answer, response.body),
-                Err(error) => error.to_string(),
+            Ok(response) => match read(&response) {
+                Ok(given) => return Answer::Given(given, response.body),
+                Err(error) => error,
             },
             Err(HttpError::Status { status, response, .. }) => {
                 match RefusalAnswer::from_cbor(&response.body) {
@@ -85,9 +113,16 @@ impl Relay {
             }
             Err(error) => error.to_string(),
         };
-        tracing::warn!(%error, "token request failed: no usable answer from provisioning");
+        tracing::warn!(path, %error, "relayed request failed: no usable answer from provisioning");
         Answer::Away
     }
+}
+
+/// Reads the body of an answer.
+fn body<T>(
+    read: impl FnOnce(&[u8]) -> Result<T, MessageError>,
+) -> impl FnOnce(&HttpResponse) -> Result<T, String> {
+    move |response| read(&response.body).map_err(|error| error.to_string())
 }
 
 /// How often each device may ask: a bucket of [`RELAY_BURST`] requests. A device whose bucket is full has no row.

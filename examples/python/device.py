@@ -7,13 +7,15 @@
 
 It enrols when --dir holds no token yet, publishes on d/ID/telemetry and prints what comes on d/ID/cmd. It keeps its key
 and its token in --dir and needs the claim code once. It ends when it is refused for good, with exit status 3.
+With --enrol mqtt it enrols at the broker, which must offer that, and asks there once more by its claim code for a token when
+its own is lost, refused or over.
 """
 import argparse, hashlib, http.client, io, os, queue, random, ssl, struct, sys, threading, time, urllib.parse
 import paho.mqtt.client as mqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 # Labels of the messages (§2, §6, §7).
-TOKEN, REQ_CNF, CLIENT_ID, WORDS, GRANT, TOKEN_TYPE, CNONCE = 1, 4, 24, 31, 33, 34, 39
+TOKEN, REQ_CNF, CLIENT_ID, ERROR, WORDS, GRANT, TOKEN_TYPE, CNONCE = 1, 4, 24, 30, 31, 33, 34, 39
 TENANT, IAT, NONCE, SIGNATURE, SERVER_TIME, CODE, CLAIM = -65540, -65541, -65542, -65543, -65544, -65545, -65547
 ANSWER_WITHIN = 10       # seconds for an answer, over MQTT (then REST is asked) and over REST, from connect to the last byte
 LONGEST_WAIT = 60        # seconds between two tries at most
@@ -97,6 +99,7 @@ class Refused(Exception):
     """A refusal of the service (§7)."""
     def __init__(self, answer, status=None):
         self.code, self.cnonce, self.status = answer.get(CODE, "?"), nonce_of(answer), status
+        self.error = answer.get(ERROR)
         super().__init__(f"{self.code}: {answer.get(WORDS, f'HTTP status {status}')}")
 
     def is_final(self):
@@ -172,17 +175,18 @@ class Device:
         finally:
             line.close()
 
-    def ask(self, path, request):
+    def ask(self, path, request, post=None):
         """One try with a nonce, and one more when that nonce was refused: the refusal brings another."""
+        post = post or self.post
         try:
-            nonce = nonce_of(self.post("/v1/enrol/nonce", b""))
+            nonce = nonce_of(post("/v1/enrol/nonce", b""))
             if not nonce:
                 raise ValueError("an answer without a nonce")
-            return self.post(path, request(nonce))
+            return post(path, request(nonce))
         except Refused as no:
             if not no.cnonce:
                 raise
-            return self.post(path, request(no.cnonce))
+            return post(path, request(no.cnonce))
 
     def enrol(self):
         claim = self.args.claim
@@ -192,8 +196,40 @@ class Device:
                 SIGNATURE: self.sign("tessera-enrol-1", self.args.tenant, self.id, self.thumbprint,
                                      hashlib.sha256(claim.encode()).digest(), nonce),
                 CLAIM: claim})
-        self.take(self.ask("/v1/enrol", request))
-        print("enrolled", flush=True)
+        if self.args.enrol == "mqtt":
+            self.take(self.ask_at_broker(request))
+        else:
+            self.take(self.ask("/v1/enrol", request))
+        print(f"enrolled over {self.args.enrol}", flush=True)
+
+    def ask_at_broker(self, request):
+        """§2 over MQTT: the code is the password of a connection that reaches one topic, and ends with the answer."""
+        client, events = self.line(f"$claim/{self.args.tenant}", self.args.claim)
+        try:
+            name, code = events.get(timeout=30)
+            if name != "connack" or code.is_failure:
+                # 0x87: the code is not good for this device here, or the broker does not offer it. 0x88 and the like: later.
+                final = name == "connack" and code.value == 0x87
+                raise Refused({WORDS: f"not let in to enrol: {code}"}, 403 if final else None)
+            client.subscribe("$tessera/enrol", 0)
+            def post(_, body):
+                client.publish("$tessera/enrol", body, 1)
+                until = time.monotonic() + ANSWER_WITHIN
+                while True:
+                    name, value = events.get(timeout=max(until - time.monotonic(), 0.001))
+                    if name == "closed":
+                        raise OSError(f"the connection ended: {value}")
+                    if name == "$tessera/enrol":
+                        answer = decode(value)
+                        if TOKEN in answer or CODE not in answer:
+                            return answer
+                        no = Refused(answer)
+                        no.status = 400 if no.error != 1 else None                # §7: 1 may be of the server
+                        raise no
+            return self.ask(None, request, post)
+        finally:
+            client.disconnect()
+            client.loop_stop()
 
     def token_request(self, cnonce=None):
         """Over a nonce of the service, or over this machine's own clock: never over a time that was told (§5)."""
@@ -242,13 +278,13 @@ class Device:
         return self.token + encode(struct.pack(">II", now, self.counter) + signature)
 
     # --- §8 Lines -------------------------------------------------------------------------------------------------------
-    def session(self):
-        """One connection from CONNECT to its end; whether it was let in."""
+    def line(self, user, password):
+        """A client that connects, and the queue of what comes."""
         url = urllib.parse.urlsplit(self.args.mqtt)
         events = queue.Queue()
         # The library must not connect by itself: it would send the same password again.
         client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, self.id, protocol=mqtt.MQTTv5, reconnect_on_failure=False)
-        client.username_pw_set(self.id, self.password())
+        client.username_pw_set(user, password)
         if url.scheme == "mqtts":
             client.tls_set_context(self.tls)
         client.on_connect = lambda c, u, flags, code, p: events.put(("connack", code))
@@ -257,6 +293,11 @@ class Device:
         client.on_disconnect = lambda c, u, flags, code, p: events.put(("closed", code))
         client.connect(url.hostname, url.port or (8883 if client._ssl else 1883), keepalive=60, clean_start=True)
         client.loop_start()
+        return client, events
+
+    def session(self):
+        """One connection from CONNECT to its end; whether it was let in."""
+        client, events = self.line(self.id, self.password())
         try:
             return self.serve(client, events)
         finally:
@@ -329,7 +370,8 @@ class Device:
                 if self.token is None and self.args.claim:
                     self.enrol()
                 elif self.token is None or self.token_is_suspect or self.now() >= self.claims[4] - 1:
-                    self.refresh_by_rest()
+                    by_claim = self.args.claim and self.args.enrol == "mqtt"
+                    self.enrol() if by_claim else self.refresh_by_rest()                 # §2: the same key and code again
                 began = time.monotonic()
                 if self.session() and time.monotonic() > began + STEADY:
                     wait = 1
@@ -350,6 +392,7 @@ parser.add_argument("--mqtt", required=True, metavar="URL", help="the broker: mq
 parser.add_argument("--device", required=True, metavar="ID")
 parser.add_argument("--tenant", default="default", metavar="ID")
 parser.add_argument("--claim", metavar="CODE", help="needed once")
+parser.add_argument("--enrol", choices=["rest", "mqtt"], default="rest", help="where to enrol: at provisioning, or at the broker")
 parser.add_argument("--dir", default=".", help="where key and token are kept")
 parser.add_argument("--cafile", metavar="FILE", help="the authorities that may sign the servers' certificates, in PEM")
 parser.add_argument("--verifier", metavar="NAME", help="the name of the broker, when it has one of its own")

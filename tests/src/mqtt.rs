@@ -70,8 +70,22 @@ impl Mqtt {
         password: &[u8],
         clean: bool,
     ) -> Result<Self, Refused> {
-        let mut session = Self::open(source, at).map_err(Refused::Lost)?;
         let user = client.split('~').next().unwrap_or(client);
+        Self::connect_as(source, at, client, (user, password), clean)
+    }
+
+    /// As [`Mqtt::connect_from`], with a user name of its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect_as(
+        source: Option<Ipv4Addr>,
+        at: SocketAddr,
+        client: &str,
+        (user, password): (&str, &[u8]),
+        clean: bool,
+    ) -> Result<Self, Refused> {
+        let mut session = Self::open(source, at).map_err(Refused::Lost)?;
         let mut body = Vec::new();
         text(&mut body, b"MQTT");
         body.extend([4, 0xc0 | if clean { 2 } else { 0 }]);

@@ -131,7 +131,8 @@ const LEVELS: [(&str, &[&[&str]]); 7] = [
         &[
             &["config_error", "limits"],
             &["admission", "codec", "refusals", "relay", "shares", "resumption"],
-            &["authz_info", "challenges", "message", "partners", "transport"],
+            &["challenges", "message", "partners", "transport", "visits"],
+            &["authz_info", "enrolment"],
             &["authentication", "persistence", "authorisation", "push"],
             &["routing"],
             &["metrics", "session"],

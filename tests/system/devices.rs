@@ -252,6 +252,36 @@ fn lives_and_ends_in(language: Language) {
     assert!(status.code() == Some(1) && device.output().contains("chmod 600"), "{status}");
 }
 
+/// It has the address of the broker alone: provisioning is asked by way of the broker.
+#[test]
+fn enrols_over_mqtt() {
+    let folder = TempDir::new().unwrap();
+    let config = folder.path().join("tessera.toml");
+    std::fs::write(&config, "[broker]\nenrolment = true\n").unwrap();
+    let server = start_at(Places::fresh(), folder, &["--config", config.to_str().unwrap()]);
+    let mut reader = reader(&server);
+    let mut card = Card::of(Language::Python, &server, "sensor");
+    card.http = "http://127.0.0.1:1".to_owned();
+    card.more = vec!["--enrol".into(), "mqtt".into()];
+    let mut device = card.start();
+    says(&mut device, "enrolled over mqtt");
+    says(&mut device, "connected");
+    heard(&mut reader);
+    device.kill();
+    // The answer was lost: the same key asks for it again by the same code.
+    std::fs::remove_file(card.folder.join("token")).unwrap();
+    let mut device = card.start();
+    says(&mut device, "enrolled over mqtt");
+    says(&mut device, "connected");
+    heard(&mut reader);
+    device.kill();
+    // Another key has no use of the code, and a wrong code lets no one in.
+    card.folder = server.folder.path().join("other");
+    ends(card.start(), "device_key_mismatch");
+    card.claim = "TSR-AAAAA-AAAAA-AAAAA-AAAAA".into();
+    ends(card.start(), "not let in to enrol");
+}
+
 #[test]
 fn comes_through_a_wrong_clock() {
     in_each(comes_through_a_wrong_clock_in);

@@ -22,6 +22,7 @@ mod device_page;
 mod device_proxy;
 mod devices;
 mod doctor;
+mod enrol_mqtt;
 mod fleet;
 mod https;
 mod imports;

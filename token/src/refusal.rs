@@ -164,6 +164,8 @@ codes! {
     ClaimUsed = "claim_used": "the claim code was used already",
     /// The claim code is bound to another device id.
     ClaimMismatch = "claim_mismatch": "the claim code is meant for another device",
+    /// A claim code came to a broker on a connection that others can read.
+    ClaimInClear = "claim_in_clear": "a claim code is a secret: connect over TLS, or to a listener on a loopback address",
     /// Nothing entitles the device to enrol by this way.
     NotEntitled = "not_entitled": "nothing entitles this device to enrol by this way: check the tenant, the device id, the key and the way",
     /// The entry of a list enrolled a device before, or another key.

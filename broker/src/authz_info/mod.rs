@@ -12,13 +12,11 @@
 //! connections that are open for it, and one token for each device of a tenant, so that no tenant's token takes the
 //! place of another's. Memory only: after a restart tokens are published again.
 
-mod sources;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use bytes::Bytes;
+use hashbrown::hash_map::Entry;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tessera_token::chain::VerifiedToken;
@@ -29,8 +27,8 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 
 use crate::admission::Prefix;
-use crate::limits::{ANONYMOUS_PART, AUTHZ_INFO_TOKENS, AUTHZ_INFO_TOKENS_PER_PREFIX};
-use sources::Sources;
+use crate::limits::{AUTHZ_INFO_TOKENS, AUTHZ_INFO_TOKENS_PER_PREFIX};
+use crate::visits::Visits;
 
 /// The content of a published token, after its signature and all guards that concern it alone were passed. No client
 /// has proved its key.
@@ -67,7 +65,8 @@ impl Upload {
 /// The published tokens.
 pub(crate) struct AuthzInfo {
     on: bool,
-    most_open: usize,
+    /// The connections that are open for publishing.
+    pub(crate) visits: Visits,
     book: Mutex<Book>,
 }
 
@@ -76,7 +75,8 @@ struct Book {
     tokens: HashMap<Holder, Kept>,
     /// The holders of this name, one in each tenant.
     devices: HashMap<DeviceId, Vec<Holder>>,
-    sources: Sources,
+    /// The tokens of each address prefix; none without one.
+    kept: HashMap<Prefix, usize>,
 }
 
 struct Kept {
@@ -88,27 +88,12 @@ struct Kept {
 impl AuthzInfo {
     /// An empty book; `on` is the setting, `half_open` how many sockets may be half open.
     pub(crate) fn new(on: bool, half_open: usize) -> Self {
-        Self { on, most_open: (half_open / ANONYMOUS_PART).max(1), book: Mutex::default() }
+        Self { on, visits: Visits::new(half_open), book: Mutex::default() }
     }
 
     /// Whether strangers may publish tokens.
     pub(crate) fn is_on(&self) -> bool {
         self.on
-    }
-
-    /// A place for a connection without credentials; `None` when its prefix, or all together, have as many as they may.
-    /// `now` is monotonic.
-    pub(crate) fn enter(&self, from: Prefix, now: Duration) -> Option<Visit<'_>> {
-        let entered = self.book.lock().sources.enter(from, self.most_open, now);
-        entered.then(|| Visit { authz: self, from })
-    }
-
-    /// Whether this prefix may have another token verified now. `now` is monotonic.
-    ///
-    /// # Errors
-    /// `rate_limited`.
-    pub(crate) fn may_try(&self, from: Prefix, now: Duration) -> Result<(), RefusalCode> {
-        self.book.lock().sources.may_try(from, now)
     }
 
     /// Keeps a token until it expires. The newest of a device stays.
@@ -135,7 +120,7 @@ impl AuthzInfo {
             return Err(RefusalCode::LimitReached);
         }
         book.take_out(&upload.holder);
-        book.sources.keeps(from);
+        *book.kept.entry(from).or_default() += 1;
         // The payload may be a slice of a read buffer.
         let token = Bytes::copy_from_slice(&token);
         book.devices.entry(upload.holder.1.clone()).or_default().push(upload.holder.clone());
@@ -175,31 +160,24 @@ impl AuthzInfo {
     }
 }
 
-/// The place of a connection without credentials; given back when dropped.
-pub(crate) struct Visit<'a> {
-    authz: &'a AuthzInfo,
-    from: Prefix,
-}
-
-impl Drop for Visit<'_> {
-    fn drop(&mut self) {
-        self.authz.book.lock().sources.leave(self.from);
-    }
-}
-
 impl Book {
     /// Whether a token of this device has room, in the place of the one that it replaces.
     fn has_room(&self, holder: &Holder, from: Prefix) -> bool {
         let old = self.tokens.get(holder);
         let others = self.tokens.len() - usize::from(old.is_some());
         let freed = usize::from(old.is_some_and(|old| old.from == from));
-        let of_prefix = self.sources.kept(from).saturating_sub(freed);
+        let of_prefix = self.kept.get(&from).map_or(0, |kept| *kept).saturating_sub(freed);
         others < AUTHZ_INFO_TOKENS && of_prefix < AUTHZ_INFO_TOKENS_PER_PREFIX
     }
 
     fn take_out(&mut self, holder: &Holder) {
         let Some(old) = self.tokens.remove(holder) else { return };
-        self.sources.lets_go(old.from);
+        if let Entry::Occupied(mut kept) = self.kept.entry(old.from) {
+            *kept.get_mut() = kept.get().saturating_sub(1);
+            if *kept.get() == 0 {
+                kept.remove();
+            }
+        }
         if let Some(holders) = self.devices.get_mut(&holder.1) {
             holders.retain(|one| one != holder);
             if holders.is_empty() {

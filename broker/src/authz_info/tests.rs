@@ -1,5 +1,4 @@
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tessera_token::claims::{Claims, Epochs, Serial};
@@ -10,10 +9,7 @@ use tessera_token::time::UnixSeconds;
 
 use super::{AuthzInfo, Upload};
 use crate::admission::Prefix;
-use crate::limits::{
-    ANONYMOUS_PART, ANONYMOUS_PREFIX_PART, AUTHZ_INFO_BURST, AUTHZ_INFO_INTERVAL,
-    AUTHZ_INFO_SOURCES, AUTHZ_INFO_TOKENS, AUTHZ_INFO_TOKENS_PER_PREFIX, HALF_OPEN,
-};
+use crate::limits::{AUTHZ_INFO_TOKENS, AUTHZ_INFO_TOKENS_PER_PREFIX, HALF_OPEN};
 
 const NOW: UnixSeconds = UnixSeconds::new(1_000);
 
@@ -150,69 +146,4 @@ fn one_prefix_and_all_together_have_their_limits() {
         keep(&authz, upload(u64::MAX - 1, 10, 9_000), from(78), later),
         Err(RefusalCode::LimitReached)
     );
-}
-
-#[test]
-fn tries_come_in_a_burst_and_then_one_by_one() {
-    let authz = AuthzInfo::new(true, HALF_OPEN);
-    let mut now = Duration::from_secs(1);
-    for _ in 0..AUTHZ_INFO_BURST {
-        assert_eq!(authz.may_try(from(1), now), Ok(()));
-    }
-    assert_eq!(authz.may_try(from(1), now), Err(RefusalCode::RateLimited));
-    assert_eq!(authz.may_try(from(2), now), Ok(()));
-    now += AUTHZ_INFO_INTERVAL;
-    assert_eq!(authz.may_try(from(1), now), Ok(()));
-    assert_eq!(authz.may_try(from(1), now), Err(RefusalCode::RateLimited));
-    assert_eq!(authz.may_try(from(2), now), Ok(()));
-    // As many prefixes as are remembered; who has not tried for a while is forgotten.
-    for number in 3..=AUTHZ_INFO_SOURCES as u32 {
-        assert_eq!(authz.may_try(from(number), now), Ok(()));
-    }
-    assert_eq!(authz.may_try(from(999_999), now), Err(RefusalCode::RateLimited));
-    now += AUTHZ_INFO_INTERVAL;
-    assert_eq!(authz.may_try(from(999_999), now), Ok(()));
-}
-
-#[test]
-fn connections_have_few_places_and_one_prefix_a_part_of_them() {
-    let authz = AuthzInfo::new(true, HALF_OPEN);
-    let now = Duration::from_secs(1);
-    let most = HALF_OPEN / ANONYMOUS_PART;
-    let of_prefix = most / ANONYMOUS_PREFIX_PART;
-    let mut held: Vec<_> =
-        (0..of_prefix).map(|_| authz.enter(from(0), now).expect("a place")).collect();
-    assert!(authz.enter(from(0), now).is_none());
-    for number in of_prefix..most {
-        let source = from((number / of_prefix) as u32);
-        held.push(authz.enter(source, now).expect("a place"));
-    }
-    assert!(authz.enter(from(999), now).is_none());
-    drop(held.pop());
-    let last = authz.enter(from(999), now).expect("what is given back");
-    assert!(authz.enter(from(998), now).is_none());
-    drop((held, last));
-    // The least there can be is one.
-    let authz = AuthzInfo::new(true, 1);
-    let one = authz.enter(from(0), now).expect("a place");
-    assert!(authz.enter(from(1), now).is_none());
-    drop(one);
-    assert!(authz.enter(from(1), now).is_some());
-}
-
-#[test]
-fn a_prefix_with_an_open_connection_is_not_forgotten() {
-    let authz = AuthzInfo::new(true, HALF_OPEN);
-    let mut now = Duration::from_secs(1);
-    let of_prefix = HALF_OPEN / ANONYMOUS_PART / ANONYMOUS_PREFIX_PART;
-    let held: Vec<_> = (0..of_prefix).map(|_| authz.enter(from(0), now).unwrap()).collect();
-    for round in 1..3 {
-        for number in 1..AUTHZ_INFO_SOURCES as u32 {
-            assert_eq!(authz.may_try(from(round * 10_000 + number), now), Ok(()));
-        }
-        now += AUTHZ_INFO_INTERVAL;
-    }
-    assert!(authz.enter(from(0), now).is_none());
-    drop(held);
-    assert!(authz.enter(from(0), now).is_some());
 }

@@ -67,6 +67,8 @@ pub struct RawBrokerConfig {
     /// Whether TLS connections without any credential may publish tokens to `authz-info` (RFC 9431 section 2.2.2), for
     /// a later connection whose handshake key is the one in the token.
     pub authz_info: bool,
+    /// Whether devices with a claim code and no token may enrol over MQTT, by way of `provisioning`.
+    pub enrolment: bool,
     /// Where partner tokens are accepted: `off` (default), `encrypted` (over TLS and QUIC) or `in_clear`
     /// (everywhere). Provisioning is asked about each.
     pub partner_tokens: Option<String>,
@@ -100,6 +102,7 @@ impl Default for RawBrokerConfig {
             ace_as_hint: None,
             ace_challenge: None,
             authz_info: false,
+            enrolment: false,
             partner_tokens: None,
             reason_strings: true,
             shared_for_v311: false,
@@ -141,6 +144,8 @@ pub struct BrokerConfig {
     pub challenges: ChallengeLimits,
     /// Whether strangers may publish tokens.
     pub authz_info: bool,
+    /// Whether devices with a claim code may enrol.
+    pub enrolment: bool,
     /// Where partner tokens are accepted.
     pub partner_tokens: PartnerTokens,
     /// Where ticket keys come from.
@@ -173,6 +178,7 @@ impl RawBrokerConfig {
             .validate()
             .map_err(|error| ConfigError { key: error.key, problem: error.problem })?;
         let listen = self.listen(&proxy)?;
+        self.check_enrolment(&listen)?;
         let tls = self.tls.clone().validate()?;
         if tls.is_none() && listen.iter().any(|one| one.transport.is_tls()) {
             let problem = "mqtts, wss and quic need a certificate".to_owned();
@@ -201,6 +207,7 @@ impl RawBrokerConfig {
                 .map_or(Ok(AceChallenge::ClearOnly), AceChallenge::parse)?,
             challenges: l.challenges()?,
             authz_info: self.authz_info,
+            enrolment: self.enrolment,
             partner_tokens: self.partner_tokens()?,
             resumption: self.resumption.clone().validate()?,
             admission: l.admission()?,
@@ -214,6 +221,19 @@ impl RawBrokerConfig {
 }
 
 impl RawBrokerConfig {
+    /// A switch that lets no device in is a mistake.
+    fn check_enrolment(&self, listen: &[Listen]) -> Result<(), ConfigError> {
+        let is_private =
+            |one: &Listen| one.transport.is_tls() || one.address.ip().to_canonical().is_loopback();
+        if !self.enrolment || listen.iter().any(is_private) {
+            return Ok(());
+        }
+        let problem =
+            "a claim code is a secret, and all listeners are in clear beyond this machine: \
+                       set mqtts, wss or quic, or a loopback address";
+        Err(ConfigError { key: "enrolment", problem: problem.to_owned() })
+    }
+
     fn partner_tokens(&self) -> Result<PartnerTokens, ConfigError> {
         let accepts = self.partner_tokens.as_deref().map(PartnerTokens::parse).transpose()?;
         Ok(accepts.unwrap_or(PartnerTokens::Off))

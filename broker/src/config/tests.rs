@@ -30,6 +30,15 @@ fn what_cannot_hold_is_named() {
         let raw = RawBrokerConfig { provisioning: Some(url.to_owned()), ..Default::default() };
         assert_eq!(raw.validate().unwrap_err().key, "provisioning", "{url}");
     }
+    // A claim code is taken over TLS or on a loopback address: with neither, the switch is a mistake.
+    let in_clear = |raw: &mut RawBrokerConfig| {
+        raw.enrolment = true;
+        raw.mqtt = Some(SocketAddr::from(([0, 0, 0, 0], 1883)));
+        raw.ws = Some(SocketAddr::from(([192, 0, 2, 1], 8080)));
+    };
+    assert_eq!(key(in_clear), "enrolment");
+    let local = RawBrokerConfig { enrolment: true, ..RawBrokerConfig::default() };
+    assert!(local.validate().unwrap().enrolment);
     assert_eq!(key(|raw| raw.ace_challenge = Some("sometimes".to_owned())), "ace_challenge");
     assert_eq!(key(|raw| raw.resumption.rotate_every = 1), "resumption.rotate_every");
     assert_eq!(key(|raw| raw.resumption.rotate_every = u64::MAX), "resumption.rotate_every");

@@ -2,7 +2,8 @@
 //!
 //! 1. The handshakes of the transport (`transport/acceptor.rs`).
 //! 2. The CONNECT, bounded in bytes and time ([`read_connect`]). A socket that was told to make room is closed here.
-//! 3. A CONNECT without any credential publishes tokens to `authz-info` and ends ([`authz_info_only`]).
+//! 3. A CONNECT without any credential publishes tokens to `authz-info` and ends ([`authz_info_only`]). One with a claim
+//!    code enrols its device and ends ([`enrol_only`]). Neither becomes a session ([`super::without_session`]).
 //! 4. The credentials: a password, the key of the TLS handshake, or the answer to a challenge ([`credentials`]). A
 //!    refusal of this step waits for steps 5 and 6.
 //! 5. The client id is not empty.
@@ -31,7 +32,8 @@ use super::open_session::{self, Joined};
 use super::refuse::Refused;
 use super::serve::Connection;
 use super::{
-    authz_info_only, credentials, enhanced_auth, note_broken, partner, read_connect, Origin, Place,
+    authz_info_only, credentials, enhanced_auth, enrol_only, note_broken, partner, read_connect,
+    Origin, Place,
 };
 use crate::admission::SocketPermit;
 use crate::authentication::Evidence;
@@ -78,6 +80,13 @@ pub(super) async fn connect(
         {
             place.permit.mark_not_at_fault();
         }
+        return None;
+    }
+    if enrol_only::is_meant(&hub, &connect) {
+        let private = stream.is_encrypted() || acceptor.is_local;
+        let of = enrol_only::Circumstances { origin, accepted, private };
+        let permit = &mut place.permit;
+        Box::pin(enrol_only::serve(&hub, stream, &mut inbox, &connect, of, permit)).await;
         return None;
     }
     /* 4 to 11 */

@@ -16,12 +16,14 @@ mod disconnect;
 mod disconnect_queue;
 mod effects;
 mod enhanced_auth;
+mod enrol_only;
 mod open_session;
 mod partner;
 mod read_connect;
 mod refuse;
 mod retained;
 mod serve;
+mod without_session;
 
 use std::future::Future;
 use std::net::IpAddr;

@@ -140,13 +140,13 @@ async fn ask(
         return Told::Refused(AceError::InvalidRequest, RefusalCode::ChannelInClear);
     }
     match hub.relay.exchange(payload.to_vec()).await {
-        Answer::Token(answer, _) if answer.key.is_some() => {
+        Answer::Given(answer, _) if answer.key.is_some() => {
             Told::Refused(AceError::InvalidRequest, RefusalCode::ChannelInClear)
         }
-        Answer::Token(answer, _) if answer.bearer && !handle.has_proved_own_key() => {
+        Answer::Given(answer, _) if answer.bearer && !handle.has_proved_own_key() => {
             Told::Refused(AceError::InvalidGrant, RefusalCode::KeyNotProved)
         }
-        Answer::Token(answer, bytes) => {
+        Answer::Given(answer, bytes) => {
             // A request that was seen in clear is answered again: only its signer has the key that signs anew, and a
             // symmetric key is that of one token.
             let outcome = match handle.has_proved_own_key() {

@@ -19,6 +19,7 @@ use crate::admission::Admission;
 use crate::authentication::Authenticator;
 use crate::authz_info::AuthzInfo;
 use crate::challenges::Challenges;
+use crate::enrolment::Enrolment;
 use crate::message::{SubscriberId, Trusted};
 use crate::metrics::BrokerMetrics;
 use crate::partners::Partners;
@@ -65,6 +66,7 @@ pub(crate) struct Hub {
     pub(crate) persistence: Arc<Persistence>,
     pub(crate) ticket_keys: Arc<TicketKeys>,
     pub(crate) authz_info: AuthzInfo,
+    pub(crate) enrolment: Enrolment,
     pub(crate) partners: Partners,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) challenges: Challenges,

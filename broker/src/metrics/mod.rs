@@ -31,6 +31,7 @@ pub(crate) struct BrokerMetrics {
     pub token_requests: Counter,
     pub resumption: Counter,
     pub authz_info: Counter,
+    pub enrolments: Counter,
     pub verification_restarts: Counter,
     pub sockets: Gauge,
     pub half_open: Gauge,
@@ -141,6 +142,11 @@ impl BrokerMetrics {
                 "Connections without credentials, and tokens kept from them",
                 &["what"],
             )?,
+            enrolments: m.counter(
+                &n("enrolments_total"),
+                "Connections that enrol by a claim code, and the answers to their requests",
+                &["what"],
+            )?,
             verification_restarts: m.counter(
                 &n("verification_restarts_total"),
                 "Verification actors that were restarted after a panic",
@@ -207,6 +213,7 @@ impl BrokerMetrics {
         }
         self.refusals.present(&["connect", RefusalCode::TokenRevoked.as_str()]);
         self.token_requests.present(&["not_ready"]);
+        self.enrolments.present(&["not_ready"]);
         self.resumption.present(&["key_not_replaced"]);
     }
 

@@ -19,6 +19,7 @@ use crate::authentication::Authenticator;
 use crate::authz_info::AuthzInfo;
 use crate::challenges::Challenges;
 use crate::config::BrokerConfig;
+use crate::enrolment::Enrolment;
 use crate::hub::{Disconnected, Hub};
 use crate::limits::DISCONNECT_QUEUE;
 use crate::metrics::BrokerMetrics;
@@ -51,6 +52,9 @@ pub(super) struct Built {
 }
 
 pub(super) fn check(config: &BrokerConfig, metrics: BrokerMetrics) -> Result<Checked, StartError> {
+    if config.enrolment && config.provisioning.is_none() {
+        return Err(StartError::Enrolment);
+    }
     let (service, token) = (config.provisioning.clone(), config.relay_token.0.clone());
     let partners = Partners::new(config.partner_tokens, service.clone(), token.clone());
     let partners = partners.map_err(StartError::Provisioning)?;
@@ -105,6 +109,7 @@ pub(super) async fn build(
         ticket_keys: tickets,
         partners,
         authz_info: AuthzInfo::new(config.authz_info, config.admission.half_open),
+        enrolment: Enrolment::new(config.enrolment, config.admission.half_open),
         certificates,
         challenges: Challenges::new(config.ace_challenge, config.challenges),
     });

@@ -17,6 +17,8 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// The URL of provisioning.
     Provisioning(HttpError),
+    /// Enrolment is offered, and no address of provisioning is set.
+    Enrolment,
     /// A metric's name is taken: two brokers share a registry.
     Metrics(MetricsError),
     /// Certificate, key or authorities.
@@ -36,6 +38,9 @@ impl fmt::Display for StartError {
         match self {
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Provisioning(error) => write!(f, "provisioning: {error}"),
+            Self::Enrolment => f.write_str(
+                "enrolment over MQTT needs the address of provisioning: set provisioning, or turn enrolment off",
+            ),
             Self::Metrics(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "TLS: {error}"),
             Self::Tickets(error) => write!(f, "ticket keys: {error}"),

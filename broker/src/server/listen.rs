@@ -40,12 +40,13 @@ pub(super) fn listeners(
     {
         let (transport, address, proxied) = (*transport, *address, *proxied);
         tracing::debug!(transport = transport.as_str(), %address, proxied, "listening");
+        let is_local = address.ip().to_canonical().is_loopback();
         let certificates = hub.certificates.clone().filter(|_| transport.is_tls());
         let (hub, permits) = (Arc::clone(hub), Arc::clone(&permits));
         let entrance = Arc::new(Entrance::new(transport.as_str(), config.proxy.clone(), None));
         match socket {
             Socket::Udp(socket) => {
-                let acceptor = Acceptor { transport, certificates: None, entrance };
+                let acceptor = Acceptor { transport, is_local, certificates: None, entrance };
                 let idle = keep_alive * QUIC_IDLE_KEEP_ALIVES;
                 let missing = || io::Error::other("QUIC needs a certificate");
                 let endpoint = certificates.ok_or_else(missing);
@@ -57,7 +58,7 @@ pub(super) fn listeners(
                 let listener = Listener {
                     hub,
                     runtime: Handle::current(),
-                    acceptor: Acceptor { transport, certificates, entrance },
+                    acceptor: Acceptor { transport, is_local, certificates, entrance },
                     permits,
                     proxies: proxied.then(|| Arc::clone(&proxies)),
                 };

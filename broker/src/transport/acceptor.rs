@@ -31,6 +31,8 @@ type Heard<'a> = &'a mut (dyn FnMut() + Send);
 #[derive(Clone)]
 pub(crate) struct Acceptor {
     pub(crate) transport: Transport,
+    /// Whether the listener is on a loopback address: no other machine reaches it but through a proxy of this one.
+    pub(crate) is_local: bool,
     /// There when the transport is TLS.
     pub(crate) certificates: Option<Arc<Certificates>>,
     /// The balancers and proxies that may name the address of a peer.

@@ -84,6 +84,7 @@ impl Raw {
         let own = &mut self.broker;
         own.ace_challenge.get_or_insert_with(|| "clear_only".to_owned());
         own.authz_info.get_or_insert(broker.authz_info);
+        own.enrolment.get_or_insert(broker.enrolment);
         own.partner_tokens.get_or_insert_with(|| "off".to_owned());
         own.reason_strings.get_or_insert(broker.reason_strings);
         own.shared_for_v311.get_or_insert(broker.shared_for_v311);

@@ -50,6 +50,16 @@ fn a_file_is_read_and_the_command_line_goes_before_it() {
 }
 
 #[test]
+fn enrolment_over_mqtt_is_read_and_needs_a_listener_that_others_cannot_read() {
+    let on = "[broker]\nenrolment = true\n";
+    let config = raw(on).unwrap().validate("d").unwrap();
+    assert!(config.broker(Some(&"http://x:1".into())).unwrap().enrolment);
+    let in_clear = format!("mqtt = \"0.0.0.0:1\"\n{on}");
+    let fault = raw(&in_clear).unwrap().validate("d").err().unwrap().to_string();
+    assert!(fault.contains("enrolment") && fault.contains("set mqtts, wss or quic"), "{fault}");
+}
+
+#[test]
 fn the_schedule_of_keys_is_read_and_checked() {
     let keys = |text: &str| raw(text).and_then(|raw| raw.validate("d")?.provisioning());
     let config = keys("[provisioning.keys]\nrotate_seconds = 0").unwrap();

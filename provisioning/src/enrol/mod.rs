@@ -2,7 +2,7 @@
 
 use tessera_runtime::sql::Key;
 use tessera_token::key::PublicKey;
-use tessera_token::messages::{EnrolRequest, NonceAnswer, TokenAnswer, TokenKind, Way};
+use tessera_token::messages::{ClaimCheck, EnrolRequest, NonceAnswer, TokenAnswer, TokenKind, Way};
 use tessera_token::refusal::RefusalCode;
 
 use crate::admission::Source;
@@ -38,6 +38,18 @@ pub(crate) fn nonce(service: &Service) -> Result<NonceAnswer, Refused> {
         expires_in: NONCE_SECONDS,
         server_time: now,
     })
+}
+
+/// Whether this device could use this claim now, or has used it: a broker asks before it lets the device in to enrol.
+/// Nothing is changed. A good claim is charged as an enrolment is.
+pub(crate) async fn check(
+    service: &Service,
+    ask: &ClaimCheck,
+    source: &Source,
+) -> Result<(), Refused> {
+    let ClaimCheck { tenant, device, claim } = ask;
+    let _ = by_claim::good(service, (tenant, device), claim.as_str()).await?;
+    Ok(service.charge(source, tenant, device)?)
 }
 
 /// Binds device id and key by what entitles them, or answers again when the same device and key ask again by the same.

@@ -4,51 +4,20 @@ use tessera_runtime::random::{self, Random, RandomError};
 use tessera_runtime::secret::Secret;
 use tessera_token::encoding::hex;
 use tessera_token::hash::sha256;
-
-/// Crockford's base 32: no I, L, O, U, so that nothing is misread.
-const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-const GROUPS: usize = 4;
-const GROUP: usize = 5;
+use tessera_token::messages::ClaimCode;
 
 /// A new code, `TSR-XXXXX-XXXXX-XXXXX-XXXXX`.
 pub(crate) fn draw(random: &dyn Random) -> Result<Secret<String>, RandomError> {
-    let bytes = Secret::new(random::bytes::<{ GROUPS * GROUP }>(random)?);
-    let mut text = String::from("TSR");
-    for group in bytes.expose().chunks(GROUP) {
-        text.push('-');
-        text.extend(group.iter().filter_map(letter));
-    }
-    Ok(Secret::new(text))
+    let bytes = Secret::new(random::bytes::<{ ClaimCode::LETTERS }>(random)?);
+    Ok(Secret::new(ClaimCode::of_random(bytes.expose()).as_str().to_owned()))
 }
 
-/// 256 is a multiple of 32: every letter is as likely as every other.
-fn letter(byte: &u8) -> Option<char> {
-    ALPHABET.get(usize::from(byte % 32)).map(|letter| char::from(*letter))
-}
-
-/// The name under which a code is stored. Case, blanks and dashes do not matter, nor whether `TSR` is in front; `O` is read
-/// as `0`, and `I` and `L` as `1`.
+/// The name under which a code is stored. A text that can be no code has a name of its own, under which nothing is stored.
 pub(crate) fn hash(code: &str) -> [u8; 32] {
-    let read: String = code.chars().filter(|c| !c.is_whitespace() && *c != '-').collect();
-    let read = read.to_ascii_uppercase();
-    let is_whole = |letters: &&str| letters.len() == GROUPS * GROUP && letters.is_ascii();
-    let letters =
-        read.strip_prefix("TSR").filter(is_whole).or(Some(read.as_str()).filter(is_whole));
-    let Some(letters) = letters else {
-        return sha256(code.trim().to_ascii_uppercase().as_bytes());
-    };
-    let mut text = String::from("TSR");
-    for (at, letter) in letters.chars().enumerate() {
-        if at % GROUP == 0 {
-            text.push('-');
-        }
-        text.push(match letter {
-            'O' => '0',
-            'I' | 'L' => '1',
-            other => other,
-        });
+    match ClaimCode::parse(code) {
+        Some(code) => sha256(code.as_str().as_bytes()),
+        None => sha256(code.trim().to_ascii_uppercase().as_bytes()),
     }
-    sha256(text.as_bytes())
 }
 
 /// The id by which people speak of a claim: the start of its hash.

@@ -26,6 +26,11 @@ pub(super) fn note(request: &HttpRequest, operator: &Operator) {
     request.extensions_mut().insert(Asked { actor: operator.actor(), tenant });
 }
 
+/// Takes that back, once the operator is known to have the right: what is refused from here on is of another peer.
+pub(super) fn forget(request: &HttpRequest) {
+    request.extensions_mut().remove::<Asked>();
+}
+
 /// Writes the entry of a refused request. The answer does not depend on whether it could be written.
 pub(super) async fn refused(app: &App, request: &HttpRequest, code: RefusalCode) {
     let asked = request.extensions().get::<Asked>().cloned();

@@ -216,6 +216,11 @@ pub(super) struct Way {
 }
 
 impl Way {
+    /// That of a broker by this account. Accounts of some tenants have the rate of their share, however many there are.
+    pub(super) fn of(operator: &Operator) -> Self {
+        Self { source: Source::Relay(operator.share()), tenants: operator.tenants.clone() }
+    }
+
     /// Whether requests of this tenant may come that way. One of others is refused without a look at whether it exists.
     ///
     /// # Errors
@@ -231,17 +236,14 @@ impl Way {
     }
 }
 
-/// The way of a device's request: the account of a broker that shows its feed token, or the peer itself. Accounts of some
-/// tenants have the rate of their share, however many there are.
+/// The way of a device's request: the account of a broker that shows its feed token, or the peer itself.
 pub(super) async fn way(request: &HttpRequest) -> Way {
     let found = match bearer(request).zip(app(request).ok()) {
         Some((token, app)) => find(&app.tables, token).await.ok(),
         None => None,
     };
     match found.filter(|operator| operator.roles.contains(&OperatorRole::Feed)) {
-        Some(operator) => {
-            Way { source: Source::Relay(operator.share()), tenants: operator.tenants }
-        }
+        Some(operator) => Way::of(&operator),
         None => Way { source: peer(request), tenants: Tenants::All },
     }
 }

@@ -68,6 +68,7 @@ macro_rules! routes {
 routes! {
     "/v1/enrol/nonce" => post endpoints::nonce;
     "/v1/enrol" => post endpoints::enrol;
+    "/v1/enrol/check" => post endpoints::check;
     "/v1/token" => post endpoints::token;
     "/revoke" => post revoke::revoke;
     "/revoke/trl" => get trl::list;

@@ -1,8 +1,8 @@
 use serde_json::json;
-use tessera_runtime::http::ACE_CBOR;
+use tessera_runtime::http::{HttpClient, HttpError, ACE_CBOR};
 use tessera_token::claims::Claims;
 use tessera_token::encoding::base64url;
-use tessera_token::messages::EnrolRequest;
+use tessera_token::messages::{ClaimCheck, ClaimCode, EnrolRequest, RefusalAnswer};
 use tessera_token::refusal::RefusalCode;
 
 use crate::world::{problem, Device, Forced, World, START};
@@ -182,4 +182,105 @@ async fn anybody_may_ask_only_so_often() {
     world.advance(1);
     ask().await.unwrap();
     assert_eq!(world.stranger.get("/healthz").await.unwrap().status, 200);
+}
+
+/// The answer to a broker's question about a claim code.
+async fn checked(
+    client: &HttpClient,
+    (tenant, device): (&str, &str),
+    code: &str,
+) -> Result<u16, RefusalCode> {
+    let claim = ClaimCode::parse(code).unwrap();
+    let (tenant, device) = (tenant.parse().unwrap(), device.parse().unwrap());
+    let check = ClaimCheck { tenant, device, claim }.to_cbor();
+    match client.post("/v1/enrol/check", ACE_CBOR, check).await {
+        Ok(answer) => Ok(answer.status),
+        Err(HttpError::Status { response, .. }) => {
+            let refusal = RefusalAnswer::from_cbor(&response.body).unwrap();
+            assert_eq!(refusal.cnonce, None);
+            Err(refusal.code.unwrap())
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+const NO_CODE: &str = "TSR-00000-00000-00000-00000";
+
+#[tokio::test]
+async fn a_broker_learns_whether_a_claim_is_good_and_nothing_is_changed_by_it() {
+    let world = World::new().await;
+    let check =
+        async |device: &str, code: &str| checked(&world.feed, ("default", device), code).await;
+    let code = world.claim(json!({})).await;
+    let before = world.get("/v1/tenants/default/claims").await;
+    for device in ["a", "b", "a"] {
+        assert_eq!(check(device, &code.to_lowercase()).await, Ok(204));
+    }
+    assert_eq!(world.get("/v1/tenants/default/claims").await, before);
+    assert_eq!(check("a", NO_CODE).await, Err(RefusalCode::ClaimUnknown));
+    let of_no_tenant = checked(&world.feed, ("nothing", "a"), &code).await;
+    assert_eq!(of_no_tenant, Err(RefusalCode::ClaimUnknown));
+    // The device that used it may ask for its answer again, also when the code is over; no other may use it.
+    let device = Device::new("a");
+    world.enrol(&device, &code).await.unwrap();
+    assert_eq!(check("a", &code).await, Ok(204));
+    assert_eq!(check("b", &code).await, Err(RefusalCode::ClaimUsed));
+    let bound = world.claim(json!({ "device": "d", "expires_in": 5 })).await;
+    assert_eq!(check("d", &bound).await, Ok(204));
+    assert_eq!(check("e", &bound).await, Err(RefusalCode::ClaimMismatch));
+    let pattern = world.claim(json!({ "uses": 2, "pattern": "press-*" })).await;
+    assert_eq!(check("press-1", &pattern).await, Ok(204));
+    assert_eq!(check("pump-1", &pattern).await, Err(RefusalCode::ClaimMismatch));
+    world.advance(5);
+    assert_eq!(check("d", &bound).await, Err(RefusalCode::ClaimUnknown));
+    assert_eq!(check("a", &code).await, Ok(204));
+    world.advance(10 * 365 * 24 * 3600);
+    assert_eq!(check("a", &code).await, Ok(204));
+    let json = json!({ "tenant": "default", "client_id": "a", "claim": code });
+    let answer = world.feed.post_json("/v1/enrol/check", &json).await.unwrap();
+    assert_eq!(answer.status, 204);
+    let wrong = json!({ "tenant": "default", "client_id": "a", "claim": "x" });
+    let outcome = world.feed.post_json("/v1/enrol/check", &wrong).await;
+    assert_eq!(problem(outcome), (400, "request_malformed".to_owned()));
+}
+
+#[tokio::test]
+async fn a_broker_of_some_tenants_asks_about_their_claims_alone() {
+    let world = World::new().await;
+    world.post("/v1/tenants", json!({ "tenant": "acme" })).await;
+    let account = json!({ "operator": "edge", "roles": ["feed"], "tenants": ["acme"] });
+    let made = world.post("/v1/operators", account).await;
+    let edge = world.with_token(made["token"].as_str().unwrap());
+    let code = world.claim(json!({})).await;
+    let no = Err(RefusalCode::OperatorNotAllowed);
+    assert_eq!(checked(&edge, ("default", "a"), &code).await, no);
+    assert_eq!(checked(&edge, ("nothing", "a"), &code).await, no);
+    assert_eq!(checked(&edge, ("acme", "a"), &code).await, Err(RefusalCode::ClaimUnknown));
+}
+
+#[tokio::test]
+async fn wrong_codes_that_a_broker_relays_cost_its_devices_nothing() {
+    let world = World::with(|config| {
+        config.admission.wrong.burst = 3;
+        config.admission.relayed.burst = 5;
+        config.admission.relayed.per_second = 1;
+    })
+    .await;
+    let code = world.claim(json!({})).await;
+    let mut codes = Vec::new();
+    for _ in 0..20 {
+        codes.push(checked(&world.feed, ("default", "a"), NO_CODE).await.unwrap_err());
+    }
+    // They are no attempts of the broker's account: the audit log has their sum, and no entry for each.
+    let audit = world.get("/v1/audit").await.to_string();
+    assert!(!audit.contains("request.refused"), "{audit}");
+    // Past the rate the source is told no more whether a code is there.
+    assert_eq!(codes[..3], [RefusalCode::ClaimUnknown; 3]);
+    assert!(codes[3..].iter().all(|code| *code == RefusalCode::RateLimited), "{codes:?}");
+    // A right one is charged as an enrolment of its device is.
+    for _ in 0..5 {
+        assert_eq!(checked(&world.feed, ("default", "a"), &code).await, Ok(204));
+    }
+    let limited = checked(&world.feed, ("default", "a"), &code).await;
+    assert_eq!(limited, Err(RefusalCode::RateLimited));
 }

@@ -20,8 +20,9 @@ const PUBLIC: &[&str] = &[
 /// A device that shows no account asks there too, and proves its key.
 const ALSO_OF_DEVICES: &[&str] = &["/revoke", "/revoke/trl"];
 
-/// Further paths that the account of a verifier reads.
-const LISTS: &[&str] = &["/introspect", "/revoke/trl", "/v1/tenants/{tenant}/status-list"];
+/// Further paths that the account of a verifier reads, or asks at.
+const LISTS: &[&str] =
+    &["/introspect", "/revoke/trl", "/v1/tenants/{tenant}/status-list", "/v1/enrol/check"];
 
 /// Every operation of the served document: method and path with its parameters filled in.
 async fn operations(world: &World) -> Vec<(Method, String, String)> {

@@ -13,6 +13,7 @@ mod ace_cbor;
 mod ace_request;
 #[cfg(test)]
 mod ace_tests;
+mod claim;
 mod enrol;
 mod error;
 mod labels;
@@ -33,6 +34,7 @@ pub use ace_request::{
     AceFault, AceGrant, AceMembers, AceRequest, AskedToken, GrantType, NamedKey, Profile,
     RefreshProof, RefreshRequest, Wish,
 };
+pub use claim::{ClaimCheck, ClaimCode, CLAIM_USER, ENROL_TOPIC};
 pub use enrol::{EnrolRequest, NonceAnswer};
 pub use error::MessageError;
 pub use pop_key::{IssuedKey, TokenKind};

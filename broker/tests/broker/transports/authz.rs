@@ -4,7 +4,7 @@ use tessera_broker::codec::{
     Ack, Connect, Disconnect, Packet, Properties, PropertyId, Publish, QoS, ReasonCode, Subscribe,
     SubscribeOptions, Subscription, Version,
 };
-use tessera_broker::limits::{ANONYMOUS_PART, ANONYMOUS_PREFIX_PART, SUSPECT_STRIKES};
+use tessera_broker::limits::{SUSPECT_STRIKES, VISIT_PART, VISIT_PREFIX_PART};
 use tessera_broker::transport::Transport;
 use tessera_broker::RawBrokerConfig;
 use tessera_token::key::SecretKey;
@@ -379,7 +379,7 @@ async fn strangers_that_bring_no_token_are_strikes_and_those_that_do_are_none() 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_have_few_places_and_others_are_served() {
     let certs = Certs::new();
-    let places = 2 * ANONYMOUS_PART * ANONYMOUS_PREFIX_PART;
+    let places = 2 * VISIT_PART * VISIT_PREFIX_PART;
     let world = open_with(&certs, |raw| raw.limits.half_open = places).await;
     let first = anonymous(&world, &certs).await;
     let mut second = anonymous(&world, &certs).await;

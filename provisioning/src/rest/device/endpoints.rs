@@ -10,7 +10,8 @@ use tessera_runtime::http::server::media_type;
 use tessera_runtime::random;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::messages::{
-    EnrolRequest, MessageError, RekeyRequest, TokenAnswer, TokenKind, TokenRequest, ACE_CBOR,
+    ClaimCheck, EnrolRequest, MessageError, RekeyRequest, TokenAnswer, TokenKind, TokenRequest,
+    ACE_CBOR,
 };
 use tessera_token::refusal::RefusalCode;
 
@@ -18,7 +19,8 @@ use super::json::{self, NonceJson, TokenAnswerJson};
 use crate::admission::Source;
 use crate::limits::DEVICE_BODY_BYTES;
 use crate::refused::Refused;
-use crate::rest::auth::{way, Way};
+use crate::rest::attempts;
+use crate::rest::auth::{way, Among, Feed, Way};
 use crate::rest::input::{Admitted, App, Body};
 use crate::rest::problem::{speaks_cbor, Problem};
 use crate::rest::told::{self, Shown};
@@ -32,6 +34,27 @@ pub(crate) async fn nonce(
 ) -> HttpResponse {
     let made = admitted.and_then(|_| Ok(enrol::nonce(&app)?));
     answer(&request, &app, made, |answer| answer.to_cbor(), |answer| NonceJson::from(answer))
+}
+
+/// A broker asks whether the claim code of a CONNECT is good. Others have no use for the answer, and may not ask.
+pub(crate) async fn check(
+    by: Among<Feed>,
+    request: HttpRequest,
+    app: App,
+    body: Result<Body, Problem>,
+) -> HttpResponse {
+    // The code is that of a stranger at the broker.
+    attempts::forget(&request);
+    let act = async |way: &Way| {
+        let message = parse(&request, &body?, ClaimCheck::from_cbor, json::claim_check)?;
+        shown(&request, &message.tenant, &message.device);
+        way.leads_to(message.tenant.as_str())?;
+        Ok(enrol::check(&app, &message, &way.source).await?)
+    };
+    match outcome_by(&request, &app, Way::of(by.operator()), act).await {
+        Ok(()) => HttpResponse::NoContent().finish(),
+        Err(problem) => problem.to_device(&request, app.now(), None),
+    }
 }
 
 pub(crate) async fn enrol(
@@ -108,8 +131,16 @@ async fn outcome_of<T>(
     app: &App,
     act: impl AsyncFnOnce(&Way) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
+    outcome_by(request, app, way(request).await, act).await
+}
+
+async fn outcome_by<T>(
+    request: &HttpRequest,
+    app: &App,
+    way: Way,
+    act: impl AsyncFnOnce(&Way) -> Result<T, Problem>,
+) -> Result<T, Problem> {
     let began = app.clock.monotonic();
-    let way = way(request).await;
     let outcome = act(&way).await;
     let outcome = in_its_time(request, app, began, outcome).await;
     charged(app, way.source, outcome)

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::key::Thumbprint;
 use tessera_token::messages::{
-    EnrolRequest, FormerKey, NonceAnswer, RekeyRequest, ShownMembers, TokenAnswer, TokenKind,
-    TokenRequest, Way,
+    ClaimCheck, ClaimCode, EnrolRequest, FormerKey, NonceAnswer, RekeyRequest, ShownMembers,
+    TokenAnswer, TokenKind, TokenRequest, Way,
 };
 use tessera_token::time::UnixSeconds;
 
@@ -154,6 +154,21 @@ pub(super) fn enrol_request(bytes: &[u8]) -> Result<EnrolRequest, Refused> {
         nonce: nonce("nonce", &wire.nonce)?,
         signature: signature(&wire.signature)?,
     })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckJson {
+    client_id: String,
+    tenant: String,
+    claim: String,
+}
+
+pub(super) fn claim_check(bytes: &[u8]) -> Result<ClaimCheck, Refused> {
+    let CheckJson { client_id, tenant, claim } = json(bytes)?;
+    let claim =
+        ClaimCode::parse(&claim).ok_or_else(|| Refused::malformed("claim is no claim code"));
+    Ok(ClaimCheck { tenant: id(&tenant)?, device: id(&client_id)?, claim: claim? })
 }
 
 #[derive(Deserialize)]
