@@ -1,4 +1,5 @@
-//! `tessera completions` and `tessera man`: pages that are generated from the command line's own definition.
+//! `tessera completions` and `tessera man`: pages that are generated from the command line's own definition; and
+//! `tessera openapi`.
 
 use std::fs;
 use std::path::Path;
@@ -27,6 +28,12 @@ fn script(shell: Shell) -> Result<String, Fault> {
 pub(crate) fn man(args: ManArgs) -> Outcome {
     let pages = write_pages(&args.dir)?;
     output::line(&format!("{pages} manual pages are in {}", args.dir.display()));
+    Ok(0)
+}
+
+/// Prints the OpenAPI document of provisioning.
+pub(crate) fn openapi() -> Outcome {
+    output::write(tessera_provisioning::openapi().map_err(Fault::new)?);
     Ok(0)
 }
 

@@ -88,6 +88,7 @@ pub use limits::{AdmissionLimits, Rate};
 pub use push_settings::{PushBroker, PushSettings};
 pub use records::Attributes;
 pub use registry::templates::{scope_of_device, Placeholders};
+pub use rest::openapi;
 pub use room::TrustLimits;
 pub use settings::RawLimits;
 pub use start::{check_stopped, copy_stopped, mark_restored, mark_restored_on, Checked};

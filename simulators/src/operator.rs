@@ -144,7 +144,8 @@ impl OperatorClient {
         Ok(self.http.send(request).await?.body)
     }
 
-    /// Posts lines of JSON, and gives the lines of the answer as far as they are.
+    /// Posts lines of JSON, and gives the lines of the answer as far as they are. `key` is their Idempotency-Key, where they
+    /// need one.
     ///
     /// # Errors
     /// [`OperatorError`].
@@ -152,12 +153,17 @@ impl OperatorClient {
         &self,
         path: &str,
         lines: Vec<u8>,
+        key: Option<&str>,
         within: Duration,
     ) -> Result<Vec<u8>, OperatorError> {
         let request = Request::new(Method::Post, path)
             .accept(NDJSON)
             .header("user-agent", AGENT)
             .body(NDJSON, lines);
+        let request = match key {
+            Some(key) => request.header("idempotency-key", key),
+            None => request,
+        };
         Ok(self.http.send(request.within(within)).await?.body)
     }
 

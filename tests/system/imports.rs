@@ -1,4 +1,4 @@
-//! A file of devices is imported and exported by the command line, and changes rest on what was read.
+//! Files of devices and claims are imported and exported by the command line, and changes rest on what was read.
 
 use std::fs;
 
@@ -86,4 +86,42 @@ fn a_change_by_the_command_line_rests_on_what_it_read_or_was_told() {
         ok(&mut server.operator(&words));
     }
     ok(&mut server.operator(&["role", "delete", "new"]));
+}
+
+/// An import of claims that was stopped goes on with the same files, and the codes of lost answers come again.
+#[test]
+fn claims_are_imported_and_a_stopped_import_goes_on() {
+    let server = Server::start();
+    let folder = server.folder.path();
+    let (file, answers) = (folder.join("lots.ndjson"), folder.join("codes.ndjson"));
+    let lines = (0..1200).map(|n| format!("{{\"role\":\"sensor\",\"device\":\"d-{n}\"}}\n"));
+    let list: String = lines.collect();
+    fs::write(&file, format!("{list}{{\"role\":\"none\"}}\n")).unwrap();
+    let import = |more: &[&str]| {
+        let mut command = server.operator(&["import", "claims"]);
+        run(command.arg(&file).args(more))
+    };
+    let to = ["--answers", answers.to_str().unwrap()];
+    let (good, out) = import(&["--dry-run"]);
+    assert!(!good && out.contains("1200 would be imported"), "{out}");
+    let (good, out) = import(&to);
+    assert!(!good && out.contains("1200 imported, 0 unchanged, 1 refused"), "{out}");
+    assert!(out.contains("line 1201: role: role_unknown"), "{out}");
+    let whole = fs::read_to_string(&answers).unwrap();
+    assert_eq!(whole.lines().count(), 1202);
+
+    // As a kill leaves it: the last answers are not there, and one is cut.
+    let kept: usize = whole.split_inclusive('\n').take(701).map(str::len).sum();
+    fs::write(&answers, &whole[..kept + 20]).unwrap();
+    let (_, out) = import(&to);
+    assert!(out.contains("it begins at line 701"), "{out}");
+    assert!(out.contains("0 imported, 500 unchanged, 1 refused"), "{out}");
+    let codes = |text: &str| -> Vec<String> {
+        let of = |line: &str| serde_json::from_str::<Value>(line).unwrap()["claim_code"].clone();
+        text.lines().filter_map(|line| of(line).as_str().map(str::to_owned)).collect()
+    };
+    let again = codes(&fs::read_to_string(&answers).unwrap());
+    assert_eq!((again.len(), &again), (1200, &codes(&whole)));
+    let (_, out) = import(&to);
+    assert!(out.contains("0 lines in"), "nothing is left: {out}");
 }

@@ -36,6 +36,43 @@ as it is. A connection that breaks is taken up again by itself. The exit code is
         #[command(flatten)]
         tenant: TenantArgs,
     },
+    /// Claims, a JSON object a line; their codes are in the answers.
+    #[command(after_help = "Examples:
+  tessera import claims lots.ndjson --dry-run
+  tessera import claims lots.ndjson --answers codes.ndjson
+
+A line:
+  {\"role\":\"sensor\",\"device\":\"d-17\",\"group\":\"floor-2\",\"attributes\":{\"site\":\"hall-2\"},\"expires_in\":86400}
+
+Only role must be there. In the place of device, uses and pattern make a claim for several devices.
+
+The file of answers is for its owner alone. It holds the codes, which are shown nowhere else, and the key of the import.
+The same command with the same files goes on where it was stopped; codes whose answers were lost come again. The exit
+code is 1 when a line was refused.")]
+    Claims {
+        /// The file; - is the standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The file for the answers with the codes; one that is there goes on.
+        #[arg(
+            long,
+            value_name = "FILE",
+            required_unless_present = "dry_run",
+            conflicts_with = "dry_run"
+        )]
+        answers: Option<PathBuf>,
+        /// Write nothing, and tell what an import would do.
+        #[arg(long)]
+        dry_run: bool,
+        /// Begin at this line of the file, in the place of the one behind the last answer.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        from_line: Option<u64>,
+        /// Write the answers to refused lines into this file too.
+        #[arg(long, value_name = "FILE")]
+        errors: Option<PathBuf>,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
 }
 
 #[derive(Subcommand)]

@@ -137,6 +137,8 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Write the manual pages, one file for each command.
     Man(ManArgs),
+    /// Print the OpenAPI document of provisioning, without a server.
+    Openapi,
     /// The commands of an operator.
     #[command(flatten)]
     Operator(OperatorCommand),

@@ -1,4 +1,4 @@
-//! Import of devices. A file is sent in pieces, each of which may be sent again: its lines are answered with
+//! Import of devices and claims. A file is sent in pieces, each of which may be sent again: its lines are answered with
 //! `unchanged` then. Progress goes to the error output.
 
 use std::fs::File;
@@ -10,6 +10,7 @@ use serde_json::{json, Value};
 use tessera_runtime::clock::{SharedClock, SystemClock};
 use tessera_simulators::operator::{tenant_path, OperatorError};
 
+use super::answers::{self, Answers};
 use super::claim::{complain_of_lost_codes, show_claims};
 use super::source::{Piece, Source};
 use super::{words, Call};
@@ -31,14 +32,33 @@ const EVERY: Duration = Duration::from_secs(2);
 
 /// Imports from a file.
 pub(super) async fn import(what: Imported) -> Outcome {
-    let Imported::Devices { file, dry_run, from_line, errors, tenant } = what;
+    let (tenant, mut job, file) = match what {
+        Imported::Devices { file, dry_run, from_line, errors, tenant } => {
+            let job = Job { kind: "devices", dry_run, from_line, errors, answers: None };
+            (tenant, job, file)
+        }
+        Imported::Claims { file, answers, dry_run, from_line, errors, tenant } => {
+            let answers = answers.map(|path| Answers::open(&path)).transpose()?;
+            let begin = answers.as_ref().map_or(1, |answers| answers.next);
+            let from_line = from_line.unwrap_or(begin);
+            (tenant, Job { kind: "claims", dry_run, from_line, errors, answers }, file)
+        }
+    };
     let call = Call::of(&tenant.operator)?;
-    let errors = errors.map(|path| Errors::create(&path)).transpose()?;
+    // A dry run makes no codes: any key will do.
+    let key = match (&job.answers, job.kind) {
+        (Some(answers), _) => Some(answers.key.clone()),
+        (None, "claims") => Some(answers::draw()?),
+        _ => None,
+    };
+    let errors = job.errors.map(|path| Errors::create(&path)).transpose()?;
     let mut source = Source::open(&file)?;
-    let mut progress = Progress::new(errors, call.json);
-    source.skip(from_line - 1)?;
-    let query = if dry_run { "?dry_run=true" } else { "" };
-    let path = tenant_path(&tenant.tenant, &format!("import/devices{query}"));
+    let mut progress = Progress::new(errors, job.answers.take(), call.json);
+    if job.from_line > 1 {
+        source.skip(job.from_line - 1)?;
+        output::complain(&format!("{}: it begins at line {}", file.display(), job.from_line));
+    }
+    let path = tenant_path(&tenant.tenant, &format!("import/{}", job.kind));
     let resume = |line: u64, fault: Fault| {
         let words = format!(
             "the lines before {line} of {} are done: go on with --from-line {line}",
@@ -57,25 +77,43 @@ pub(super) async fn import(what: Imported) -> Outcome {
         if piece.lines == 0 {
             break;
         }
-        if let Err((line, fault)) = send(&call, &path, piece, &mut progress).await {
+        let to = To { path: &path, key: key.as_deref(), dry_run: job.dry_run };
+        if let Err((line, fault)) = send(&call, &to, piece, &mut progress).await {
             return Err(resume(line, fault));
         }
         progress.say(&file);
     }
-    progress.end(dry_run)
+    progress.end(job.dry_run)
+}
+
+/// An import as it was asked for.
+struct Job {
+    kind: &'static str,
+    dry_run: bool,
+    from_line: u64,
+    errors: Option<PathBuf>,
+    answers: Option<Answers>,
+}
+
+/// Where a piece is sent.
+struct To<'a> {
+    path: &'a str,
+    key: Option<&'a str>,
+    dry_run: bool,
 }
 
 /// Sends a piece, from the first line that is not answered, until all of its lines are. A fault goes with the line to go on
 /// from.
 async fn send(
     call: &Call,
-    path: &str,
+    to: &To<'_>,
     mut piece: Piece,
     progress: &mut Progress,
 ) -> Result<(), (u64, Fault)> {
     let (mut tries, mut wait) = (0, Duration::from_millis(250));
     while piece.lines > 0 {
-        let why = match call.client.lines(path, piece.bytes.clone(), PIECE_TIME).await {
+        let path = format!("{}?dry_run={}&first={}", to.path, to.dry_run, piece.first);
+        let why = match call.client.lines(&path, piece.bytes.clone(), to.key, PIECE_TIME).await {
             Ok(answer) => {
                 let told =
                     progress.take(&answer, piece.first).map_err(|fault| (piece.first, fault))?;
@@ -129,6 +167,7 @@ struct Progress {
     began: Duration,
     said: Duration,
     errors: Option<Errors>,
+    answers: Option<Answers>,
     json: bool,
     lines: u64,
     imported: u64,
@@ -146,7 +185,7 @@ struct Told {
 }
 
 impl Progress {
-    fn new(errors: Option<Errors>, json: bool) -> Self {
+    fn new(errors: Option<Errors>, answers: Option<Answers>, json: bool) -> Self {
         let clock = SystemClock::shared();
         let now = clock.monotonic();
         Self {
@@ -154,6 +193,7 @@ impl Progress {
             began: now,
             said: now,
             errors,
+            answers,
             json,
             lines: 0,
             imported: 0,
@@ -167,7 +207,7 @@ impl Progress {
         let broken = || Fault::new("the answer broke off").passing(true);
         let mut told = Told { is_whole: false, lines: 0, why: broken() };
         for line in answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let Ok(mut line) = serde_json::from_slice::<Value>(line) else { break };
+            let Ok(line) = serde_json::from_slice::<Value>(line) else { break };
             let Some(number) = line.get("line").and_then(Value::as_u64) else {
                 told.is_whole = line.get("done") == Some(&Value::Bool(true));
                 if let Some(why) = line.get("detail").and_then(Value::as_str) {
@@ -175,16 +215,16 @@ impl Progress {
                 }
                 break;
             };
-            told.lines = number;
+            told.lines = (number + 1).saturating_sub(first);
             self.lines += 1;
+            if let Some(answers) = &mut self.answers {
+                answers.keep(&line)?;
+            }
             match line.get("outcome").and_then(Value::as_str) {
                 Some("imported") => self.imported += 1,
                 Some("unchanged") => self.unchanged += 1,
                 _ => {
                     self.refused += 1;
-                    if let Some(line) = line.as_object_mut() {
-                        line.insert("line".to_owned(), json!(first + number - 1));
-                    }
                     self.tell(&line)?;
                 }
             }
@@ -304,15 +344,15 @@ mod tests {
 
     #[test]
     fn an_answer_that_broke_off_says_where_to_go_on() {
-        let mut progress = Progress::new(None, true);
-        let answer = "{\"line\":1,\"device\":\"a\",\"outcome\":\"imported\"}\n{\"line\":2,\"outcome\":\"unchanged\"}\n{\"li";
+        let mut progress = Progress::new(None, None, true);
+        let answer = "{\"line\":11,\"device\":\"a\",\"outcome\":\"imported\"}\n{\"line\":12,\"outcome\":\"unchanged\"}\n{\"li";
         let told = progress.take(answer.as_bytes(), 11).unwrap();
         assert!(!told.is_whole);
         assert_eq!((told.lines, progress.imported, progress.unchanged), (2, 1, 1));
         let mut piece = source("a\nb\nc\n").piece().unwrap();
         piece.drop_lines(told.lines);
         assert_eq!((piece.first, piece.lines, piece.bytes.as_slice()), (3, 1, &b"c\n"[..]));
-        let end = "{\"line\":1,\"outcome\":\"refused\",\"code\":\"role_unknown\"}\n{\"done\":true,\"code\":null,\"detail\":null}\n";
+        let end = "{\"line\":13,\"outcome\":\"refused\",\"code\":\"role_unknown\"}\n{\"done\":true,\"code\":null,\"detail\":null}\n";
         let told = progress.take(end.as_bytes(), 13).unwrap();
         assert!(told.is_whole);
         assert_eq!(progress.refused, 1);

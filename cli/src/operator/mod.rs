@@ -15,6 +15,7 @@ use crate::error::{Fault, Outcome};
 use crate::{output, secrets};
 use pages::Rows;
 
+mod answers;
 mod audit;
 mod bulk;
 mod can;

@@ -22,6 +22,8 @@ pub const ETAGS_BYTES: usize = 1024;
 pub const IMPORT_LINE_BYTES: usize = 4096;
 /// Lines of one import; a longer file is sent as several.
 pub const IMPORT_LINES: u64 = 200_000;
+/// The highest number that the first line of an import may have.
+pub const IMPORT_FIRST_MOST: u64 = 1_000_000_000;
 /// Lines of one write of an import: the keys of one publication of the trust feed.
 pub const IMPORT_BATCH: usize = KEYS_PER_PUBLICATION;
 /// Time that the next line of an import may take.

@@ -32,7 +32,8 @@ use crate::records::{Attributes, Page, RoleClass};
 use crate::refused::Refused;
 use crate::registry::departure::partner_turn;
 use crate::registry::devices::{self, Moved};
-use crate::registry::imports::{self, Import, Line, Outcome, Seen};
+use crate::registry::imports::devices::{Seen, WantedDevice};
+use crate::registry::imports::{self, Import, Line, Outcome};
 use crate::registry::roles;
 use crate::registry::standing::State;
 use crate::registry::tenants::{self, DEFAULT_GROUP};
@@ -170,7 +171,7 @@ async fn make_device(
 ) -> Result<(), Refused> {
     let seed = random::bytes(&*service.random)?;
     let default = || GroupId::parse(DEFAULT_GROUP).map_err(|_| RefusalCode::Internal);
-    let device = imports::Wanted {
+    let device = WantedDevice {
         device: wanted.device.clone(),
         key: SecretKey::from_seed(&seed).public(),
         role: role.clone(),
@@ -184,6 +185,7 @@ async fn make_device(
         warrant: warrant.clone(),
         tenant: tenant.clone(),
         dry_run: false,
+        with: (),
     };
     let line = Line { number: 1, wanted: Ok(device) };
     let outcomes = imports::take(service, &import, &mut Seen::default(), &[line]).await?;

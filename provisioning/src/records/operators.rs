@@ -28,6 +28,23 @@ pub(crate) enum OperatorRole {
     Feed,
 }
 
+impl OperatorRole {
+    /// Every role.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Viewer, Self::Fleet, Self::Security, Self::Admin, Self::Feed];
+
+    /// Its name.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Fleet => "fleet",
+            Self::Security => "security",
+            Self::Admin => "admin",
+            Self::Feed => "feed",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OperatorRecord {
     pub(crate) name: String,

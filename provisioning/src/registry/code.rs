@@ -9,7 +9,12 @@ use tessera_token::messages::ClaimCode;
 /// A new code, `TSR-XXXXX-XXXXX-XXXXX-XXXXX`.
 pub(crate) fn draw(random: &dyn Random) -> Result<Secret<String>, RandomError> {
     let bytes = Secret::new(random::bytes::<{ ClaimCode::LETTERS }>(random)?);
-    Ok(Secret::new(ClaimCode::of_random(bytes.expose()).as_str().to_owned()))
+    Ok(spell(bytes.expose()))
+}
+
+/// The code of the first of these bytes, of which each gives a letter.
+pub(super) fn spell<const N: usize>(bytes: &[u8; N]) -> Secret<String> {
+    Secret::new(ClaimCode::of_random(bytes).as_str().to_owned())
 }
 
 /// The name under which a code is stored. A text that can be no code has a name of its own, under which nothing is stored.

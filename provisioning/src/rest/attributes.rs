@@ -6,6 +6,7 @@ use actix_web::dev::Payload;
 use actix_web::web;
 use actix_web::{FromRequest, HttpRequest};
 use serde::de::DeserializeOwned;
+use serde_json::{json, Value};
 
 use super::problem::Problem;
 use crate::limits::ATTRIBUTES_ASKED;
@@ -19,6 +20,17 @@ pub(crate) struct Filtered<T> {
     pub(crate) query: T,
     /// Names and values.
     pub(crate) attributes: Vec<(String, String)>,
+}
+
+/// The parameters of attributes in the document.
+pub(crate) fn schema() -> Value {
+    let value = json!({ "type": "string", "pattern": "^[A-Za-z0-9._:-]{1,64}$" });
+    json!({
+        "type": "object",
+        "patternProperties": { "^attr\\.[a-z][a-z0-9_-]{0,31}$": value },
+        "additionalProperties": false,
+        "maxProperties": ATTRIBUTES_ASKED,
+    })
 }
 
 impl<T: DeserializeOwned> FromRequest for Filtered<T> {

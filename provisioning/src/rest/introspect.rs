@@ -11,6 +11,7 @@ use tessera_runtime::http::server::media_type;
 use tessera_token::encoding::base64url;
 
 use super::auth::{Among, Introspects};
+use super::endpoint::{schema, Endpoint};
 use super::input::{json, App, Body};
 use super::problem::Problem;
 use super::revoke::{refused, FORM};
@@ -21,6 +22,22 @@ use crate::partners::access;
 use crate::refused::Refused;
 use crate::service::Service;
 use crate::strangers::hold_back;
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![Endpoint::post("/introspect", introspect)
+        .announced("introspection_endpoint")
+        .summary(
+            "Whether a token is good now (RFC 7662). Inactive: not good, or not of the \
+                account's tenants",
+        )
+        .takes(vec![
+            schema::typed("application/x-www-form-urlencoded", "IntrospectToken"),
+            schema::json_of("IntrospectToken"),
+        ])
+        .answers(200, "Active, with what it says; else only active: false", "Introspection")
+        .refused_as("Refused; error as in RFC 6749", vec![])]
+}
 
 /// The members of RFC 7662. Others are ignored, as RFC 6749 asks.
 #[derive(Deserialize)]

@@ -33,6 +33,8 @@ pub(crate) async fn measure(
     app.metrics.seconds.observe(&[&route], elapsed);
     if let Some(code) = response.response().extensions().get::<RefusalCode>() {
         app.metrics.refusals.inc(&[code.as_str()]);
+        // As it is answered, where the line of the log has the true one.
+        tracing::trace!(%method, %route, %code, "refused");
         told::refused(response.request(), &method, &route, *code);
     }
     let code = response.response().extensions().get::<RefusalCode>().copied();

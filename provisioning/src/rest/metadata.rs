@@ -1,16 +1,29 @@
-//! Metadata of the authorization server (RFC 8414): generated from one table of what the service has.
+//! Metadata of the authorization server (RFC 8414). The endpoints that it announces are those that say so in the table.
+
+use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
 use serde_json::{json, Map, Value};
 use tessera_token::refusal::RefusalCode;
 
+use super::endpoint::Endpoint;
 use super::input::{Admitted, App};
 use super::Answer;
 use crate::refused::Refused;
 
-/// Members that announce an endpoint, and its path. A test asks each of them.
-pub(super) const ENDPOINTS: &[(&str, &str)] =
-    &[("token_endpoint", "/token"), ("introspection_endpoint", "/introspect")];
+/// Members that announce an endpoint, and its path.
+static ANNOUNCED: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
+    let endpoints = super::table().into_iter();
+    endpoints.filter_map(|one| one.announced.map(|member| (member, one.path))).collect()
+});
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![Endpoint::get("/.well-known/oauth-authorization-server", authorization_server)
+        .summary("Metadata of the authorization server (RFC 8414)")
+        .answers(200, "Metadata", "ServerMetadata")
+        .refuses(&[RefusalCode::NotFound])]
+}
 
 /// Members that do not depend on where the service is.
 fn fixed() -> [(&'static str, Value); 5] {
@@ -35,7 +48,7 @@ pub(super) async fn authorization_server(_admitted: Admitted, app: App) -> Answe
 
 fn document(origin: &str) -> Map<String, Value> {
     let endpoints =
-        ENDPOINTS.iter().map(|(member, path)| (*member, json!(format!("{origin}{path}"))));
+        ANNOUNCED.iter().map(|(member, path)| (*member, json!(format!("{origin}{path}"))));
     let issuer = std::iter::once(("issuer", json!(origin)));
     let members = issuer.chain(endpoints).chain(fixed());
     members.map(|(name, value)| (name.to_owned(), value)).collect()

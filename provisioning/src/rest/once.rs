@@ -1,6 +1,6 @@
 //! The header Idempotency-Key of requests that make something.
 
-use std::future::Future;
+use std::future::{ready, Future};
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
@@ -52,6 +52,20 @@ impl<T: DeserializeOwned + 'static> FromRequest for Once<T> {
             Ok(Self { body: json(&bytes)?, call })
         };
         Box::pin(behind(request, read))
+    }
+}
+
+/// The Idempotency-Key of an import whose answers show secrets: it must be there.
+pub(crate) struct KeyOfImport(pub(crate) Secret<String>);
+
+impl FromRequest for KeyOfImport {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let why = "send an Idempotency-Key: the codes follow from it, and lines that are sent again have the same ones";
+        let key = key(request).and_then(|key| Ok(key.ok_or_else(|| Refused::malformed(why))?));
+        Box::pin(behind(request, ready(key.map(Self))))
     }
 }
 

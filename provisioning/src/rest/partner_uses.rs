@@ -6,6 +6,7 @@ use actix_web::HttpResponse;
 use serde::Deserialize;
 
 use super::auth::{Among, Feed};
+use super::endpoint::Endpoint;
 use super::input::{App, Json};
 use super::Answer;
 use crate::limits::PARTNER_USES_REPORTED;
@@ -15,6 +16,14 @@ use crate::refused::Refused;
 
 /// No report has more of anything: sums of many days fit their columns.
 const MOST: u64 = 1 << 40;
+
+/// The endpoints of this resource.
+pub(super) fn table() -> Vec<Endpoint> {
+    vec![Endpoint::post("/v1/trust/partner-uses", report)
+        .summary("Tell the use of partner tokens since the last report: for brokers")
+        .body("PartnerUseReport")
+        .empty(204, "Stored durably")]
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -18,6 +18,7 @@ use tessera_token::trust::Change;
 
 use super::auth::{has_bearer, Among, Security};
 use super::device::endpoints::{parse, with_proof};
+use super::endpoint::{schema, Endpoint};
 use super::input::{json, App, Body, Query};
 use super::operator::revoked::{self, Waits};
 use super::operator::tokens::RevokedView;
@@ -30,6 +31,28 @@ use crate::revoke::shown;
 use crate::revoke::taken::follow;
 
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    let nothing = json!({ "type": "object", "maxProperties": 0 });
+    let revoked = json!({ "anyOf": [schema::of("RevokedToken"), nothing] });
+    vec![Endpoint::post("/revoke", revoke)
+        .summary("Revoke a token that is shown (RFC 7009)")
+        .callers("An operator shows its account; a device shows none, and signs.")
+        .waits()
+        .takes(vec![
+            schema::typed(FORM, "RevokeToken"),
+            schema::json_of("RevokeToken"),
+            schema::plain(ACE_CBOR),
+        ])
+        .sends(
+            200,
+            "Revoked, or nothing to revoke: an empty object",
+            vec![("application/json", Some(revoked))],
+        )
+        .refused_as("Refused; error as in RFC 6749 for an operator", vec![schema::plain(ACE_CBOR)])
+        .refuses(&[RefusalCode::ProofInvalid, RefusalCode::ProofNotFresh])]
+}
 
 /// The members of RFC 7009. Others are ignored, as RFC 6749 asks.
 #[derive(Deserialize)]

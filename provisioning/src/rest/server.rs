@@ -8,6 +8,7 @@ use tessera_runtime::tls::ServerTls;
 use tessera_token::refusal::RefusalCode;
 
 use super::auth::{Among, Anybody};
+use super::endpoint::{schema, Endpoint};
 use super::input::{Admitted, App};
 use super::Answer;
 use crate::audit;
@@ -16,7 +17,33 @@ use crate::operators::Tenants;
 use crate::refused::Refused;
 use crate::trust::restored::restorations;
 
-const OPENAPI: &str = include_str!("openapi.json");
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/whoami", whoami)
+            .summary("The account of the operator token")
+            .done("Whoami"),
+        Endpoint::get("/healthz", healthz).summary("The process lives").done("Status"),
+        Endpoint::get("/readyz", readyz)
+            .summary("The service can answer durably")
+            .done("Status")
+            .sends(
+                503,
+                "Not ready; the member reasons says why",
+                vec![schema::typed("application/problem+json", "NotReady")],
+            )
+            .refuses(&[RefusalCode::ClockWrong]),
+        Endpoint::get("/metrics", metrics).summary("Prometheus text format").sends(
+            200,
+            "Metrics",
+            vec![schema::plain("text/plain")],
+        ),
+        Endpoint::get("/openapi.json", openapi)
+            .summary("This document")
+            .sends(200, "OpenAPI 3.1", vec![schema::plain("application/json")])
+            .refuses(&[RefusalCode::Internal]),
+    ]
+}
 
 /// An account of all tenants is told nothing of tenants.
 pub(super) async fn whoami(by: Among<Anybody>) -> Answer {
@@ -107,5 +134,9 @@ pub(super) async fn metrics(_admitted: Admitted, app: App) -> Answer {
 }
 
 pub(super) async fn openapi(_admitted: Admitted) -> Answer {
-    Ok(HttpResponse::Ok().content_type("application/json").body(OPENAPI))
+    let document = super::openapi().map_err(|fault| {
+        tracing::error!(fault, "the OpenAPI document cannot be made");
+        Refused::from(RefusalCode::Internal)
+    })?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(document))
 }

@@ -7,9 +7,11 @@ use tessera_runtime::http::server::accepts;
 use tessera_token::cbor::Writer;
 use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::messages::RevokeRequest;
+use tessera_token::refusal::RefusalCode;
 
 use super::auth::{has_bearer, Among, Lists};
 use super::device::endpoints::with_proof;
+use super::endpoint::{schema, Endpoint};
 use super::input::App;
 use super::problem::Problem;
 use crate::limits::{DEVICE_BODY_BYTES, TRL_DIFF_MOST, TRL_MAX_INDEX};
@@ -21,6 +23,40 @@ const TRL_CBOR: &str = "application/ace-trl+cbor";
 const PROBLEM_CBOR: &str = "application/concise-problem-details+cbor";
 /// The header in which a device shows its token and proves its key.
 const PROOF_HEADER: &str = "tessera-proof";
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![Endpoint::get("/revoke/trl", list)
+        .summary("The token revocation list (RFC 9770)")
+        .callers(
+            "An account shows its token; a device shows none, and a signed request in the \
+                header tessera-proof.",
+        )
+        .query("diff", "Updates at most; 0 is as many as there are", schema::at_most(TRL_DIFF_MOST))
+        .query(
+            "cursor",
+            "The cursor of an earlier answer, beside diff",
+            schema::at_most(TRL_MAX_INDEX),
+        )
+        .sends(
+            200,
+            "The part that pertains to the caller",
+            vec![schema::plain("application/ace-trl+cbor"), schema::json_of("RevocationList")],
+        )
+        .refused_as(
+            "Refused",
+            vec![
+                schema::plain("application/concise-problem-details+cbor"),
+                schema::plain("application/ace+cbor"),
+            ],
+        )
+        .refuses(&[
+            RefusalCode::CapacityReached,
+            RefusalCode::ProofInvalid,
+            RefusalCode::ProofNotFresh,
+            RefusalCode::OperatorNotAllowed,
+        ])]
+}
 
 /// Errors of the RFC, section 14.5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

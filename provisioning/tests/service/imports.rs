@@ -15,7 +15,7 @@ use crate::world::{problem, Device, Forced, World};
 
 const IMPORT: &str = "/v1/tenants/default/import/devices";
 const EXPORT: &str = "/v1/tenants/default/export/devices";
-const NDJSON: &str = "application/x-ndjson";
+pub const NDJSON: &str = "application/x-ndjson";
 
 fn line(device: &Device, more: Value) -> String {
     let key = base64url(&device.key.public().to_cose_key());
@@ -31,7 +31,7 @@ async fn send(client: &HttpClient, path: &str, lines: &[String]) -> Result<Vec<V
     Ok(parsed(&answer.body))
 }
 
-fn parsed(body: &[u8]) -> Vec<Value> {
+pub fn parsed(body: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(body).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -50,11 +50,11 @@ async fn export(world: &World, tenant: &str, query: &str) -> String {
     String::from_utf8(answer.body).unwrap()
 }
 
-async fn audit(world: &World) -> Vec<Value> {
+pub async fn audit(world: &World) -> Vec<Value> {
     world.get("/v1/audit?limit=1000").await["items"].as_array().unwrap().clone()
 }
 
-async fn actions(world: &World) -> Vec<String> {
+pub async fn actions(world: &World) -> Vec<String> {
     let of = |entry: &Value| entry["action"].as_str().unwrap().to_owned();
     audit(world).await.iter().map(of).filter(|action| action.contains("import")).collect()
 }
@@ -385,7 +385,7 @@ async fn verifiers_hear_of_imported_keys_and_what_they_cannot_hold_is_refused_li
 }
 
 /// An import over a socket, whose lines come one by one.
-struct Slow {
+pub struct Slow {
     socket: BufReader<TcpStream>,
 }
 
@@ -396,22 +396,27 @@ impl Slow {
     }
 
     async fn of(world: &World, token: &str) -> Self {
+        Self::at(world, IMPORT, token, "").await
+    }
+
+    /// One to another path, with more lines in its head.
+    pub async fn at(world: &World, path: &str, token: &str, more: &str) -> Self {
         let mut socket = TcpStream::connect(world.handle.addr()).await.unwrap();
         let head = format!(
-            "POST {IMPORT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: {NDJSON}\r\ntransfer-encoding: chunked\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: {NDJSON}\r\n{more}transfer-encoding: chunked\r\n\r\n",
             token.trim()
         );
         socket.write_all(head.as_bytes()).await.unwrap();
         Self { socket: BufReader::new(socket) }
     }
 
-    async fn send(&mut self, text: &str) {
+    pub async fn send(&mut self, text: &str) {
         let chunk = format!("{:x}\r\n{text}\r\n", text.len());
         self.socket.get_mut().write_all(chunk.as_bytes()).await.unwrap();
     }
 
     /// The next line of the answer that is JSON, or its status line.
-    async fn told(&mut self) -> String {
+    pub async fn told(&mut self) -> String {
         let mut line = String::new();
         loop {
             line.clear();

@@ -27,8 +27,8 @@ async fn operations(world: &World) -> Vec<Operation> {
             if security.as_array().unwrap().is_empty() {
                 continue;
             }
-            let said = operation["description"].as_str().unwrap_or_default();
-            let roles = said.split("roles: ").nth(1).unwrap_or_else(|| panic!("{name} {path}"));
+            let roles = operation["x-roles"].as_array().unwrap_or_else(|| panic!("{name} {path}"));
+            let roles = roles.iter().map(|role| role.as_str().unwrap().to_owned()).collect();
             let method = match name.as_str() {
                 "get" => Method::Get,
                 "post" => Method::Post,
@@ -42,7 +42,7 @@ async fn operations(world: &World) -> Vec<Operation> {
             found.push(Operation {
                 method,
                 path: path.clone(),
-                roles: roles.trim_end_matches('.').split(", ").map(str::to_owned).collect(),
+                roles,
                 tenants: tenants.to_owned(),
             });
         }

@@ -21,7 +21,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::seal::OpeningKey;
 use tessera_token::time::UnixSeconds;
 
-use crate::postgres;
+use crate::{postgres, refusals};
 
 pub const START: u64 = 1_800_000_000;
 
@@ -42,6 +42,9 @@ struct Ends(Stop);
 impl Drop for Ends {
     fn drop(&mut self) {
         self.0.trigger();
+        if !std::thread::panicking() {
+            refusals::check();
+        }
     }
 }
 
@@ -227,6 +230,7 @@ pub async fn try_start(
     clock: &Arc<ManualClock>,
     change: impl FnOnce(&mut ProvisioningConfig),
 ) -> Result<(ProvisioningHandle, Stop), StartError> {
+    refusals::listen();
     let mut config = ProvisioningConfig::new(dir, "127.0.0.1:0".parse().unwrap()).unwrap();
     config.database = postgres::of(dir).await;
     change(&mut config);

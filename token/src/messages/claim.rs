@@ -53,9 +53,12 @@ impl ClaimCode {
         plain.clone().all(is_known).then(|| Self::of_letters(plain))
     }
 
-    /// The code that random bytes make. 256 is a multiple of 32: every letter is as likely as every other.
-    pub fn of_random(bytes: &[u8; Self::LETTERS]) -> Self {
-        let letters = bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(byte % 32)));
+    /// The code that the first of these random bytes make, a letter each. 256 is a multiple of 32: every letter is as likely
+    /// as every other.
+    pub fn of_random<const N: usize>(bytes: &[u8; N]) -> Self {
+        const { assert!(N >= Self::LETTERS, "each letter needs a byte") };
+        let bytes = bytes.iter().take(Self::LETTERS);
+        let letters = bytes.filter_map(|byte| ALPHABET.get(usize::from(byte % 32)));
         Self::of_letters(letters.map(|letter| char::from(*letter)))
     }
 

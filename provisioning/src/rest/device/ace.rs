@@ -18,6 +18,7 @@ use super::endpoints::{charged, in_its_time, nonce_for, shown, told_to_the_signe
 use crate::limits::DEVICE_BODY_BYTES;
 use crate::refused::Refused;
 use crate::rest::auth::{way, Way};
+use crate::rest::endpoint::{schema, Endpoint};
 use crate::rest::input::{App, Body};
 use crate::rest::problem::{speaks_cbor, Problem};
 use crate::{refresh, refresh_grant};
@@ -25,6 +26,50 @@ use crate::{refresh, refresh_grant};
 /// JSON with the names of RFC 9200 (RFC 9431 section 2.2).
 const ACE_JSON: &str = "application/ace+json";
 const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![Endpoint::post("/token", token)
+        .announced("token_endpoint")
+        .summary("A token, by proof of the device key or by a refresh token (RFC 9200)")
+        .takes(vec![
+            schema::json_of("AceRequest"),
+            schema::typed("application/ace+json", "AceRequest"),
+            schema::plain("application/x-www-form-urlencoded"),
+            schema::plain("application/ace+cbor"),
+        ])
+        .sends(
+            200,
+            "Token",
+            vec![
+                schema::json_of("AceAnswer"),
+                schema::typed("application/ace+json", "AceAnswer"),
+                schema::plain("application/ace+cbor"),
+            ],
+        )
+        .refused_as(
+            "Refused",
+            vec![
+                schema::json_of("AceRefusal"),
+                schema::typed("application/ace+json", "AceRefusal"),
+                schema::plain("application/ace+cbor"),
+            ],
+        )
+        .refuses(super::REFUSALS)
+        .refuses(&[
+            RefusalCode::ProofNotFresh,
+            RefusalCode::BearerNotAllowed,
+            RefusalCode::SymmetricNotOffered,
+            RefusalCode::ChannelInClear,
+            RefusalCode::RefreshNotAllowed,
+            RefusalCode::RefreshTokenInvalid,
+            RefusalCode::RefreshTokenReused,
+            RefusalCode::GrantTypeUnsupported,
+            RefusalCode::ProfileIncompatible,
+            RefusalCode::ScopeNotAllowed,
+            RefusalCode::AudienceMismatch,
+        ])]
+}
 
 /// An answer on its way out.
 struct Answer {

@@ -21,11 +21,103 @@ use crate::limits::DEVICE_BODY_BYTES;
 use crate::refused::Refused;
 use crate::rest::attempts;
 use crate::rest::auth::{way, Among, Feed, Way};
+use crate::rest::endpoint::{schema, Endpoint};
 use crate::rest::input::{Admitted, App, Body};
 use crate::rest::problem::{speaks_cbor, Problem};
 use crate::rest::told::{self, Shown};
 use crate::strangers::{hold_back, hold_back_asked};
 use crate::{enrol, refresh, rekey};
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::post("/v1/enrol/nonce", nonce)
+            .summary("A nonce to sign for enrolment")
+            .sends(
+                200,
+                "Nonce",
+                vec![schema::json_of("Nonce"), schema::plain("application/ace+cbor")],
+            )
+            .refused_as("Refused", vec![schema::plain("application/ace+cbor")]),
+        Endpoint::post("/v1/enrol", enrol)
+            .summary("Bind a device id to a device key, once, by what entitles the device")
+            .takes(vec![schema::json_of("EnrolRequest"), schema::plain("application/ace+cbor")])
+            .sends(
+                200,
+                "Token",
+                vec![schema::json_of("TokenAnswer"), schema::plain("application/ace+cbor")],
+            )
+            .refused_as("Refused", vec![schema::plain("application/ace+cbor")])
+            .refuses(super::REFUSALS)
+            .refuses(&[
+                RefusalCode::ClaimUnknown,
+                RefusalCode::ClaimUsed,
+                RefusalCode::ClaimMismatch,
+                RefusalCode::AlreadyExists,
+                RefusalCode::DeviceKeyMismatch,
+                RefusalCode::NotEntitled,
+                RefusalCode::EntitlementUsed,
+                RefusalCode::CertificateInvalid,
+                RefusalCode::CertificateDenied,
+                RefusalCode::ApprovalPending,
+                RefusalCode::ApprovalRefused,
+                RefusalCode::WayNotTaken,
+                RefusalCode::CapacityReached,
+            ]),
+        Endpoint::post("/v1/enrol/check", check)
+            .summary(
+                "Whether a device could use a claim code now, or has used it: a broker asks \
+                before it lets the device in to enrol over MQTT. Nothing is changed",
+            )
+            .takes(vec![schema::json_of("ClaimCheck"), schema::plain("application/ace+cbor")])
+            .empty(204, "Good")
+            .refused_as("Refused", vec![schema::plain("application/ace+cbor")])
+            .refuses(super::REFUSALS)
+            .refuses(&[
+                RefusalCode::ClaimUnknown,
+                RefusalCode::ClaimUsed,
+                RefusalCode::ClaimMismatch,
+                RefusalCode::AlreadyExists,
+                RefusalCode::DeviceKeyMismatch,
+                RefusalCode::WayNotTaken,
+            ]),
+        Endpoint::post("/v1/token", token)
+            .summary("The next token, by proof of the device key")
+            .takes(vec![schema::json_of("TokenRequest"), schema::plain("application/ace+cbor")])
+            .sends(
+                200,
+                "Token",
+                vec![schema::json_of("TokenAnswer"), schema::plain("application/ace+cbor")],
+            )
+            .refused_as("Refused", vec![schema::plain("application/ace+cbor")])
+            .refuses(super::REFUSALS)
+            .refuses(&[
+                RefusalCode::ProofNotFresh,
+                RefusalCode::BearerNotAllowed,
+                RefusalCode::SymmetricNotOffered,
+                RefusalCode::ChannelInClear,
+            ]),
+        Endpoint::post("/v1/rekey", rekey)
+            .summary(
+                "Another key for a device, proved by both keys; or by the new key alone, when the \
+                device has lost its own and an operator approves it (approval_pending until \
+                then)",
+            )
+            .takes(vec![schema::json_of("RekeyRequest"), schema::plain("application/ace+cbor")])
+            .sends(
+                200,
+                "Token",
+                vec![schema::json_of("TokenAnswer"), schema::plain("application/ace+cbor")],
+            )
+            .refused_as("Refused", vec![schema::plain("application/ace+cbor")])
+            .refuses(super::REFUSALS)
+            .refuses(&[
+                RefusalCode::AlreadyExists,
+                RefusalCode::ApprovalPending,
+                RefusalCode::CapacityReached,
+            ]),
+    ]
+}
 
 pub(crate) async fn nonce(
     request: HttpRequest,

@@ -4,6 +4,7 @@ use actix_web::web::Path;
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
+use tessera_token::refusal::RefusalCode;
 
 use super::operators::{shown, Tenanted};
 use crate::api_tokens::{self, ApiTokenRecord, Made, Wanted};
@@ -11,10 +12,36 @@ use crate::once::{self, Asked, Keep};
 use crate::operators::OperatorRole;
 use crate::refused::Refused;
 use crate::rest::auth::{Among, Holders, Makers};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::input::{App, PageQuery, Query};
 use crate::rest::once::{created, Once};
 use crate::rest::{page, Answer};
 use crate::service::Service;
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/api-tokens", list)
+            .summary(
+                "List API tokens: those of the account; with the role admin or security those \
+                within its tenants",
+            )
+            .paged()
+            .done("ApiTokens"),
+        Endpoint::post("/v1/api-tokens", create)
+            .summary(
+                "Make an API token with a part of the rights of the account; it is shown once. \
+                Not by an API token",
+            )
+            .body("NewApiToken")
+            .creates("MadeApiToken")
+            .refuses(&[RefusalCode::TenantUnknown]),
+        Endpoint::delete("/v1/api-tokens/{api_token}", delete)
+            .summary("End an API token at once")
+            .deletes()
+            .refuses(&[RefusalCode::NotFound]),
+    ]
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

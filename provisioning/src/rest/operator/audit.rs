@@ -1,5 +1,6 @@
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tessera_token::encoding::base64url;
 
 use crate::audit::actor::ChainPending;
@@ -7,9 +8,42 @@ use crate::audit::{self, Found, More, Origin, Row, Wanted};
 use crate::limits::AUDIT_TEXT;
 use crate::refused::Refused;
 use crate::rest::auth::{Among, By, Security};
+use crate::rest::endpoint::{schema, Endpoint};
 use crate::rest::input::{App, Limit, Query};
 use crate::rest::Answer;
 use crate::signed_head;
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    let list = Endpoint::get("/v1/audit", list)
+        .summary(
+            "The hash-chained audit log, oldest first; an entry meets all conditions that \
+                 are given",
+        )
+        .paged_by("^[0-9]{1,18}$");
+    let list = filtered(list)
+        .query("since", "Not before this second since 1970", schema::at_most(u64::MAX))
+        .query("until", "Not after this second since 1970", schema::at_most(u64::MAX))
+        .query("last", "Only of so many newest entries", schema::at_most(u64::MAX))
+        .done("Audit");
+    let head = Endpoint::get("/v1/audit/head", head)
+        .summary(
+            "The head of the audit log, of the trust feed and of the serials, signed by \
+                 the root key",
+        )
+        .done("ServiceHead");
+    vec![list, head]
+}
+
+/// The conditions on an entry.
+pub(super) fn filtered(endpoint: Endpoint) -> Endpoint {
+    let text = || json!({ "type": "string", "minLength": 1, "maxLength": AUDIT_TEXT });
+    endpoint
+        .query("tenant", "Only entries of this tenant", text())
+        .query("actor", "Only entries of this account, device or part of the service", text())
+        .query("action", "Only this action, such as device.revoke", text())
+        .query("subject", "Only entries about this device, role, account …", text())
+}
 
 /// An entry with everything that its hash covers, so that the chain can be verified from the answers alone.
 #[derive(Serialize)]

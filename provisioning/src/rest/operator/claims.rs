@@ -4,6 +4,7 @@ use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tessera_token::refusal::RefusalCode;
 
 use tessera_token::ids::DeviceId;
 
@@ -16,11 +17,41 @@ use crate::registry::claims::{self, NewClaim, NewClaims};
 use crate::registry::pattern::IdPattern;
 use crate::registry::tenants::DEFAULT_GROUP;
 use crate::rest::auth::{By, Fleet, Viewer};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::etag::{self, When};
 use crate::rest::input::{id, App, PageQuery, Query};
 use crate::rest::once::{created, Once};
 use crate::rest::{page, Answer};
 use crate::service::Service;
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/tenants/{tenant}/claims", list)
+            .summary("List claims, without their codes")
+            .paged_by("^([0-9a-f]{2})*$")
+            .done("Claims"),
+        Endpoint::post("/v1/tenants/{tenant}/claims", create)
+            .summary("Make claim codes, each for one device or a number of devices, shown once")
+            .body("NewClaims")
+            .creates("ClaimCodes")
+            .refuses(&[
+                RefusalCode::RoleUnknown,
+                RefusalCode::AttributeMissing,
+                RefusalCode::GroupUnknown,
+                RefusalCode::WayNotTaken,
+            ]),
+        Endpoint::get("/v1/tenants/{tenant}/claims/{claim}", show)
+            .summary("Show a claim; its code is not kept and cannot be shown")
+            .done("Claim")
+            .known()
+            .refuses(&[RefusalCode::NotFound]),
+        Endpoint::delete("/v1/tenants/{tenant}/claims/{claim}", delete)
+            .summary("Delete an unused claim; one that some devices have used is closed for others")
+            .deletes()
+            .refuses(&[RefusalCode::NotFound, RefusalCode::ClaimUsed]),
+    ]
+}
 
 #[derive(Serialize)]
 pub(super) struct ClaimView {

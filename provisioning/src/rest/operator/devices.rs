@@ -7,6 +7,7 @@ use serde_json::json;
 use tessera_token::encoding::base64url;
 use tessera_token::ids::{GroupId, RoleId, TenantId};
 use tessera_token::limits::ID_CHARS;
+use tessera_token::refusal::RefusalCode;
 
 use super::rekeys::thumbprint;
 use super::suspension::SuspensionView;
@@ -16,8 +17,9 @@ use crate::refused::Refused;
 use crate::registry::departure;
 use crate::registry::devices::{self, Change, Wanted};
 use crate::registry::standing::{OfGroups, State};
-use crate::rest::attributes::Filtered;
+use crate::rest::attributes::{self, Filtered};
 use crate::rest::auth::{By, Ends, Fleet, Security, Viewer};
+use crate::rest::endpoint::{schema, Endpoint};
 use crate::rest::etag::{self, tagged, When};
 use crate::rest::input::{id, App, Json, Limit, Query};
 use crate::rest::operator::revoked::{self, Waits};
@@ -25,8 +27,81 @@ use crate::rest::problem::Problem;
 use crate::rest::{page, Answer};
 use crate::revoke::taken::follow;
 use crate::service::Service;
-use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change as Told;
+
+/// The pattern of a thumbprint.
+const THUMBPRINT: &str = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$";
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/tenants/{tenant}/devices", list)
+            .summary(
+                "List devices, all or those with some properties; a page looks at 2,000 \
+                 devices at most, so it may hold few and name the next",
+            )
+            .paged()
+            .query("prefix", "The beginning of the id", schema::pattern("^[A-Za-z0-9._:-]{0,64}$"))
+            .query("group", "The group of the device", schema::id())
+            .query("role", "The role of the device", schema::id())
+            .query(
+                "attr",
+                "attr.NAME=value: devices of which the attribute NAME has this value, at most 4 of \
+                 them",
+                attributes::schema(),
+            )
+            .with(json!({ "style": "form", "explode": true }))
+            .query(
+                "state",
+                "The state of the device; one whose group is suspended is suspended",
+                schema::words(&["active", "suspended", "revoked"]),
+            )
+            .query(
+                "key",
+                "The thumbprint of the device key, base64url",
+                schema::pattern(THUMBPRINT),
+            )
+            .done("Devices"),
+        Endpoint::get("/v1/tenants/{tenant}/devices/{device}", show)
+            .summary("Show a device")
+            .done("Device")
+            .known()
+            .refuses(&[RefusalCode::DeviceUnknown]),
+        Endpoint::patch("/v1/tenants/{tenant}/devices/{device}", change)
+            .summary(
+                "Give a device another role, group or attributes; when that changes its \
+                 rights its tokens end, and it may ask for the next at once",
+            )
+            .body("DeviceChange")
+            .done("Device")
+            .tagged()
+            .refuses(&[
+                RefusalCode::DeviceUnknown,
+                RefusalCode::RoleUnknown,
+                RefusalCode::GroupUnknown,
+                RefusalCode::CapacityReached,
+            ]),
+        Endpoint::delete("/v1/tenants/{tenant}/devices/{device}", delete)
+            .summary(
+                "Delete a device: its tokens end for ever, and its id is free when the \
+                 longest life of a token is over",
+            )
+            .query("force", "The id is free at once", schema::flag())
+            .done("DeletedDevice")
+            .refuses(&[RefusalCode::DeviceUnknown, RefusalCode::CapacityReached]),
+        Endpoint::post("/v1/tenants/{tenant}/devices/{device}/revoke", revoke)
+            .summary("Revoke all tokens of a device and issue no new one")
+            .waits()
+            .done("RevokedDevice")
+            .tagged()
+            .refuses(&[RefusalCode::DeviceUnknown, RefusalCode::CapacityReached]),
+        Endpoint::post("/v1/tenants/{tenant}/devices/{device}/reinstate", reinstate)
+            .summary("Serve a revoked or suspended device again; its old tokens stay ended")
+            .done("Device")
+            .tagged()
+            .refuses(&[RefusalCode::DeviceUnknown]),
+    ]
+}
 
 #[derive(Serialize)]
 struct DeviceView {

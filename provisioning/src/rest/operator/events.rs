@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::watch;
 
-use super::audit::{number_of, texts, EntryView};
+use super::audit::{filtered, number_of, texts, EntryView};
 use crate::audit::actor::ChainPending;
 use crate::audit::{self, Chained, Found, Wanted};
 use crate::limits::{
@@ -21,6 +21,7 @@ use crate::limits::{
 use crate::operators::Operator;
 use crate::refused::Refused;
 use crate::rest::auth::{Among, Needs, Security};
+use crate::rest::endpoint::{schema, Endpoint};
 use crate::rest::flow::{Flow, Out};
 use crate::rest::input::{App, Query};
 use crate::rest::Answer;
@@ -31,6 +32,38 @@ const EVENT_STREAM: &str = "text/event-stream";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Tells nginx not to gather parts of the answer.
 const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    let id = "^[0-9]{1,18}(-[0-9a-f]{8})?$";
+    let stream = Endpoint::get("/v1/events", stream)
+        .summary(
+            "Entries of the audit log as they are made, as server-sent events; a reader \
+                 that comes back goes on behind Last-Event-ID",
+        )
+        .query(
+            "after",
+            "Behind this entry, a number or the id of an event; without it, behind the newest one",
+            schema::pattern(id),
+        )
+        .header(
+            "Last-Event-ID",
+            "The same, as browsers send it; it goes before after",
+            schema::pattern(id),
+        )
+        .query(
+            "seconds",
+            "The answer ends after so many seconds, 3600 at most; 0 ends it at the newest entry",
+            schema::at_most(EVENT_STREAM_TIME.as_secs()),
+        );
+    let events =
+        "A stream: each event has the number of an entry and the beginning of its hash as \
+                  its id, and the entry as JSON as its data. An event of the type end has the code \
+                  for which the stream ended";
+    vec![filtered(stream)
+        .sends(200, events, vec![("text/event-stream", Some(schema::text()))])
+        .refuses(&[RefusalCode::LimitReached, RefusalCode::NotFound])]
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,12 +2,14 @@ use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use tessera_token::ids::GroupId;
+use tessera_token::refusal::RefusalCode;
 
 use super::suspension::SuspensionView;
 use crate::once::{Asked, Keep};
 use crate::records::{GroupRecord, Reenrol};
 use crate::registry::{groups, tenants};
 use crate::rest::auth::{By, Fleet, Security, Viewer};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::etag::{self, tagged, When};
 use crate::rest::input::{id, App, Json, PageQuery, Query};
 use crate::rest::once::{created, Once};
@@ -16,6 +18,39 @@ use crate::rest::{list_of, Answer};
 use crate::revoke::taken::follow;
 use crate::service::Service;
 use tessera_token::trust::Change;
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/tenants/{tenant}/groups", list)
+            .summary("List groups")
+            .paged()
+            .done("Groups"),
+        Endpoint::post("/v1/tenants/{tenant}/groups", create)
+            .summary("Create a group")
+            .body("NewGroup")
+            .creates("Group")
+            .tagged()
+            .refuses(&[RefusalCode::AlreadyExists, RefusalCode::CapacityReached]),
+        Endpoint::get("/v1/tenants/{tenant}/groups/{group}", show)
+            .summary("Show one group")
+            .done("Group")
+            .known()
+            .refuses(&[RefusalCode::GroupUnknown]),
+        Endpoint::patch("/v1/tenants/{tenant}/groups/{group}", change)
+            .summary("Change the settings of a group")
+            .body("GroupSettings")
+            .done("Group")
+            .tagged()
+            .refuses(&[RefusalCode::GroupUnknown]),
+        Endpoint::post("/v1/tenants/{tenant}/groups/{group}/revoke", revoke)
+            .summary("Revoke all tokens of a group; its devices may refresh at once")
+            .waits()
+            .done("RevokedGroup")
+            .tagged()
+            .refuses(&[RefusalCode::GroupUnknown]),
+    ]
+}
 
 #[derive(Serialize)]
 pub(super) struct GroupView {

@@ -5,8 +5,20 @@ use crate::audit::actor::ChainPending;
 use crate::refused::Refused;
 use crate::registry::history::{self, Event};
 use crate::rest::auth::{By, Viewer};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::input::{id, App, PageQuery, Query};
 use crate::rest::{page, Answer};
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![Endpoint::get("/v1/tenants/{tenant}/devices/{device}/history", list)
+        .summary(
+            "Entries of the audit log about a device id, the oldest first; device_number \
+                tells devices apart that had the id one after the other",
+        )
+        .paged()
+        .done("DeviceEvents")]
+}
 
 /// An entry of the audit log, as far as it is of the device. `seq` is its number there.
 #[derive(Serialize)]

@@ -1,153 +1,71 @@
-//! Import of devices, and export of devices and claims, as lines of JSON, each a stream.
+//! Imports of devices and claims as streams: a line of JSON for each, and an answer for each line.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Path;
 use actix_web::HttpResponse;
-use serde::{Deserialize, Serialize};
-use serde_json::{json, Value};
+use serde::Deserialize;
+use serde_json::{json, Map, Value};
 use tessera_runtime::http::NDJSON;
-use tessera_token::encoding::{base64url, from_base64url, hex};
-use tessera_token::ids::{DeviceId, TenantId};
-use tessera_token::key::PublicKey;
+use tessera_token::encoding::hex;
+use tessera_token::ids::TenantId;
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::watch;
 
-use super::claims::ClaimView;
 use crate::limits::{
-    EXPORT_ROWS, IMPORT_BATCH, IMPORT_GATHER_MOST, IMPORT_LINES, IMPORT_LINE_BYTES, IMPORT_TIME,
+    IMPORT_BATCH, IMPORT_FIRST_MOST, IMPORT_GATHER_MOST, IMPORT_LINES, IMPORT_LINE_BYTES,
+    IMPORT_TIME,
 };
-use crate::records::{Attributes, DeviceRecord};
+use crate::operators::Operator;
 use crate::refused::Refused;
-use crate::registry::imports::{
-    begin, end, take, Counts, Fault, Import, Line, Outcome, Seen, Wanted,
-};
-use crate::registry::standing::State;
-use crate::registry::tenants::DEFAULT_GROUP;
-use crate::registry::{claims, devices, tenants};
-use crate::rest::auth::{By, Fleet, Needs, Viewer};
+use crate::registry::imports::claims::{Codes, WantedClaim};
+use crate::registry::imports::devices::WantedDevice;
+use crate::registry::imports::{begin, end, take, Counts, Fault, Import, Line, Outcome, Wanted};
+use crate::registry::tenants;
+use crate::rest::auth::{By, Fleet, Needs};
+use crate::rest::endpoint::{schema, Endpoint};
 use crate::rest::flow::{Flow, Out};
-use crate::rest::input::{id, json, App, Query};
+use crate::rest::input::{id, App, Query};
 use crate::rest::lines::{Broken, Lines, Next};
+use crate::rest::once::KeyOfImport;
 use crate::rest::Answer;
 use crate::service::Service;
 use crate::turns::Turn;
 
-/// A device as a line of an import or an export. It holds no secret.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DeviceLine {
-    device: String,
-    /// A COSE_Key as base64url; in an import a JWK too.
-    key: Value,
-    role: String,
-    #[serde(default = "default_group")]
-    group: String,
-    #[serde(default)]
-    attributes: BTreeMap<String, String>,
-    #[serde(default)]
-    state: StateWord,
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    let answers = "Lines of ImportedLine, and a last one of ImportEnd. An answer without it broke \
+                   off: send the lines again from the first one that was not answered";
+    let devices = Endpoint::post("/v1/tenants/{tenant}/import/devices", devices)
+        .summary(
+            "Import devices whose keys are known: a JSON object a line. Each line is answered by \
+             a line, in order, as soon as its devices are durable; a last line has the counts. A \
+             device that is there as its line says is unchanged, so the same lines may be sent \
+             again",
+        )
+        .takes(vec![schema::lines_of("DeviceLine")])
+        .sends(200, answers, vec![schema::lines_of("ImportedLine")]);
+    let claims = Endpoint::post("/v1/tenants/{tenant}/import/claims", claims)
+        .summary(
+            "Make claims, a JSON object a line. Each line is answered by a line with its code, as \
+             soon as its claim is durable; a last line has the counts. The same line under the \
+             same Idempotency-Key is unchanged and has the same code, so lines whose answers were \
+             lost are sent again",
+        )
+        .takes(vec![schema::lines_of("ClaimLine")])
+        .sends(200, answers, vec![schema::lines_of("ImportedClaim")]);
+    [devices, claims].map(made).into()
 }
 
-fn default_group() -> String {
-    DEFAULT_GROUP.to_owned()
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Jwk {
-    kty: String,
-    crv: String,
-    x: String,
-    #[serde(default)]
-    y: Option<String>,
-}
-
-#[derive(Clone, Copy, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum StateWord {
-    #[default]
-    Active,
-    Suspended,
-    Revoked,
-}
-
-/// A public key, judged as at an enrolment.
-fn key(form: Value) -> Result<PublicKey, Refused> {
-    let refused = |why: &str| Refused::because(RefusalCode::ConfirmationKey, why);
-    let bytes = |text: &str| from_base64url(text).ok_or_else(|| refused("key is base64url"));
-    let key = match form {
-        Value::String(text) => PublicKey::from_cose_key(&bytes(&text)?),
-        form => {
-            let form = serde_json::from_value::<Jwk>(form);
-            let Jwk { kty, crv, x, y } = form.map_err(|error| refused(&error.to_string()))?;
-            match (kty.as_str(), crv.as_str(), y) {
-                ("OKP", "Ed25519", None) => PublicKey::from_bytes(&bytes(&x)?),
-                ("EC", "P-256", Some(y)) => {
-                    PublicKey::from_bytes(&[vec![4], bytes(&x)?, bytes(&y)?].concat())
-                }
-                _ => return Err(refused("key is an OKP key on Ed25519 or an EC key on P-256")),
-            }
-        }
-    };
-    key.map_err(|error| refused(&error.to_string()))
-}
-
-impl DeviceLine {
-    fn of(device: String, record: DeviceRecord) -> Result<Self, Refused> {
-        let key = PublicKey::from_known_good(&record.key).map_err(|_| RefusalCode::Internal)?;
-        Ok(Self {
-            device,
-            key: Value::String(base64url(&key.to_cose_key())),
-            state: match State::of(&record, None) {
-                State::Active => StateWord::Active,
-                State::Suspended => StateWord::Suspended,
-                State::Revoked => StateWord::Revoked,
-            },
-            role: record.role,
-            group: record.group,
-            attributes: record.attributes.values().clone(),
-        })
-    }
-
-    fn wanted(self) -> Result<Wanted, Fault> {
-        let at = |field| move |refused: Refused| Fault::of(field, refused);
-        let values = self.attributes.into_iter().map(|(name, value)| (name, Some(value)));
-        Ok(Wanted {
-            device: id(&self.device).map_err(at("device"))?,
-            key: key(self.key).map_err(at("key"))?,
-            role: id(&self.role).map_err(at("role"))?,
-            group: id(&self.group).map_err(at("group"))?,
-            attributes: Attributes::default().with(&values.collect()).map_err(at("attributes"))?,
-            state: match self.state {
-                StateWord::Active => State::Active,
-                StateWord::Suspended => State::Suspended,
-                StateWord::Revoked => State::Revoked,
-            },
-        })
-    }
-}
-
-/// A line, and the id that it names.
-fn read(bytes: &[u8]) -> (Option<String>, Result<Wanted, Fault>) {
-    match json::<DeviceLine>(bytes) {
-        Ok(line) => {
-            let named = line.device.parse::<DeviceId>().ok();
-            (named.map(|device| device.as_str().to_owned()), line.wanted())
-        }
-        Err(refused) => (None, Err(Fault { field: named(&refused), refused })),
-    }
-}
-
-/// The member that is missing.
-fn named(refused: &Refused) -> Option<&'static str> {
-    let missing = |field: &&str| {
-        let words = format!("missing field `{field}`");
-        refused.detail.as_ref().is_some_and(|detail| detail.starts_with(&words))
-    };
-    ["device", "key", "role"].into_iter().find(missing)
+/// The query of an import.
+fn made(endpoint: Endpoint) -> Endpoint {
+    let first = "The number of the first line, for a list that is sent in parts";
+    endpoint.query("dry_run", "Nothing is written; the answers are the same", schema::flag()).query(
+        "first",
+        first,
+        schema::from_one(IMPORT_FIRST_MOST),
+    )
 }
 
 /// How an import is made.
@@ -156,51 +74,97 @@ fn named(refused: &Refused) -> Option<&'static str> {
 pub(crate) struct How {
     #[serde(default)]
     dry_run: bool,
+    /// The number of the first line.
+    #[serde(default = "first")]
+    first: u64,
 }
 
-pub(crate) async fn import(
+fn first() -> u64 {
+    1
+}
+
+/// A kind of lines, read and answered.
+pub(super) trait Lined: Wanted {
+    /// A line, and the device that it names.
+    fn read(bytes: &[u8]) -> (Option<String>, Result<Self, Fault>);
+
+    /// Adds to the answer to a line that was taken.
+    fn show(told: &Self::Told, answer: &mut Map<String, Value>);
+}
+
+pub(crate) async fn devices(
     by: By<Fleet>,
     app: App,
     path: Path<String>,
     Query(how): Query<How>,
     lines: Lines,
 ) -> Answer {
+    import::<WantedDevice>(by.operator(), app, id(&path)?, how, lines, ()).await
+}
+
+pub(crate) async fn claims(
+    by: By<Fleet>,
+    app: App,
+    path: Path<String>,
+    Query(how): Query<How>,
+    KeyOfImport(key): KeyOfImport,
+    lines: Lines,
+) -> Answer {
     let tenant: TenantId = id(&path)?;
+    let codes = Codes::of(&app, &by.operator().name, &tenant, key.expose());
+    import::<WantedClaim>(by.operator(), app, tenant, how, lines, codes).await
+}
+
+async fn import<W: Lined>(
+    by: &Operator,
+    app: App,
+    tenant: TenantId,
+    how: How,
+    lines: Lines,
+    with: W::With,
+) -> Answer {
     tenants::known(&app, &tenant).await?;
+    if how.first == 0 || how.first > IMPORT_FIRST_MOST {
+        let why = format!("first is 1 to {IMPORT_FIRST_MOST}");
+        return Err(Refused::malformed(why).into());
+    }
     let turn = turn(&app, &tenant)?;
     let drawn: [u8; 8] = tessera_runtime::random::bytes(&*app.random).map_err(Refused::from)?;
-    let of = Import {
+    let of = Import::<W> {
         id: format!("import-{}", hex::encode(drawn)),
-        by: by.operator().actor(),
-        warrant: by.operator().warrant(Fleet::ONE_OF, Some(&tenant)),
+        by: by.actor(),
+        warrant: by.warrant(Fleet::ONE_OF, Some(&tenant)),
         tenant,
         dry_run: how.dry_run,
+        with,
     };
     begin(&app, &of).await?;
-    let work = |out: Out| Run { app, of, out, _turn: turn }.run(lines);
+    let work = |out: Out| Run { app, of, before: how.first - 1, out, _turn: turn }.run(lines);
     Ok(stream(Flow::of(work)))
 }
 
-fn turn(app: &App, tenant: &TenantId) -> Result<Turn, Refused> {
+pub(super) fn turn(app: &App, tenant: &TenantId) -> Result<Turn, Refused> {
     app.bulk.take(tenant.as_str()).map_err(|_| {
         let why = "other imports and exports are running: try again when one has ended";
         Refused::because(RefusalCode::LimitReached, why)
     })
 }
 
-fn stream(flow: Flow) -> HttpResponse {
+pub(super) fn stream(flow: Flow) -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type(NDJSON).body(flow)
 }
 
 /// A running import.
-struct Run {
+struct Run<W: Lined> {
     app: App,
-    of: Import,
+    of: Import<W>,
+    /// Lines before its first one.
+    before: u64,
     out: Out,
     _turn: Turn,
 }
 
-impl Run {
+impl<W: Lined> Run<W> {
     /// Takes all lines, answers each, and says at last how many there were. An import whose connection breaks has no last
     /// line; its end is on record all the same.
     async fn run(self, mut lines: Lines) {
@@ -226,7 +190,7 @@ impl Run {
 
     async fn lines(&self, lines: &mut Lines, told: &Told) -> Result<(), Refused> {
         let began = self.app.clock.monotonic();
-        let (mut seen, mut number, mut batch) = (Seen::default(), 0, Vec::new());
+        let (mut seen, mut number, mut batch) = (W::Seen::default(), 0, Vec::new());
         let mut answered = began;
         loop {
             let next = lines.next(!batch.is_empty()).await;
@@ -236,12 +200,13 @@ impl Run {
                 Ok(Next::Line(bytes)) if bytes.trim_ascii().is_empty() => number += 1,
                 Ok(Next::Line(bytes)) => {
                     number += 1;
-                    let (device, wanted) = read(bytes);
-                    batch.push((device, Line { number, wanted }));
+                    let (device, wanted) = W::read(bytes);
+                    batch.push((device, Line { number: self.before + number, wanted }));
                 }
                 Ok(Next::TooLong) => {
                     number += 1;
-                    batch.push((None, Line { number, wanted: Err(too_long()) }));
+                    let line = Line { number: self.before + number, wanted: Err(too_long()) };
+                    batch.push((None, line));
                 }
                 Ok(Next::Later | Next::End) | Err(_) => is_due = true,
             }
@@ -277,8 +242,8 @@ impl Run {
     /// Takes the lines of a batch and answers them. A batch that was begun is done, also when the connection breaks.
     async fn batch(
         &self,
-        seen: &mut Seen,
-        batch: &mut Vec<(Option<String>, Line)>,
+        seen: &mut W::Seen,
+        batch: &mut Vec<(Option<String>, Line<W>)>,
         told: &Told,
     ) -> Result<(), Refused> {
         if batch.is_empty() {
@@ -296,7 +261,7 @@ impl Run {
         *seen = own;
         let mut part = Vec::new();
         for ((device, line), outcome) in devices.iter().zip(&lines).zip(&outcomes) {
-            part.extend(line_of(&answer(line.number, device.as_deref(), outcome)));
+            part.extend(line_of(&answer::<W>(line.number, device.as_deref(), outcome)));
         }
         self.out.send(part).await;
         Ok(())
@@ -307,7 +272,7 @@ impl Run {
 type Told = watch::Sender<(Counts, bool)>;
 
 /// Puts the end of an import on record, when the last one that tells of it is gone.
-async fn scribe(app: App, of: Import, mut counts: watch::Receiver<(Counts, bool)>) {
+async fn scribe<W: Lined>(app: App, of: Import<W>, mut counts: watch::Receiver<(Counts, bool)>) {
     while counts.changed().await.is_ok() {}
     let (counts, whole) = *counts.borrow();
     if let Err(refused) = end(&app, &of, counts, whole).await {
@@ -327,19 +292,26 @@ fn off(broken: Broken) -> Refused {
     })
 }
 
-fn answer(number: u64, device: Option<&str>, outcome: &Outcome) -> Value {
-    match outcome {
-        Outcome::Imported => json!({ "line": number, "device": device, "outcome": "imported" }),
-        Outcome::Unchanged => json!({ "line": number, "device": device, "outcome": "unchanged" }),
-        Outcome::Refused(Fault { field, refused }) => json!({
-            "line": number,
-            "device": device,
-            "outcome": "refused",
-            "code": refused.code.as_str(),
-            "field": field,
-            "detail": refused.detail.as_deref().unwrap_or(refused.code.words()),
-        }),
+fn answer<W: Lined>(number: u64, device: Option<&str>, outcome: &Outcome<W::Told>) -> Value {
+    let mut answer = Map::new();
+    let mut put = |name: &str, value: Value| answer.insert(name.to_owned(), value);
+    put("line", json!(number));
+    put("device", json!(device));
+    let (word, told) = match outcome {
+        Outcome::Imported(told) => ("imported", Some(told)),
+        Outcome::Unchanged(told) => ("unchanged", Some(told)),
+        Outcome::Refused(Fault { field, refused }) => {
+            put("code", json!(refused.code.as_str()));
+            put("field", json!(field));
+            put("detail", json!(refused.detail.as_deref().unwrap_or(refused.code.words())));
+            ("refused", None)
+        }
+    };
+    put("outcome", json!(word));
+    if let Some(told) = told {
+        W::show(told, &mut answer);
     }
+    answer.into()
 }
 
 fn line_of(value: &Value) -> Vec<u8> {
@@ -348,87 +320,11 @@ fn line_of(value: &Value) -> Vec<u8> {
     line
 }
 
-/// Where an export begins.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Begins {
-    /// Behind this device.
-    #[serde(default)]
-    after: Option<String>,
-}
-
-/// The lines of one page, and where the next one begins.
-type Part = (Vec<u8>, Option<String>);
-
-pub(crate) async fn export(
-    by: By<Viewer>,
-    app: App,
-    path: Path<String>,
-    Query(Begins { after }): Query<Begins>,
-) -> Answer {
-    let tenant: TenantId = id(&path)?;
-    let after = after.as_deref().map(id::<DeviceId>).transpose()?;
-    let turn = turn(&app, &tenant)?;
-    let first = device_rows(&app, &tenant, after.as_ref().map(DeviceId::as_str)).await?;
-    let warrant = by.operator().warrant(Viewer::ONE_OF, Some(&tenant));
-    let next = async move |after: String| {
-        warrant.check(&app).await?;
-        device_rows(&app, &tenant, Some(&after)).await
+/// The fault of a line that cannot be read; where one of these members is missing, it is that.
+pub(super) fn unread(refused: Refused, needed: &[&'static str]) -> Fault {
+    let missing = |field: &&&'static str| {
+        let words = format!("missing field `{field}`");
+        refused.detail.as_ref().is_some_and(|detail| detail.starts_with(&words))
     };
-    Ok(pages(turn, first, next))
-}
-
-pub(crate) async fn export_claims(by: By<Viewer>, app: App, path: Path<String>) -> Answer {
-    let tenant: TenantId = id(&path)?;
-    let turn = turn(&app, &tenant)?;
-    let first = claim_rows(&app, &tenant, None).await?;
-    let warrant = by.operator().warrant(Viewer::ONE_OF, Some(&tenant));
-    let next = async move |after: String| {
-        warrant.check(&app).await?;
-        claim_rows(&app, &tenant, Some(&after)).await
-    };
-    Ok(pages(turn, first, next))
-}
-
-/// An answer of pages, each read when the peer has taken the one before.
-fn pages(
-    turn: Turn,
-    first: Part,
-    next: impl AsyncFn(String) -> Result<Part, Refused> + 'static,
-) -> HttpResponse {
-    stream(Flow::of(|out| async move {
-        let _turn = turn;
-        let (mut part, mut after) = first;
-        loop {
-            out.send(part).await;
-            let Some(from) = after else { return };
-            (part, after) = match next(from).await {
-                Ok(page) => page,
-                // The answer has begun: its end without an end says that it is not whole.
-                Err(_) => return out.break_off().await,
-            };
-        }
-    }))
-}
-
-async fn device_rows(app: &App, tenant: &TenantId, after: Option<&str>) -> Result<Part, Refused> {
-    let page = devices::list(app, tenant, after, EXPORT_ROWS).await?;
-    let lines = page.items.into_iter().map(|(device, record)| DeviceLine::of(device, record));
-    Ok((rows(lines)?, page.next))
-}
-
-async fn claim_rows(app: &App, tenant: &TenantId, after: Option<&str>) -> Result<Part, Refused> {
-    let (page, now) = (claims::list(app, tenant, after, EXPORT_ROWS).await?, app.now().get());
-    let lines =
-        page.items.into_iter().map(|(claim, record)| Ok(ClaimView::new(claim, record, now)));
-    Ok((rows(lines)?, page.next))
-}
-
-fn rows<T: Serialize>(lines: impl Iterator<Item = Result<T, Refused>>) -> Result<Vec<u8>, Refused> {
-    let mut part = Vec::new();
-    for line in lines {
-        serde_json::to_writer(&mut part, &line?).map_err(|_| RefusalCode::Internal)?;
-        part.push(b'\n');
-    }
-    Ok(part)
+    Fault { field: needed.iter().find(missing).copied(), refused }
 }

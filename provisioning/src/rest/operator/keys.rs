@@ -7,20 +7,42 @@ use tessera_token::cbor::Writer;
 use tessera_token::encoding::{base64url, hex};
 use tessera_token::ids::TenantId;
 use tessera_token::key::KeyId;
+use tessera_token::refusal::RefusalCode;
 
 use crate::keys::of_tenant;
 use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
 use crate::registry::tenants;
 use crate::rest::auth::{By, Security, Viewer};
+use crate::rest::endpoint::{schema, Endpoint};
 use crate::rest::input::{id, Admitted, App, Query};
 use crate::rest::operator::revoked::{self, Waits};
 use crate::rest::Answer;
 use crate::revoke::taken::follow;
 use crate::rotation::{self, schedule};
 use crate::service::Service;
-use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/.well-known/cose-key-set", well_known)
+            .summary("Public issuer keys of a tenant as COSE_KeySet")
+            .query("tenant", "", schema::tenant_or("default"))
+            .sends(200, "COSE_KeySet", vec![schema::plain("application/cose-key-set")])
+            .refuses(&[RefusalCode::TenantUnknown]),
+        Endpoint::get("/v1/tenants/{tenant}/keys", list).summary("List issuer keys").done("Keys"),
+        Endpoint::post("/v1/tenants/{tenant}/keys/rotate", rotate)
+            .summary("Promote the next issuer key and publish a new next one")
+            .done("Rotated")
+            .refuses(&[RefusalCode::CapacityReached]),
+        Endpoint::post("/v1/tenants/{tenant}/keys/{key}/compromise", compromise)
+            .summary("Withdraw an issuer key at once")
+            .waits()
+            .done("RevokedKey")
+            .refuses(&[RefusalCode::NotFound, RefusalCode::CapacityReached]),
+    ]
+}
 
 #[derive(Serialize)]
 struct KeyView {

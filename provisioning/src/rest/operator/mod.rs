@@ -1,10 +1,15 @@
 //! Resources of operators: JSON. One file per resource.
 
+use super::endpoint::Endpoint;
+
 pub(crate) mod api_tokens;
 pub(crate) mod audit;
+mod claim_line;
 pub(crate) mod claims;
+mod device_line;
 pub(crate) mod devices;
 pub(crate) mod events;
+pub(crate) mod exports;
 pub(crate) mod groups;
 pub(crate) mod history;
 pub(crate) mod imports;
@@ -22,3 +27,33 @@ pub(crate) mod tokens;
 pub(crate) mod verifiers;
 pub(crate) mod ways;
 pub(crate) mod webhooks;
+
+/// Their endpoints.
+pub(super) fn table() -> Vec<Endpoint> {
+    [
+        api_tokens::table(),
+        audit::table(),
+        claims::table(),
+        devices::table(),
+        events::table(),
+        exports::table(),
+        groups::table(),
+        history::table(),
+        imports::table(),
+        keys::table(),
+        operators::table(),
+        partners::table(),
+        rekeys::table(),
+        roles::table(),
+        status::table(),
+        suspension::table(),
+        tenants::table(),
+        tokens::table(),
+        verifiers::table(),
+        ways::table(),
+        webhooks::table(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

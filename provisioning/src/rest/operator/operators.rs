@@ -4,10 +4,12 @@ use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{json, Value};
+use tessera_token::refusal::RefusalCode;
 
 use crate::once::{Asked, Keep};
 use crate::operators::{self, OperatorRecord, OperatorRole, Tenants};
 use crate::rest::auth::{Accounts, Admin, Among};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::etag::{self, When};
 use crate::rest::input::{id, App};
 use crate::rest::once::{created, Once};
@@ -15,6 +17,27 @@ use crate::rest::Answer;
 use crate::service::Service;
 use tessera_runtime::secret::Secret;
 use tessera_token::ids::RoleId;
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/operators", list).summary("List operator accounts").done("Operators"),
+        Endpoint::post("/v1/operators", create)
+            .summary("Create an operator account; its token is shown once")
+            .body("NewOperator")
+            .creates("OperatorToken")
+            .refuses(&[RefusalCode::AlreadyExists, RefusalCode::TenantUnknown]),
+        Endpoint::get("/v1/operators/{operator}", show)
+            .summary("Show an account of your tenants; its token is not shown again")
+            .done("Operator")
+            .known()
+            .refuses(&[RefusalCode::NotFound]),
+        Endpoint::delete("/v1/operators/{operator}", delete)
+            .summary("Delete an operator account at once")
+            .deletes()
+            .refuses(&[RefusalCode::NotFound]),
+    ]
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@ use actix_web::web::Path;
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tessera_token::refusal::RefusalCode;
 
 use crate::once::{self, Asked, Keep};
 use crate::partners::uses::of_token;
@@ -12,10 +13,49 @@ use crate::records::partners::PartnerUse;
 use crate::records::Page;
 use crate::refused::Refused;
 use crate::rest::auth::{By, Ends, Needs, PartnerMakers, Viewer};
+use crate::rest::endpoint::{schema, Endpoint};
 use crate::rest::input::{id, App, Limit, Query};
 use crate::rest::once::{created, Once};
 use crate::rest::{page, Answer};
 use crate::service::Service;
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/tenants/{tenant}/partner-tokens", list)
+            .summary("List the partner tokens of the tenant; the tokens themselves are not kept")
+            .paged()
+            .query("device", "Those of this device", schema::id())
+            .done("PartnerTokens"),
+        Endpoint::post("/v1/tenants/{tenant}/partner-tokens", create)
+            .summary(
+                "Make a partner token of a device whose role has the class partner; it is shown \
+                once. Not by an API token",
+            )
+            .body("NewPartnerToken")
+            .creates("MadePartnerToken")
+            .refuses(&[
+                RefusalCode::AlreadyExists,
+                RefusalCode::RoleUnknown,
+                RefusalCode::RoleInvalid,
+                RefusalCode::GroupUnknown,
+                RefusalCode::AttributeMissing,
+                RefusalCode::CapacityReached,
+                RefusalCode::DeviceUnknown,
+            ]),
+        Endpoint::delete("/v1/tenants/{tenant}/partner-tokens/{partner_token}", delete)
+            .summary(
+                "End a partner token. Connections by it end at once; those by other tokens of the \
+                device come again",
+            )
+            .deletes()
+            .refuses(&[RefusalCode::NotFound]),
+        Endpoint::get("/v1/tenants/{tenant}/partner-tokens/{partner_token}/uses", uses)
+            .summary("The use of a partner token by day (UTC), the newest first")
+            .done("PartnerUses")
+            .refuses(&[RefusalCode::NotFound]),
+    ]
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -5,14 +5,40 @@ use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::ids::TenantId;
+use tessera_token::refusal::RefusalCode;
 
 use super::devices::{not_found, shown};
 use crate::refused::Refused;
 use crate::registry::rekeys::{self, Waiting};
 use crate::rest::auth::{By, Security, Viewer};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::input::{id, App, Json};
 use crate::rest::{page, Answer};
 use crate::service::Service;
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::post("/v1/tenants/{tenant}/devices/{device}/rekey/approve", approve)
+            .summary("Give a device the new key that it asks for; tokens of the former one end")
+            .body("RekeyDecision")
+            .done("Device")
+            .refuses(&[
+                RefusalCode::NotFound,
+                RefusalCode::DeviceUnknown,
+                RefusalCode::AlreadyExists,
+                RefusalCode::CapacityReached,
+            ]),
+        Endpoint::post("/v1/tenants/{tenant}/devices/{device}/rekey/refuse", refuse)
+            .summary("Take a request for a new key off the list")
+            .body("RekeyDecision")
+            .deletes()
+            .refuses(&[RefusalCode::NotFound]),
+        Endpoint::get("/v1/tenants/{tenant}/rekeys", list)
+            .summary("Requests for new keys that wait for an operator; all of them")
+            .done("Rekeys"),
+    ]
+}
 
 #[derive(Serialize)]
 struct RekeyView {

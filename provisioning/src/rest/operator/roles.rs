@@ -3,6 +3,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use tessera_token::ids::{DeviceId, RoleId};
+use tessera_token::refusal::RefusalCode;
 
 use super::devices::{beginning, not_found};
 use crate::preview::{self, Fit, Seen, Whose};
@@ -12,10 +13,85 @@ use crate::registry::devices::Wanted;
 use crate::registry::roles::{self, Changed, Definition, Lines, Of, Way};
 use crate::registry::templates;
 use crate::rest::auth::{Admin, By, Viewer};
+use crate::rest::endpoint::{schema, Endpoint};
 use crate::rest::etag::{self, tagged, When};
 use crate::rest::input::{id, App, Json, Limit, PageQuery, Query};
 use crate::rest::{list_of, Answer};
 use crate::service::Service;
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/tenants/{tenant}/roles", list)
+            .summary("List roles")
+            .paged()
+            .done("Roles"),
+        Endpoint::get("/v1/tenants/{tenant}/roles/{role}", show)
+            .summary("Show a role")
+            .done("Role")
+            .known()
+            .refuses(&[RefusalCode::RoleUnknown]),
+        Endpoint::put("/v1/tenants/{tenant}/roles/{role}", put)
+            .summary(
+                "Define a role or change what it allows; tokens with its former rights end, and \
+                its devices may ask for the next at once",
+            )
+            .query("dry_run", "Change nothing, and tell what would change", schema::flag())
+            .query(
+                "keep_tokens",
+                "End no tokens: devices get the new rights with their next ones. Refused when the \
+                change takes a right away",
+                schema::flag(),
+            )
+            .header(
+                "If-None-Match",
+                "* in the place of If-Match: there must be none yet",
+                schema::words(&["*"]),
+            )
+            .body("RoleBody")
+            .done("ChangedRole")
+            .tagged()
+            .creates("ChangedRole")
+            .tagged()
+            .refuses(&[RefusalCode::RoleInvalid, RefusalCode::CapacityReached]),
+        Endpoint::patch("/v1/tenants/{tenant}/roles/{role}", change)
+            .summary(
+                "Add lines to a role and remove some; a line to remove must be there. Tokens end \
+                as after PUT",
+            )
+            .query("dry_run", "Change nothing, and tell what would change", schema::flag())
+            .query(
+                "keep_tokens",
+                "End no tokens: devices get the new rights with their next ones. Refused when the \
+                change takes a right away",
+                schema::flag(),
+            )
+            .body("RoleLines")
+            .done("ChangedRole")
+            .tagged()
+            .refuses(&[
+                RefusalCode::RoleUnknown,
+                RefusalCode::RoleInvalid,
+                RefusalCode::NotFound,
+                RefusalCode::CapacityReached,
+            ]),
+        Endpoint::delete("/v1/tenants/{tenant}/roles/{role}", delete)
+            .summary("Delete a role that no device, no open claim and no entry of another way has")
+            .done("DeletedRole")
+            .refuses(&[RefusalCode::RoleUnknown, RefusalCode::RoleInUse]),
+        Endpoint::get("/v1/tenants/{tenant}/roles/{role}/preview", preview)
+            .summary("Tell which token each device of a role would get, and make none")
+            .paged()
+            .query(
+                "device",
+                "One device, whatever role it has now; without prefix and cursor",
+                schema::id(),
+            )
+            .query("prefix", "The beginning of the id", schema::pattern("^[A-Za-z0-9._:-]{0,64}$"))
+            .done("RolePreview")
+            .refuses(&[RefusalCode::RoleUnknown, RefusalCode::DeviceUnknown]),
+    ]
+}
 
 #[derive(Serialize)]
 struct RoleView {

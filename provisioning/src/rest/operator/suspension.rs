@@ -3,6 +3,7 @@
 use actix_web::web::Path;
 use serde::Serialize;
 use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::refusal::RefusalCode;
 
 use super::devices::{not_found, shown};
 use super::groups::answer;
@@ -10,9 +11,44 @@ use super::reason::WithReason;
 use crate::records::Suspension;
 use crate::registry::suspension;
 use crate::rest::auth::{By, Ends, Security};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::input::{id, App};
 use crate::rest::Answer;
 use crate::service::Service;
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::post("/v1/tenants/{tenant}/groups/{group}/suspend", group)
+            .summary(
+                "Suspend a group: all tokens of its devices end, and none of them gets a new one \
+                until the group is reinstated",
+            )
+            .body("Reason")
+            .or_none()
+            .done("Group")
+            .tagged()
+            .refuses(&[RefusalCode::GroupUnknown]),
+        Endpoint::post("/v1/tenants/{tenant}/groups/{group}/reinstate", reinstate_group)
+            .summary(
+                "Serve a suspended group again; devices that are suspended or revoked themselves \
+                stay so",
+            )
+            .done("Group")
+            .tagged()
+            .refuses(&[RefusalCode::GroupUnknown]),
+        Endpoint::post("/v1/tenants/{tenant}/devices/{device}/suspend", device)
+            .summary(
+                "Suspend a device: all of its tokens end, and it gets no new one until it is \
+                reinstated",
+            )
+            .body("Reason")
+            .or_none()
+            .done("Device")
+            .tagged()
+            .refuses(&[RefusalCode::DeviceUnknown, RefusalCode::CapacityReached]),
+    ]
+}
 
 /// Time, account and reason of a suspension; null without one.
 #[derive(Default, Serialize)]

@@ -1,6 +1,7 @@
 use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
+use tessera_token::refusal::RefusalCode;
 
 use crate::once::{Asked, Keep};
 use crate::operators::Tenants;
@@ -8,6 +9,7 @@ use crate::records::{Confirmation, Staleness, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::tenants;
 use crate::rest::auth::{Admin, Among, By, Security, Viewer};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::etag::{self, tagged, When};
 use crate::rest::input::{id, App, Json, PageQuery, Query};
 use crate::rest::once::{created, Once};
@@ -18,6 +20,35 @@ use crate::revoke::taken::follow;
 use crate::service::Service;
 use tessera_token::ids::TenantId;
 use tessera_token::trust::Change;
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/tenants", list).summary("List tenants").paged().done("Tenants"),
+        Endpoint::post("/v1/tenants", create)
+            .summary("Create a tenant with its keys and default group")
+            .body("NewTenant")
+            .creates("Tenant")
+            .tagged()
+            .refuses(&[RefusalCode::AlreadyExists, RefusalCode::CapacityReached]),
+        Endpoint::get("/v1/tenants/{tenant}", show).summary("Show a tenant").done("Tenant").known(),
+        Endpoint::put("/v1/tenants/{tenant}", set)
+            .summary("Set a tenant's settings")
+            .body("TenantSettings")
+            .done("Tenant")
+            .tagged()
+            .refuses(&[RefusalCode::CapacityReached]),
+        Endpoint::post("/v1/tenants/{tenant}/revoke", revoke)
+            .summary("Suspend a tenant and revoke all its tokens")
+            .waits()
+            .done("RevokedTenant")
+            .tagged(),
+        Endpoint::post("/v1/tenants/{tenant}/reinstate", reinstate)
+            .summary("Serve a tenant again; older tokens stay revoked")
+            .done("Tenant")
+            .tagged(),
+    ]
+}
 
 #[derive(Serialize)]
 struct TenantView {

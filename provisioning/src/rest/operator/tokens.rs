@@ -6,12 +6,34 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::refused::Refused;
 use crate::rest::auth::{By, Security};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::input::{id, App, Json, Query};
 use crate::rest::operator::revoked::{self, Waits};
 use crate::rest::revoke::revoked_by;
 use crate::rest::Answer;
 use crate::revoke::taken::follow;
 use crate::revoke::{self as revocation, shown, Named, Revoked};
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![Endpoint::post("/v1/tenants/{tenant}/tokens/revoke", revoke)
+        .summary("Revoke one token by its hash")
+        .waits()
+        .body("TokenHash")
+        .done("RevokedToken")
+        .refuses(&[
+            RefusalCode::NotFound,
+            RefusalCode::CapacityReached,
+            RefusalCode::TokenTooLarge,
+            RefusalCode::TokenMalformed,
+            RefusalCode::TokenForm,
+            RefusalCode::TokenHeader,
+            RefusalCode::AlgorithmNotAllowed,
+            RefusalCode::ClaimsMalformed,
+            RefusalCode::KeyUnknown,
+            RefusalCode::SignatureInvalid,
+        ])]
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

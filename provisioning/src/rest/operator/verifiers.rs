@@ -5,10 +5,19 @@ use crate::operators::Tenants;
 use crate::records::Page;
 use crate::refused::Refused;
 use crate::rest::auth::{Among, Watches};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::input::{App, PageQuery, Query};
 use crate::rest::{page, Answer};
 use crate::revoke::taken::{serving, Verifier};
 use crate::trust::ledger::Head;
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![Endpoint::get("/v1/trust/verifiers", list)
+        .summary("The verifiers that serve a tenant of the account, and the event that each has")
+        .paged_by("^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?$")
+        .done("Verifiers")]
+}
 
 #[derive(Serialize)]
 struct VerifierView {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use tessera_runtime::secret::Secret;
 use tessera_token::ids::TenantId;
+use tessera_token::refusal::RefusalCode;
 
 use crate::once::{self, Asked, Keep};
 use crate::records::webhooks::{
@@ -12,12 +13,67 @@ use crate::records::webhooks::{
 };
 use crate::refused::Refused;
 use crate::rest::auth::{By, Security};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::etag::{self, When};
 use crate::rest::input::{id, App, Json};
 use crate::rest::once::{created, Once};
 use crate::rest::Answer;
 use crate::service::Service;
 use crate::webhooks::{self, Changed, Created, Signing, Wanted};
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/tenants/{tenant}/webhooks", list)
+            .summary("List webhooks, without their secrets")
+            .done("Webhooks"),
+        Endpoint::post("/v1/tenants/{tenant}/webhooks", create)
+            .summary(
+                "Make a webhook: events of the tenant are sent to a URL, signed. The secret is \
+                shown once",
+            )
+            .body("NewWebhook")
+            .creates("Webhook")
+            .tagged(),
+        Endpoint::get("/v1/tenants/{tenant}/webhooks/{webhook}", show)
+            .summary("Show a webhook, and how its messages fare")
+            .done("Webhook")
+            .known()
+            .refuses(&[RefusalCode::NotFound]),
+        Endpoint::patch("/v1/tenants/{tenant}/webhooks/{webhook}", change)
+            .summary("Change a webhook, pause it, or make it active")
+            .body("WebhookChange")
+            .answers(200, "Changed", "Webhook")
+            .tagged()
+            .refuses(&[RefusalCode::NotFound]),
+        Endpoint::delete("/v1/tenants/{tenant}/webhooks/{webhook}", delete)
+            .summary("Delete a webhook: messages that wait are not sent")
+            .deletes()
+            .refuses(&[RefusalCode::NotFound]),
+        Endpoint::post("/v1/tenants/{tenant}/webhooks/{webhook}/rotate", rotate)
+            .summary(
+                "Give a webhook a new secret, which is shown once; the former one signs too for a \
+                day",
+            )
+            .body("Nothing")
+            .answers(200, "Rotated", "Webhook")
+            .tagged()
+            .refuses(&[RefusalCode::NotFound, RefusalCode::AlreadyExists]),
+        Endpoint::post("/v1/tenants/{tenant}/webhooks/{webhook}/test", test)
+            .summary("Send an event webhook.test to this webhook alone")
+            .answers(202, "It will be sent", "WebhookTested")
+            .refuses(&[RefusalCode::NotFound]),
+        Endpoint::post("/v1/tenants/{tenant}/webhooks/{webhook}/replay", replay)
+            .summary("Send events of these entries of the audit log again, under their former ids")
+            .body("WebhookReplay")
+            .answers(202, "They will be sent", "WebhookReplayed")
+            .refuses(&[RefusalCode::NotFound]),
+        Endpoint::get("/v1/tenants/{tenant}/webhooks/{webhook}/attempts", attempts)
+            .summary("The last 100 attempts to deliver, the newest first")
+            .done("WebhookAttempts")
+            .refuses(&[RefusalCode::NotFound]),
+    ]
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

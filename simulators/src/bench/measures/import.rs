@@ -28,7 +28,7 @@ pub(super) async fn run(
     let path = tenant_path(stage.tenant.as_str(), "import/devices");
     let before = Usage::of(first)?.resident;
     let meter = Meter::of_processes(stage, &processes)?;
-    let answer = stage.operator.lines(&path, lines.into_bytes(), WITHIN).await;
+    let answer = stage.operator.lines(&path, lines.into_bytes(), None, WITHIN).await;
     let wall = meter.elapsed();
     let answer = answer.map_err(|error| BenchError::new(error.to_string()))?;
     let imported = answer

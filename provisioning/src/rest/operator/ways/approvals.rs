@@ -2,13 +2,39 @@ use actix_web::web::Path;
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use tessera_token::encoding::base64url;
+use tessera_token::refusal::RefusalCode;
 
 use super::rights;
 use crate::records::approvals::{ApprovalRecord, ApprovalState};
 use crate::registry::ways::approvals;
 use crate::rest::auth::{By, Fleet, Viewer};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::input::{id, App, Json, PageQuery, Query};
 use crate::rest::{list_of, Answer};
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/tenants/{tenant}/approvals", list)
+            .summary("List the requests of devices for approval, and the decisions")
+            .paged()
+            .done("Approvals"),
+        Endpoint::delete("/v1/tenants/{tenant}/approvals/{approval}", delete)
+            .summary("Forget a request: the device may ask anew")
+            .deletes()
+            .refuses(&[RefusalCode::NotFound]),
+        Endpoint::post("/v1/tenants/{tenant}/approvals/{approval}/approve", approve)
+            .summary("Approve a request: the device enrols when it asks again")
+            .body("ApprovedRights")
+            .answers(200, "Approved", "Approval")
+            .refuses(&[RefusalCode::NotFound])
+            .refuses(super::RIGHTS),
+        Endpoint::post("/v1/tenants/{tenant}/approvals/{approval}/refuse", refuse)
+            .summary("Refuse a request: the device is told so when it asks again")
+            .answers(200, "Refused", "Approval")
+            .refuses(&[RefusalCode::NotFound]),
+    ]
+}
 
 #[derive(Serialize)]
 struct ApprovalView {

@@ -2,13 +2,35 @@ use actix_web::web::Path;
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use tessera_runtime::x509;
+use tessera_token::refusal::RefusalCode;
 
 use super::rights;
 use crate::records::ways::{AuthorityRecord, IdFrom};
 use crate::registry::ways::authorities;
 use crate::rest::auth::{By, Security, Viewer};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::input::{id, App, Json, PageQuery, Query};
 use crate::rest::{list_of, Answer};
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/tenants/{tenant}/authorities", list)
+            .summary("List the authorities of manufacturers")
+            .paged()
+            .done("Authorities"),
+        Endpoint::post("/v1/tenants/{tenant}/authorities", add)
+            .summary("Let devices enrol by certificates of an authority")
+            .body("NewAuthority")
+            .answers(201, "Added", "Authority")
+            .refuses(&[RefusalCode::CertificateInvalid, RefusalCode::AlreadyExists])
+            .refuses(super::RIGHTS),
+        Endpoint::delete("/v1/tenants/{tenant}/authorities/{authority}", delete)
+            .summary("Remove an authority: no further device enrols by its certificates")
+            .deletes()
+            .refuses(&[RefusalCode::NotFound]),
+    ]
+}
 
 #[derive(Serialize)]
 struct AuthorityView {

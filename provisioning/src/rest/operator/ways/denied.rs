@@ -1,12 +1,32 @@
 use actix_web::web::Path;
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
+use tessera_token::refusal::RefusalCode;
 
 use crate::records::ways::DeniedCertificate;
 use crate::registry::ways::denied;
 use crate::rest::auth::{By, Security, Viewer};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::input::{id, App, Json, PageQuery, Query};
 use crate::rest::{list_of, Answer};
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/tenants/{tenant}/denied-certificates", list)
+            .summary("List the certificates that let no device enrol")
+            .paged()
+            .done("DeniedCertificates"),
+        Endpoint::post("/v1/tenants/{tenant}/denied-certificates", add)
+            .summary("Deny a certificate")
+            .body("NewDeniedCertificate")
+            .answers(201, "Denied", "DeniedCertificate"),
+        Endpoint::delete("/v1/tenants/{tenant}/denied-certificates/{certificate}", delete)
+            .summary("Take a certificate off the deny list")
+            .deletes()
+            .refuses(&[RefusalCode::NotFound]),
+    ]
+}
 
 #[derive(Serialize)]
 struct DeniedView {

@@ -6,6 +6,7 @@ use tessera_runtime::secret::Secret;
 use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::ids::GroupId;
 use tessera_token::proof::SymmetricKey;
+use tessera_token::refusal::RefusalCode;
 
 use super::rights;
 use crate::once::{self, Asked, Keep};
@@ -13,10 +14,40 @@ use crate::records::ways::GroupKeyRecord;
 use crate::refused::Refused;
 use crate::registry::ways::group_keys::{self, Given, Shown};
 use crate::rest::auth::{By, Security, Viewer};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::input::{id, App, PageQuery, Query};
 use crate::rest::once::{created, Once};
 use crate::rest::{list_of, Answer};
 use crate::service::Service;
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/tenants/{tenant}/group-keys", list)
+            .summary("List group keys, without their bytes")
+            .paged()
+            .done("GroupKeys"),
+        Endpoint::post("/v1/tenants/{tenant}/group-keys", create)
+            .summary("Make a group key, from which secrets of devices are derived")
+            .body("NewGroupKey")
+            .creates("GroupKey")
+            .refuses(&[RefusalCode::AlreadyExists])
+            .refuses(super::RIGHTS),
+        Endpoint::delete("/v1/tenants/{tenant}/group-keys/{group_key}", delete)
+            .summary("Delete a group key: no further device enrols by it")
+            .deletes()
+            .refuses(&[RefusalCode::NotFound]),
+        Endpoint::post("/v1/tenants/{tenant}/group-keys/{group_key}/rotate", rotate)
+            .summary("Put a new primary group key in place; the former one becomes the secondary")
+            .body("GroupKeyRotation")
+            .answers(200, "Rotated", "GroupKey")
+            .refuses(&[RefusalCode::NotFound, RefusalCode::AlreadyExists]),
+        Endpoint::delete("/v1/tenants/{tenant}/group-keys/{group_key}/secondary", drop_secondary)
+            .summary("Forget the secondary group key")
+            .answers(200, "Forgotten", "GroupKey")
+            .refuses(&[RefusalCode::NotFound]),
+    ]
+}
 
 #[derive(Serialize)]
 struct GroupKeyView<'a> {

@@ -4,12 +4,33 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tessera_token::encoding::base64url;
 use tessera_token::ids::DeviceId;
+use tessera_token::refusal::RefusalCode;
 
 use crate::records::ways::ListedId;
 use crate::registry::ways::listed_ids;
 use crate::rest::auth::{By, Fleet, Viewer};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::input::{id, App, Json, PageQuery, Query};
 use crate::rest::{page, Answer};
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/tenants/{tenant}/group-keys/{group_key}/devices", list)
+            .summary("List the device ids that may enrol by a group key")
+            .paged()
+            .done("ListedIds"),
+        Endpoint::post("/v1/tenants/{tenant}/group-keys/{group_key}/devices", add)
+            .summary("Add device ids that may enrol by a group key, each once")
+            .body("NewListedIds")
+            .answers(200, "Added", "AddedIds")
+            .refuses(&[RefusalCode::NotFound, RefusalCode::AlreadyExists]),
+        Endpoint::delete("/v1/tenants/{tenant}/group-keys/{group_key}/devices/{device}", delete)
+            .summary("Take a device id off the list; a device that has enrolled stays enrolled")
+            .deletes()
+            .refuses(&[RefusalCode::NotFound]),
+    ]
+}
 
 #[derive(Serialize)]
 struct ListedIdView {

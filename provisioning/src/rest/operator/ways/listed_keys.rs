@@ -3,15 +3,36 @@ use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use tessera_token::encoding::{base64url, from_base64url};
 use tessera_token::key::PublicKey;
+use tessera_token::refusal::RefusalCode;
 
 use super::rights;
 use crate::records::ways::ListedKey;
 use crate::refused::Refused;
 use crate::registry::ways::listed_keys;
 use crate::rest::auth::{By, Fleet, Viewer};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::input::{id, App, Json, PageQuery, Query};
 use crate::rest::{list_of, Answer};
-use tessera_token::refusal::RefusalCode;
+
+/// The endpoints of this resource.
+pub(crate) fn table() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/tenants/{tenant}/listed-keys", list)
+            .summary("List the keys by which devices enrol without a claim")
+            .paged()
+            .done("ListedKeys"),
+        Endpoint::post("/v1/tenants/{tenant}/listed-keys", add)
+            .summary("List a key, by which its device enrols once")
+            .body("NewListedKey")
+            .answers(201, "Listed", "ListedKey")
+            .refuses(&[RefusalCode::AlreadyExists, RefusalCode::ConfirmationKey])
+            .refuses(super::RIGHTS),
+        Endpoint::delete("/v1/tenants/{tenant}/listed-keys/{device}", delete)
+            .summary("Take a key off the list; a device that has enrolled stays enrolled")
+            .deletes()
+            .refuses(&[RefusalCode::NotFound]),
+    ]
+}
 
 #[derive(Serialize)]
 struct ListedKeyView {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{json, Value};
 use tessera_token::ids::{GroupId, TenantId};
 use tessera_token::messages::Way;
+use tessera_token::refusal::RefusalCode;
 
 use crate::records::ways::GroupWays;
 use crate::refused::Refused;
@@ -13,6 +14,7 @@ use crate::registry::tenants::DEFAULT_GROUP;
 use crate::registry::ways::{self, Rights};
 use crate::registry::{groups, tenants};
 use crate::rest::auth::{Admin, By, Viewer};
+use crate::rest::endpoint::Endpoint;
 use crate::rest::etag::{self, tagged, When};
 use crate::rest::input::{id, App, Json};
 use crate::rest::Answer;
@@ -23,6 +25,40 @@ pub(crate) mod denied;
 pub(crate) mod group_keys;
 pub(crate) mod listed_ids;
 pub(crate) mod listed_keys;
+
+/// The codes that refuse rights in a body.
+const RIGHTS: &[RefusalCode] = &[
+    RefusalCode::RoleUnknown,
+    RefusalCode::AttributeMissing,
+    RefusalCode::GroupUnknown,
+    RefusalCode::WayNotTaken,
+];
+
+/// The endpoints of these resources.
+pub(crate) fn table() -> Vec<Endpoint> {
+    let own = vec![
+        Endpoint::get("/v1/tenants/{tenant}/groups/{group}/ways", show)
+            .summary("The ways of enrolment that a group takes")
+            .done("GroupWays")
+            .known()
+            .refuses(&[RefusalCode::GroupUnknown]),
+        Endpoint::put("/v1/tenants/{tenant}/groups/{group}/ways", set)
+            .summary("Set the ways of enrolment that a group takes")
+            .body("GroupWaysBody")
+            .answers(200, "Set", "GroupWays")
+            .tagged()
+            .refuses(&[RefusalCode::GroupUnknown]),
+    ];
+    let others = [
+        approvals::table(),
+        authorities::table(),
+        denied::table(),
+        group_keys::table(),
+        listed_ids::table(),
+        listed_keys::table(),
+    ];
+    own.into_iter().chain(others.into_iter().flatten()).collect()
+}
 
 /// Role and group of a body.
 fn rights(role: &str, group: Option<&str>) -> Result<Rights, Refused> {
