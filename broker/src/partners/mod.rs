@@ -1,7 +1,7 @@
 //! Partner tokens: opaque passwords of other parties, which provisioning exchanges for access tokens (RFC 7662).
 //!
 //! 1. The form of the token is checked here: a wrong checksum asks nothing.
-//! 2. An answer of the last [`PARTNER_KEPT`] is used again ([`known`]).
+//! 2. An answer of the last 30 seconds is used again ([`known`]).
 //! 3. Provisioning is asked, within bounds for each address prefix and for all together ([`asks`]).
 //! 4. The access token passes the chain like each other one, so epochs and revocations hold at once. An answer that the chain
 //!    refuses is forgotten.
