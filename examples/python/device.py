@@ -196,14 +196,15 @@ class Device:
                 SIGNATURE: self.sign("tessera-enrol-1", self.args.tenant, self.id, self.thumbprint,
                                      hashlib.sha256(claim.encode()).digest(), nonce),
                 CLAIM: claim})
-        if self.args.enrol == "mqtt":
-            self.take(self.ask_at_broker(request))
-        else:
-            self.take(self.ask("/v1/enrol", request))
-        print(f"enrolled over {self.args.enrol}", flush=True)
+        over_mqtt = self.args.enrol == "mqtt"
+        self.take(self.ask_at_broker(request) if over_mqtt else self.ask("/v1/enrol", request))
+        print("enrolled over mqtt" if over_mqtt else "enrolled", flush=True)
 
     def ask_at_broker(self, request):
         """§2 over MQTT: the code is the password of a connection that reaches one topic, and ends with the answer."""
+        url = urllib.parse.urlsplit(self.args.mqtt)
+        if url.scheme != "mqtts" and url.hostname not in ("127.0.0.1", "::1", "localhost"):
+            raise SystemExit("the claim code is a secret: enrol at mqtts://, or at a broker on this machine")
         client, events = self.line(f"$claim/{self.args.tenant}", self.args.claim)
         try:
             name, code = events.get(timeout=30)
@@ -224,7 +225,8 @@ class Device:
                         if TOKEN in answer or CODE not in answer:
                             return answer
                         no = Refused(answer)
-                        no.status = 400 if no.error != 1 else None                # §7: 1 may be of the server
+                        later = no.error == 1 and no.code != "request_malformed"  # §7: 1 may be of the server
+                        no.status = None if later else 400
                         raise no
             return self.ask(None, request, post)
         finally:

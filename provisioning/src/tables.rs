@@ -7,6 +7,7 @@ use crate::records::api_tokens::ApiTokenRecord;
 use crate::records::approvals::{ApprovalCount, ApprovalRecord};
 use crate::records::attributes::AttributeRow;
 use crate::records::audit::{Chained, Entry};
+use crate::records::claim_imports::ClaimImportRecord;
 use crate::records::families::FamilyRecord;
 use crate::records::findings::FindingRow;
 use crate::records::kept::{KeptAnswer, KeptRequest};
@@ -69,6 +70,8 @@ pub(crate) struct Tables {
     pub(crate) groups: Table<GroupRecord>,
     /// tenant, SHA-256(code)
     pub(crate) claims: Table<ClaimRecord>,
+    /// tenant, SHA-256(account, tenant, Idempotency-Key)
+    pub(crate) claim_imports: Table<ClaimImportRecord>,
     /// tenant, SHA-256(code), device
     pub(crate) claim_uses: Table<CountedUse>,
     /// tenant, group
@@ -153,6 +156,7 @@ impl Tables {
             roles: database.table(),
             groups: database.table(),
             claims: database.table(),
+            claim_imports: database.table(),
             claim_uses: database.table(),
             group_ways: database.table(),
             listed_keys: database.table(),

@@ -83,7 +83,9 @@ pub(super) async fn connect(
         return None;
     }
     if enrol_only::is_meant(&hub, &connect) {
-        let private = stream.is_encrypted() || acceptor.is_local;
+        // A balancer on this machine may name a peer that is not.
+        let is_local = acceptor.is_local && peer.to_canonical().is_loopback();
+        let private = stream.is_encrypted() || is_local;
         let of = enrol_only::Circumstances { origin, accepted, private };
         let permit = &mut place.permit;
         Box::pin(enrol_only::serve(&hub, stream, &mut inbox, &connect, of, permit)).await;

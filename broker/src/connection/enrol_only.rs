@@ -16,7 +16,7 @@ use crate::codec::{
 };
 use crate::enrolment;
 use crate::hub::Hub;
-use crate::limits::ENROL_WITHIN;
+use crate::limits::{ENROL_REQUESTS, ENROL_WITHIN};
 use crate::refusals::{Refusal, Remote, What};
 use crate::relay::Answer;
 use crate::transport::Stream;
@@ -46,22 +46,20 @@ pub(super) async fn serve(
 ) {
     let (began, from) = (hub.clock.monotonic(), (permit.prefix(), permit.is_suspect()));
     let claim = enrolment::claim_of(connect, of.private);
-    // Only a claim of the right form costs more than any other CONNECT that is refused.
-    let visit = claim.is_ok().then(|| hub.enrolment.visits.enter(from.0, began));
-    let outcome = match (claim, &visit) {
-        (Ok(_), Some(None)) => Err(RefusalCode::LimitReached),
-        (Ok(claim), _) => {
-            let checked = hub.enrolment.check(&hub.relay, &claim, from, began).await;
-            checked.map(|()| claim)
-        }
-        (Err(code), _) => Err(code),
+    let entered = async {
+        let claim = claim?;
+        // Only a claim of the right form costs more than any other CONNECT that is refused.
+        let visit = hub.enrolment.enter(from.0, began)?;
+        hub.enrolment.check(&hub.relay, &claim, from).await?;
+        Ok::<_, RefusalCode>((claim, visit))
     };
-    let code = match outcome {
-        Ok(claim) => {
+    // The place is given back before a refusal is answered, which may take a while.
+    let code = match entered.await {
+        Ok((claim, _visit)) => {
             permit.mark_not_at_fault();
             hub.metrics.enrolments.inc(&["connected"]);
             let (version, remote) = (connect.version, of.origin.remote);
-            let mut device = Enrolling { hub, version, remote, claim, listens: false };
+            let mut device = Enrolling { hub, version, remote, claim, listens: false, asked: 0 };
             without_session::serve(hub, stream, inbox, (connect, remote), &mut device).await;
             return;
         }
@@ -90,6 +88,8 @@ struct Enrolling<'h> {
     claim: ClaimCheck,
     /// Whether it has subscribed to the topic of the answers.
     listens: bool,
+    /// Requests so far that went to provisioning.
+    asked: u8,
 }
 
 impl Purpose for Enrolling<'_> {
@@ -155,7 +155,15 @@ impl Enrolling<'_> {
     }
 
     /// The answer to a request: a nonce to an empty one, to another a token or a refusal.
-    async fn answer(&self, request: &Bytes) -> Vec<u8> {
+    async fn answer(&mut self, request: &Bytes) -> Vec<u8> {
+        if let Some(refused) = (!request.is_empty()).then(|| self.own(request).err()).flatten() {
+            return refused;
+        }
+        self.asked = self.asked.saturating_add(1);
+        if self.asked > ENROL_REQUESTS {
+            self.hub.metrics.limits_hit.inc(&["enrolments"]);
+            return self.refuse(AceError::InvalidRequest, RefusalCode::RateLimited, None);
+        }
         let permit = match self.hub.enrolment.may_relay() {
             Ok(permit) => permit,
             Err(code) => {
@@ -165,10 +173,7 @@ impl Enrolling<'_> {
         };
         let answered = match request.is_empty() {
             true => given(self.hub.relay.enrol_nonce().await, "nonce"),
-            false => match self.own(request) {
-                Ok(()) => given(self.hub.relay.enrol(request.to_vec()).await, "enrolled"),
-                Err(refused) => return refused,
-            },
+            false => given(self.hub.relay.enrol(request.to_vec()).await, "enrolled"),
         };
         drop(permit);
         match answered {

@@ -23,7 +23,7 @@ use crate::admission::Prefix;
 use crate::codec::{Connect, PropertyId};
 use crate::limits::{ENROL_CHECKS, ENROL_RELAYS, ENROL_SUSPECTS};
 use crate::relay::{Answer, Relay};
-use crate::visits::Visits;
+use crate::visits::{Visit, Visits};
 
 /// The connections that enrol.
 pub(crate) struct Enrolment {
@@ -60,32 +60,50 @@ impl Enrolment {
         self.relays.try_acquire().map_err(|_| RefusalCode::LimitReached)
     }
 
-    /// Whether the claim is good, by the word of provisioning. A try that was right costs its prefix nothing; `now` is
-    /// monotonic.
+    /// A place for a connection whose claim has the right form; its try is counted. `now` is monotonic.
     ///
     /// # Errors
-    /// The true reason, for log and metric; `limit_reached` and `rate_limited` before provisioning is asked, `not_ready`
-    /// when it gives no answer about the claim.
+    /// `rate_limited`, `limit_reached`.
+    pub(crate) fn enter(&self, from: Prefix, now: Duration) -> Result<Visit<'_>, RefusalCode> {
+        self.visits.may_try(from, now)?;
+        self.visits.enter(from, now).ok_or_else(|| {
+            self.visits.forgive(from);
+            RefusalCode::LimitReached
+        })
+    }
+
+    /// Whether the claim is good, by the word of provisioning. A try that was right costs its prefix nothing.
+    ///
+    /// # Errors
+    /// The true reason, for log and metric; `limit_reached` before provisioning is asked, `not_ready` when it gives no
+    /// answer about the claim.
     pub(crate) async fn check(
         &self,
         relay: &Relay,
         claim: &ClaimCheck,
         (from, suspect): (Prefix, bool),
-        now: Duration,
+    ) -> Result<(), RefusalCode> {
+        let checked = self.ask(relay, claim, suspect).await;
+        if checked.map_or_else(RefusalCode::is_of_the_server, |()| true) {
+            self.visits.forgive(from);
+        }
+        checked
+    }
+
+    async fn ask(
+        &self,
+        relay: &Relay,
+        claim: &ClaimCheck,
+        suspect: bool,
     ) -> Result<(), RefusalCode> {
         let _few = suspect.then(|| self.suspects.try_acquire()).transpose();
         let _few = _few.map_err(|_| RefusalCode::LimitReached)?;
         let _permit = self.checks.try_acquire().map_err(|_| RefusalCode::LimitReached)?;
-        self.visits.may_try(from, now)?;
-        let outcome = match relay.check(claim).await {
+        match relay.check(claim).await {
             Answer::Given((), _) => Ok(()),
             Answer::Refusal(_, code) => Err(judged(code)),
             Answer::Away => Err(RefusalCode::NotReady),
-        };
-        if outcome.map_or_else(RefusalCode::is_of_the_server, |()| true) {
-            self.visits.forgive(from);
         }
-        outcome
     }
 }
 

@@ -32,7 +32,7 @@ fn asks(enrolment: &Arc<Enrolment>, relay: &Arc<Relay>, count: usize, suspect: b
     for number in 0..u32::try_from(count).unwrap() {
         let (enrolment, relay) = (Arc::clone(enrolment), Arc::clone(relay));
         tokio::spawn(async move {
-            let _ = enrolment.check(&relay, &claim(), (from(number), suspect), NOW).await;
+            let _ = enrolment.check(&relay, &claim(), (from(number), suspect)).await;
         });
     }
 }
@@ -51,10 +51,10 @@ async fn checks_have_few_places_and_suspects_a_part_of_them() {
     until(|| enrolment.suspects.available_permits() == 0).await;
     assert_eq!(enrolment.checks.available_permits(), ENROL_CHECKS - ENROL_SUSPECTS);
     let limited = Err(RefusalCode::LimitReached);
-    assert_eq!(enrolment.check(&relay, &claim(), (from(99), true), NOW).await, limited);
+    assert_eq!(enrolment.check(&relay, &claim(), (from(99), true)).await, limited);
     asks(&enrolment, &relay, ENROL_CHECKS - ENROL_SUSPECTS, false);
     until(|| enrolment.checks.available_permits() == 0).await;
-    assert_eq!(enrolment.check(&relay, &claim(), (from(99), false), NOW).await, limited);
+    assert_eq!(enrolment.check(&relay, &claim(), (from(99), false)).await, limited);
 }
 
 #[tokio::test]
@@ -74,9 +74,21 @@ async fn a_service_that_is_away_costs_a_prefix_nothing() {
     let relay = Relay::new(None, None, 2).unwrap();
     let enrolment = Enrolment::new(true, HALF_OPEN);
     for _ in 0..2 * VISIT_BURST {
-        let outcome = enrolment.check(&relay, &claim(), (from(1), false), NOW).await;
+        let _visit = enrolment.enter(from(1), NOW).unwrap();
+        let outcome = enrolment.check(&relay, &claim(), (from(1), false)).await;
         assert_eq!(outcome, Err(RefusalCode::NotReady));
     }
+}
+
+#[test]
+fn tries_are_counted_before_places_and_one_without_a_place_is_none() {
+    let enrolment = Enrolment::new(true, HALF_OPEN);
+    for _ in 0..VISIT_BURST {
+        drop(enrolment.enter(from(1), NOW).unwrap());
+    }
+    assert_eq!(enrolment.enter(from(1), NOW).err(), Some(RefusalCode::RateLimited));
+    let held: Vec<_> = (0..).map_while(|_| enrolment.enter(from(2), NOW).ok()).collect();
+    assert_eq!(held.len(), VISIT_BURST as usize, "each was counted");
 }
 
 #[test]

@@ -32,5 +32,7 @@ pub const ENROL_WITHIN: Duration = Duration::from_secs(20);
 pub const ENROL_CHECKS: usize = 32;
 /// Those of suspect prefixes among them, all together.
 pub const ENROL_SUSPECTS: usize = 4;
+/// Requests of one such connection that go to provisioning: a nonce and an enrolment, twice more after refusals.
+pub const ENROL_REQUESTS: u8 = 6;
 /// Requests of devices whose claims are good that are relayed at once, apart from token requests.
 pub const ENROL_RELAYS: usize = 32;

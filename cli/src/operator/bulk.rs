@@ -40,6 +40,14 @@ pub(super) async fn import(what: Imported) -> Outcome {
         Imported::Claims { file, answers, dry_run, from_line, errors, tenant } => {
             let answers = answers.map(|path| Answers::open(&path)).transpose()?;
             let begin = answers.as_ref().map_or(1, |answers| answers.next);
+            if let Some(refused) =
+                answers.as_ref().map(|answers| answers.refused).filter(|n| *n > 0)
+            {
+                output::complain(&format!(
+                    "{refused} lines of a former run were refused: their answers say why. Send them, mended, as a list of its \
+                     own with another file of answers"
+                ));
+            }
             let from_line = from_line.unwrap_or(begin);
             (tenant, Job { kind: "claims", dry_run, from_line, errors, answers }, file)
         }

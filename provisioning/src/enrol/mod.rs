@@ -1,6 +1,7 @@
 //! Enrolment: what entitles a device and the device key become a device, once. Each way of enrolment is a file of its own.
 
 use tessera_runtime::sql::Key;
+use tessera_token::encoding::hex;
 use tessera_token::key::PublicKey;
 use tessera_token::messages::{ClaimCheck, EnrolRequest, NonceAnswer, TokenAnswer, TokenKind, Way};
 use tessera_token::refusal::RefusalCode;
@@ -11,7 +12,7 @@ use crate::limits::NONCE_SECONDS;
 use crate::records::{Attributes, DeviceRecord};
 use crate::reenrol::{self, Renewal};
 use crate::refused::Refused;
-use crate::registry::{attributes, departure, device_keys, ways};
+use crate::registry::{attributes, code, departure, device_keys, ways};
 use crate::service::Service;
 use crate::tables::{one, pair};
 use crate::token_for_device::{self, IssuedToken};
@@ -41,7 +42,7 @@ pub(crate) fn nonce(service: &Service) -> Result<NonceAnswer, Refused> {
 }
 
 /// Whether this device could use this claim now, or has used it: a broker asks before it lets the device in to enrol.
-/// Nothing is changed. A good claim is charged as an enrolment is.
+/// Nothing is changed. A good claim is charged to the claim: the device has proved nothing, so nothing of its own is taken.
 pub(crate) async fn check(
     service: &Service,
     ask: &ClaimCheck,
@@ -49,7 +50,13 @@ pub(crate) async fn check(
 ) -> Result<(), Refused> {
     let ClaimCheck { tenant, device, claim } = ask;
     let _ = by_claim::good(service, (tenant, device), claim.as_str()).await?;
-    Ok(service.charge(source, tenant, device)?)
+    // No device has such a name.
+    let name = format!("claim {tenant} {}", hex::encode(code::hash(claim.as_str())));
+    match service.admission.proved(source, &name, service.clock.monotonic()) {
+        true => Ok(()),
+        // Not `rate_limited`, which is a word about a wrong code.
+        false => Err(RefusalCode::LimitReached.into()),
+    }
 }
 
 /// Binds device id and key by what entitles them, or answers again when the same device and key ask again by the same.

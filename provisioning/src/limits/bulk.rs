@@ -24,6 +24,10 @@ pub const IMPORT_LINE_BYTES: usize = 4096;
 pub const IMPORT_LINES: u64 = 200_000;
 /// The highest number that the first line of an import may have.
 pub const IMPORT_FIRST_MOST: u64 = 1_000_000_000;
+/// Ranges of lines with claims that an import of claims keeps: each refused line between others makes one more.
+pub const CLAIM_IMPORT_RANGES: usize = 2_000;
+/// Seconds for which an import of claims goes on by its key after its last claim (30 days).
+pub const CLAIM_IMPORT_SECONDS: u64 = 30 * 24 * 3600;
 /// Lines of one write of an import: the keys of one publication of the trust feed.
 pub const IMPORT_BATCH: usize = KEYS_PER_PUBLICATION;
 /// Time that the next line of an import may take.

@@ -11,6 +11,7 @@ pub(crate) mod api_tokens;
 pub(crate) mod approvals;
 pub(crate) mod attributes;
 pub(crate) mod audit;
+pub(crate) mod claim_imports;
 mod device_rows;
 pub(crate) mod families;
 pub(crate) mod findings;

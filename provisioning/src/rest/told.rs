@@ -53,6 +53,7 @@ fn line(request: &HttpRequest, method: &str, route: &str, code: RefusalCode) {
     }
     match route {
         "/v1/enrol" => line!("enrolment refused"),
+        "/v1/enrol/check" => line!("claim code refused"),
         "/v1/token" | "/token" => line!("token request refused"),
         _ => line!("request refused"),
     }

@@ -29,3 +29,14 @@ CREATE TABLE partner_uses (
     PRIMARY KEY (id, day)
 ) ROWS;
 CREATE INDEX partner_uses_by_day ON partner_uses (day);
+
+CREATE TABLE claim_imports (
+    tenant TEXT NOT NULL,
+    import BYTEA NOT NULL,
+    salt BYTEA NOT NULL,
+    touched BIGINT NOT NULL,
+    made TEXT NOT NULL,
+    row_sum BIGINT NOT NULL,
+    PRIMARY KEY (tenant, import)
+) ROWS;
+CREATE INDEX claim_imports_by_touch ON claim_imports (touched);

@@ -241,3 +241,29 @@ async fn a_list_whose_answers_were_lost_is_sent_again() {
     let device = Device::new("d-1199");
     world.enrol(&device, told[1199]["claim_code"].as_str().unwrap()).await.unwrap();
 }
+
+/// A code that an operator took back does not come to life again by the line that made it.
+#[tokio::test]
+async fn a_deleted_claim_is_not_made_anew() {
+    let world = crate::sweep::quick().await;
+    let lines =
+        [json!({ "role": "sensor" }), json!([]), json!({ "role": "sensor", "expires_in": 60 })];
+    let (told, _) = import(&world, "", KEY, &lines).await;
+    let path = format!("/v1/tenants/default/claims/{}", told[0]["claim"].as_str().unwrap());
+    world.operator.delete_any(&path).await.unwrap();
+    let mended = [lines[0].clone(), json!({ "role": "sensor" }), lines[2].clone()];
+    let (again, last) = import(&world, "", KEY, &mended).await;
+    assert_eq!(again[0]["code"], "claim_unknown", "{again:?}");
+    assert_eq!((&last["imported"], &last["unchanged"]), (&json!(1), &json!(1)), "the mended line");
+    // Nor one that has ended and was swept.
+    world.advance(8 * 24 * 3600);
+    crate::sweep::swept(&world, "claims", 1).await;
+    let (again, _) = import(&world, "", KEY, &mended).await;
+    assert_eq!(all(&again, "code"), ["claim_unknown", "", "claim_unknown"]);
+    // A month later the key begins another import, with other codes.
+    world.advance(31 * 24 * 3600);
+    crate::sweep::swept(&world, "claim_imports", 1).await;
+    let (anew, last) = import(&world, "", KEY, &mended).await;
+    assert_eq!(last["imported"], 3);
+    assert!(all(&anew, "claim_code").iter().all(|code| !all(&told, "claim_code").contains(code)));
+}

@@ -277,10 +277,16 @@ async fn wrong_codes_that_a_broker_relays_cost_its_devices_nothing() {
     // Past the rate the source is told no more whether a code is there.
     assert_eq!(codes[..3], [RefusalCode::ClaimUnknown; 3]);
     assert!(codes[3..].iter().all(|code| *code == RefusalCode::RateLimited), "{codes:?}");
-    // A right one is charged as an enrolment of its device is.
+    // A right one is charged apart from what the broker relays, and to no device.
     for _ in 0..5 {
         assert_eq!(checked(&world.feed, ("default", "a"), &code).await, Ok(204));
     }
     let limited = checked(&world.feed, ("default", "a"), &code).await;
-    assert_eq!(limited, Err(RefusalCode::RateLimited));
+    assert_eq!(limited, Err(RefusalCode::LimitReached));
+    let device = Device::new("a");
+    world.enrol(&device, &code).await.unwrap();
+    for _ in 0..5 {
+        let nonce = world.feed.post("/v1/enrol/nonce", ACE_CBOR, Vec::new()).await;
+        assert_eq!(nonce.unwrap().status, 200, "the broker's own share is whole");
+    }
 }

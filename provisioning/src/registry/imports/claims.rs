@@ -1,22 +1,28 @@
-//! Import of claims. Their codes follow from the key of the import and the number of the line, so the same line of the same
-//! import has the same code however often it comes, and nothing that shows a code is kept.
+//! Import of claims. Their codes follow from the key of the import, the number of the line, random bytes of the import and a
+//! key of the service. So the same line of the same import has the same code while its claim is there, and nothing that shows a
+//! code is kept. A claim that was deleted, or has ended, is not made anew.
 
 use std::sync::Arc;
 
+use tessera_runtime::random;
 use tessera_runtime::secret::Secret;
+use tessera_runtime::sql::Batch;
+use tessera_token::hash::sha256;
 use tessera_token::ids::{DeviceId, GroupId, RoleId, TenantId};
 use tessera_token::messages::Way;
 use tessera_token::refusal::RefusalCode;
 
 use super::{Fault, Judge, Judged, Outcome, Wanted};
-use crate::limits::{CLAIM_SECONDS_MOST, CLAIM_USES};
+use crate::limits::{CLAIM_IMPORT_RANGES, CLAIM_SECONDS_MOST, CLAIM_USES};
 use crate::mac;
+use crate::records::claim_imports::{ClaimImportRecord, Lines};
 use crate::records::{Attributes, ClaimRecord, Counted};
 use crate::refused::Refused;
 use crate::registry::pattern::IdPattern;
 use crate::registry::{attributes, code, ways};
 use crate::service::Service;
 use crate::tables::pair;
+use crate::write::{until_committed, Attempt};
 
 const CODES: &[u8] = b"tessera-claim-import-1";
 
@@ -36,27 +42,69 @@ pub(crate) struct WantedClaim {
     pub(crate) attributes: Attributes,
 }
 
-/// The codes of an import: none knows them who has only its key, or only the database.
+/// An import of claims: none knows its codes who has only its key, or only the database.
 #[derive(Clone)]
-pub(crate) struct Codes(Arc<Secret<[u8; 32]>>);
+pub(crate) struct Codes {
+    /// The name of the import.
+    name: [u8; 32],
+    key: Arc<Secret<[u8; 32]>>,
+}
 
 impl Codes {
-    /// Those of an import of this account with this key.
-    pub(crate) fn of(service: &Service, account: &str, tenant: &TenantId, key: &str) -> Self {
-        let mut text = Vec::new();
-        for part in [account, tenant.as_str(), key] {
-            text.extend((part.len() as u64).to_be_bytes());
-            text.extend(part.as_bytes());
-        }
-        let text = Secret::new(text);
+    /// Those of an import of this account with this key: the account by its row, since names are given again. The first call
+    /// draws what they follow from; a dry run keeps nothing.
+    pub(crate) async fn of(
+        service: &Service,
+        account: &[u8; 32],
+        tenant: &TenantId,
+        (key, dry_run): (&str, bool),
+    ) -> Result<Self, Refused> {
+        let text = Secret::new(
+            [account.as_slice(), tenant.as_str().as_bytes(), b" ", key.as_bytes()].concat(),
+        );
+        let name = sha256(text.expose());
+        let salt = salt(service, tenant, &name, dry_run).await?;
         let seed = service.founder.expose_seed();
-        Self(Arc::new(mac::of(seed.as_slice(), &[CODES, text.expose()])))
+        let key = mac::of(seed.as_slice(), &[CODES, &salt, text.expose()]);
+        Ok(Self { name, key: Arc::new(key) })
     }
 
     fn code(&self, line: u64) -> Secret<String> {
-        let drawn = mac::of(self.0.expose(), &[&line.to_be_bytes()]);
+        let drawn = mac::of(self.key.expose(), &[&line.to_be_bytes()]);
         code::spell(drawn.expose())
     }
+}
+
+async fn salt(
+    service: &Service,
+    tenant: &TenantId,
+    name: &[u8; 32],
+    dry_run: bool,
+) -> Result<[u8; 32], Refused> {
+    let (table, row) = (&service.tables.claim_imports, pair(tenant, *name));
+    until_committed(async || {
+        if let Some(import) = table.get(row.clone()).await? {
+            return Ok(Attempt::Committed(import.salt));
+        }
+        let salt = random::bytes(&*service.random)?;
+        if dry_run {
+            return Ok(Attempt::Committed(salt));
+        }
+        let touched = service.time.stamp().get();
+        let import = ClaimImportRecord { salt, touched, made: Lines::default() };
+        let mut batch = Batch::new();
+        batch.insert(table, row.clone(), &import);
+        Ok(service.write_unnoted(batch).await?.map(|()| salt))
+    })
+    .await
+}
+
+/// What a batch knows of its import.
+#[derive(Default)]
+pub(crate) struct Seen {
+    import: Option<ClaimImportRecord>,
+    /// Lines of the batch that make claims.
+    made: Vec<u64>,
 }
 
 /// The claim of a line.
@@ -69,7 +117,7 @@ pub(crate) struct Told {
 impl Wanted for WantedClaim {
     const KIND: &'static str = "claims";
     type With = Codes;
-    type Seen = ();
+    type Seen = Seen;
     /// None in a dry run.
     type Told = Option<Told>;
 
@@ -92,6 +140,17 @@ impl Wanted for WantedClaim {
                 }
             });
         }
+        if judge.seen.import.is_none() {
+            let name = pair(&import.tenant, import.with.name);
+            judge.seen.import = service.tables.claim_imports.get(name).await?;
+        }
+        if judge.seen.import.as_ref().is_some_and(|import| import.made.contain(number)) {
+            let why = "the claim of this line was deleted, or has ended: send the line in an import with another key";
+            return Ok(Err(Fault {
+                field: None,
+                refused: Refused::because(RefusalCode::ClaimUnknown, why),
+            }));
+        }
         if let Err(fault) = judge.rights((&self.role, &self.group), &self.attributes).await? {
             return Ok(Err(fault));
         }
@@ -106,7 +165,29 @@ impl Wanted for WantedClaim {
         judge.prepared.batch.insert(table, row, &record);
         let entry = judge.entry("claim.import", number, &code::id(&hash), &self.words());
         judge.prepared.entries.push(entry);
+        judge.seen.made.push(number);
         Ok(Ok(Outcome::Imported(told(record.expires))))
+    }
+
+    /// Keeps which lines have had a claim: one that is deleted is not made anew.
+    fn close(judge: &mut Judge<'_, Self>) -> Result<(), Refused> {
+        let (service, import) = (judge.service, judge.of);
+        let made = std::mem::take(&mut judge.seen.made);
+        if import.dry_run || made.is_empty() {
+            return Ok(());
+        }
+        // It was removed meanwhile: the next call begins anew.
+        let Some(old) = &judge.seen.import else { return Err(RefusalCode::NotReady.into()) };
+        let mut new = ClaimImportRecord { touched: service.time.stamp().get(), ..old.clone() };
+        made.into_iter().for_each(|line| new.made.add(line));
+        if new.made.ranges() > CLAIM_IMPORT_RANGES {
+            let why = "too many lines between others were refused: send the rest in an import with another key";
+            return Err(Refused::because(RefusalCode::LimitReached, why));
+        }
+        let (table, row) = (&service.tables.claim_imports, pair(&import.tenant, import.with.name));
+        judge.prepared.batch.expect(table, row.clone(), old);
+        judge.prepared.batch.put(table, row, &new);
+        Ok(())
     }
 }
 

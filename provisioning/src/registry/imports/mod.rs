@@ -38,6 +38,11 @@ pub(crate) trait Wanted: Clone + 'static {
 
     /// Judges a line, and adds what it makes to the batch. The outer refusal is one of the whole batch.
     async fn judge(&self, number: u64, of: &mut Judge<'_, Self>) -> Judged<Self::Told>;
+
+    /// Adds what stands behind all lines of a batch.
+    fn close(_of: &mut Judge<'_, Self>) -> Result<(), Refused> {
+        Ok(())
+    }
 }
 
 /// The outcome for a line, inside the one for its batch.
@@ -176,6 +181,7 @@ async fn attempt<W: Wanted>(
         };
         outcomes.push(outcome.unwrap_or_else(Outcome::Refused));
     }
+    W::close(&mut judge)?;
     let Judge { roles, mut prepared, .. } = judge;
     if !prepared.entries.is_empty() {
         // A tenant that begins to publish its keys meanwhile hears of these too, or this is tried again.

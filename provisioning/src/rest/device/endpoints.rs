@@ -77,9 +77,7 @@ pub(crate) fn table() -> Vec<Endpoint> {
                 RefusalCode::ClaimUnknown,
                 RefusalCode::ClaimUsed,
                 RefusalCode::ClaimMismatch,
-                RefusalCode::AlreadyExists,
-                RefusalCode::DeviceKeyMismatch,
-                RefusalCode::WayNotTaken,
+                RefusalCode::LimitReached,
             ]),
         Endpoint::post("/v1/token", token)
             .summary("The next token, by proof of the device key")
@@ -143,7 +141,7 @@ pub(crate) async fn check(
         way.leads_to(message.tenant.as_str())?;
         Ok(enrol::check(&app, &message, &way.source).await?)
     };
-    match outcome_by(&request, &app, Way::of(by.operator()), act).await {
+    match outcome_by(&request, &app, Way::of_checks(by.operator()), act).await {
         Ok(()) => HttpResponse::NoContent().finish(),
         Err(problem) => problem.to_device(&request, app.now(), None),
     }

@@ -111,7 +111,9 @@ pub(crate) async fn claims(
     lines: Lines,
 ) -> Answer {
     let tenant: TenantId = id(&path)?;
-    let codes = Codes::of(&app, &by.operator().name, &tenant, key.expose());
+    tenants::known(&app, &tenant).await?;
+    let account = &by.operator().shown.account;
+    let codes = Codes::of(&app, account, &tenant, (key.expose(), how.dry_run)).await?;
     import::<WantedClaim>(by.operator(), app, tenant, how, lines, codes).await
 }
 
