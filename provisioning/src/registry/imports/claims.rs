@@ -99,7 +99,7 @@ async fn salt(
     .await
 }
 
-/// What a batch knows of its import.
+/// The import as a batch has read it, and its lines.
 #[derive(Default)]
 pub(crate) struct Seen {
     import: Option<ClaimImportRecord>,
