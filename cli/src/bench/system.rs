@@ -27,7 +27,9 @@ const OPENED: &str =
 const LONG_TOKENS: &str = "token_seconds = 86400\n";
 const LIMITS: &str =
     "[provisioning.limits]\nproved_per_second = 1000000\nproved_total_per_second = 1000000\n\
-proved_burst = 1000000\nproved_total_burst = 1000000\n";
+proved_burst = 1000000\nproved_total_burst = 1000000\n\
+anonymous_per_second = 1000000\nanonymous_total_per_second = 1000000\n\
+anonymous_burst = 1000000\nanonymous_total_burst = 1000000\n";
 /// Tokens that are pushed, in seconds: long enough for the enrolment of a large fleet.
 const PUSHED_SECONDS: u64 = 240;
 const LOG: &str = "error";
