@@ -36,12 +36,13 @@ pub(super) async fn admit(
 ) -> Result<LetIn, Refusal> {
     let From { security, prefix, suspect, .. } = from;
     let is_encrypted = security == ChannelSecurity::Tls;
-    let key = credential::partner_key(token.expose()).public().thumbprint();
     let mut may_ask_again = true;
     loop {
         let now = hub.clock.monotonic();
         let exchanged = hub.partners.exchange(token, is_encrypted, (prefix, suspect), now).await?;
         // The token must be bound to the key that follows from the password: an answer with a token of another is refused.
+        // Derived only now: a stranger whose token provisioning does not know has cost no work with keys.
+        let key = credential::partner_key(token.expose()).public().thumbprint();
         let presented = Presented { token: exchanged.access.to_vec(), proof: Proof::TlsKey(key) };
         let evidence = Evidence::Presented(Box::new(presented));
         match hub.authenticator.admit(evidence, client_id, suspect).await {
