@@ -4,10 +4,11 @@
 //! makes one from the other. It has no clock, no thread, no queue and no store: each observation carries its own time,
 //! so a recorded month is judged in seconds and gives the same alerts each time.
 //!
-//! Reading order: [`observation`], [`alert`], [`truth`].
+//! Reading order: [`observation`], [`alert`], [`detector`], [`truth`].
 
 pub mod limits;
 
 pub mod alert;
 pub mod observation;
+pub mod detector;
 pub mod truth;
