@@ -9,6 +9,6 @@
 pub mod limits;
 
 pub mod alert;
-pub mod observation;
 pub mod detector;
+pub mod observation;
 pub mod truth;
