@@ -2,7 +2,7 @@
 //! same way.
 
 use tessera_runtime::secret::Secret;
-use tessera_runtime::sql::Batch;
+use tessera_runtime::sql::{self, Batch};
 use tessera_runtime::store::StoreError;
 use tessera_token::encoding::hex;
 use tessera_token::hash::TokenHash;
@@ -46,6 +46,15 @@ pub(crate) async fn refresh(
 
 /// As [`refresh`], for a request that may wish more. `named` is the key to which it wants the token to be bound.
 pub(crate) async fn token(
+    service: &Service,
+    asked: &AskedToken,
+    named: Option<&NamedKey>,
+    source: &Source,
+) -> Result<Given, Refused> {
+    sql::at_one_count(next_token(service, asked, named, source)).await
+}
+
+async fn next_token(
     service: &Service,
     asked: &AskedToken,
     named: Option<&NamedKey>,

@@ -25,7 +25,9 @@ use crate::audit::actor::{AuditActor, ChainPending};
 use crate::audit::{Actor, Entry, Pending};
 use crate::clock::ServiceClock;
 use crate::config::ProvisioningConfig;
-use crate::issue::actor::IssuerActor;
+use crate::issue::actor::{Issue, IssuerActor};
+use crate::issue::{Issued, Order};
+use crate::keys;
 use crate::keys::seeds::Seeds;
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
@@ -154,6 +156,12 @@ impl Service {
         }
     }
 
+    /// Makes a token by the key that signs for its tenant now. It must not leave before its record is committed.
+    pub(crate) async fn issue(&self, order: Order) -> Result<Issued, Refused> {
+        let key = keys::signing(&self.tables, &order.tenant).await?;
+        self.issuer.send(Issue(order, key)).await?
+    }
+
     /// Room for what verifiers will have to hold.
     ///
     /// # Errors
@@ -212,6 +220,8 @@ impl Service {
     ) -> Result<Attempt<()>, Refused> {
         self.note(&mut batch, &entry);
         let tried = self.trust.send(Publish { changes, batch, hold }).await??;
+        // Another task wrote it.
+        tessera_runtime::sql::forget();
         if tried == Attempt::Committed(()) {
             self.noted(&entry);
         }

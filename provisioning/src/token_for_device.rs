@@ -9,7 +9,6 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
 
-use crate::issue::actor::Issue;
 use crate::issue::{Binding, Issued, Order};
 use crate::records::{DeviceRecord, RoleRecord, TenantRecord};
 use crate::refused::Refused;
@@ -146,7 +145,7 @@ async fn make(
         scope: scope.clone(),
         epochs,
     };
-    let issued = service.issuer.send(Issue(order)).await??;
+    let issued = service.issue(order).await?;
     Ok(IssuedToken { issued, scope, tenant: tenant.clone(), role: (record.role.clone(), role) })
 }
 

@@ -34,6 +34,7 @@ pub(crate) async fn until_committed<T>(
         if let Attempt::Committed(done) = attempt().await? {
             return Ok(done);
         }
+        tessera_runtime::sql::forget();
     }
     Err(RefusalCode::LimitReached.into())
 }

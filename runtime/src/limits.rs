@@ -63,6 +63,11 @@ pub const SQL_LOG_PAGES: i64 = 8_000;
 pub const SQL_LOG_PASSES: usize = 4;
 /// Connections to PostgreSQL that write.
 pub const SQL_LANES: usize = 8;
+/// As many of them write at once, unless one takes longer than [`SQL_LANE_TURN`]: the fewer, the more batches each of their
+/// transactions has.
+pub const SQL_LANE_TURNS: usize = 2;
+/// Time after which another of them may write beside one that waits for a row, or for the disk.
+pub const SQL_LANE_TURN: Duration = Duration::from_millis(10);
 /// Batches that one of them writes in one transaction: one that is refused makes the others come again.
 pub const SQL_LANE_GROUP: usize = 32;
 /// Seconds for which a connection to PostgreSQL may take to be made.

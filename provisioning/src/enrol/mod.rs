@@ -1,6 +1,6 @@
 //! Enrolment: what entitles a device and the device key become a device, once. Each way of enrolment is a file of its own.
 
-use tessera_runtime::sql::Key;
+use tessera_runtime::sql::{self, Key};
 use tessera_token::encoding::hex;
 use tessera_token::key::PublicKey;
 use tessera_token::messages::{ClaimCheck, EnrolRequest, NonceAnswer, TokenAnswer, TokenKind, Way};
@@ -65,30 +65,45 @@ pub(crate) async fn enrol(
     request: &EnrolRequest,
     source: &Source,
 ) -> Result<TokenAnswer, Refused> {
+    sql::at_one_count(first_token(service, request, source)).await
+}
+
+async fn first_token(
+    service: &Service,
+    request: &EnrolRequest,
+    source: &Source,
+) -> Result<TokenAnswer, Refused> {
     service.nonces.check(&request.nonce).await?;
     let key = request.verify()?;
     let ask = Ask { service, request, key: &key, source };
-    match request.way() {
+    let mut found = match request.way() {
         // Everyone may ask for approval, and nothing in the answer may tell a request that was stored from another one:
         // so all of them are charged and use up their nonces.
         Way::Approval => {
             if !service.admission.approval(source, service.clock.monotonic()) {
                 return Err(RefusalCode::RateLimited.into());
             }
+            None
         }
         _ => {
-            let _ = entitled(&ask).await?;
+            let found = entitled(&ask).await?;
             service.charge(source, &request.tenant, &request.device)?;
+            Some(found)
         }
-    }
+    };
     // The used nonces are shared by all: a stranger without an entitlement uses up none, and one that asks for approval
     // few.
     service.nonces.take(&request.nonce).await?;
-    if request.way() == Way::Claim {
+    if found.as_ref().is_some_and(|found| found.renews) {
+        found = None;
         until_committed(async || renewed(&ask).await).await?;
     }
     until_committed(async || {
-        let tried = attempt(&ask).await?;
+        let entitled = match found.take() {
+            Some(found) => found,
+            None => entitled(&ask).await?,
+        };
+        let tried = attempt(&ask, entitled).await?;
         Ok(tried.map(|granted| {
             service.metrics.issued.inc(&["enrol"]);
             granted.answer(service)
@@ -108,9 +123,8 @@ async fn entitled(ask: &Ask<'_>) -> Result<Entitled, Refused> {
     }
 }
 
-async fn attempt(ask: &Ask<'_>) -> Result<Attempt<IssuedToken>, Refused> {
+async fn attempt(ask: &Ask<'_>, mut entitled: Entitled) -> Result<Attempt<IssuedToken>, Refused> {
     let Ask { service, request, key, .. } = *ask;
-    let mut entitled = entitled(ask).await?;
     if entitled.renews {
         // It got this key a moment ago, and another one since.
         return Err(RefusalCode::DeviceKeyMismatch.into());

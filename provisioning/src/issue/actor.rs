@@ -4,6 +4,7 @@ use actix::{
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::sql::Database;
 use tessera_runtime::store::StoreError;
+use tessera_token::key::KeyId;
 use tessera_token::refusal::RefusalCode;
 
 use super::{Issued, Issuer, Order};
@@ -29,8 +30,8 @@ impl Actor for IssuerActor {
 
 impl Supervised for IssuerActor {}
 
-/// Make a token. It must not leave before its record is committed.
-pub(crate) struct Issue(pub(crate) Order);
+/// Make a token, signed by this key of its tenant. It must not leave before its record is committed.
+pub(crate) struct Issue(pub(crate) Order, pub(crate) KeyId);
 
 impl Message for Issue {
     type Result = Result<Issued, Refused>;
@@ -39,13 +40,13 @@ impl Message for Issue {
 impl Handler<Issue> for IssuerActor {
     type Result = AtomicResponse<Self, Result<Issued, Refused>>;
 
-    fn handle(&mut self, Issue(order): Issue, _context: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Issue(order, key): Issue, _context: &mut Self::Context) -> Self::Result {
         let (issuer, database, clock) =
             (self.issuer.take(), self.database.clone(), self.clock.clone());
         let make = async move {
             // No other message is handled meanwhile.
             let Some(mut issuer) = issuer else { return (None, Err(RefusalCode::NotReady.into())) };
-            let made = make(&mut issuer, &database, order, &clock).await;
+            let made = make(&mut issuer, &database, (order, key), &clock).await;
             (Some(issuer), made)
         };
         AtomicResponse::new(Box::pin(make.into_actor(self).map(|(issuer, made), actor, _| {
@@ -58,7 +59,7 @@ impl Handler<Issue> for IssuerActor {
 async fn make(
     issuer: &mut Issuer,
     database: &Database,
-    order: Order,
+    (order, key): (Order, KeyId),
     clock: &SharedClock,
 ) -> Result<Issued, Refused> {
     until_committed(async || {
@@ -76,7 +77,7 @@ async fn make(
         }
     })
     .await?;
-    issuer.issue(order, clock.unix()).await
+    issuer.issue(order, key, clock.unix()).await
 }
 
 /// Keys moved: forget those in memory.

@@ -127,14 +127,16 @@ impl Issuer {
         self.serials = 0..0;
     }
 
-    /// Signs the token. Each call uses up one serial, also when it fails.
+    /// Signs the token with this key, which was the active one of the tenant when the order was made. Each call uses up one
+    /// serial, also when it fails.
     pub(crate) async fn issue(
         &mut self,
         order: Order,
+        key: KeyId,
         now: UnixSeconds,
     ) -> Result<Issued, Refused> {
         let serial = self.serials.next().ok_or(RefusalCode::NotReady)?;
-        let key_id = self.signing_key(&order.tenant).await?;
+        let key_id = self.signing_key(&order.tenant, key).await?;
         let (claims, form, by) = claims_of(order, serial, now);
         let expires = claims.expires;
         let key = self.keys.get(&key_id).ok_or(RefusalCode::Internal)?;
@@ -149,10 +151,9 @@ impl Issuer {
         Ok(Issued { token, kid, serial, key_id, epochs, issued: now, expires })
     }
 
-    /// The id of the key that signs now, loaded. A rotation may remove the seed between the look and the load: then the
+    /// The id of the key that signs, loaded. A rotation may remove the seed between the look for `id` and the load: then the
     /// next look finds its successor.
-    async fn signing_key(&mut self, tenant: &TenantId) -> Result<KeyId, Refused> {
-        let mut id = signing(&self.tables, tenant).await?;
+    async fn signing_key(&mut self, tenant: &TenantId, mut id: KeyId) -> Result<KeyId, Refused> {
         loop {
             let Err(refused) = self.load(id).await else { return Ok(id) };
             let now = signing(&self.tables, tenant).await?;

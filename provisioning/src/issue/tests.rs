@@ -48,10 +48,10 @@ async fn serials_never_repeat_and_none_is_given_without_a_reservation() {
         put(&tables, &mut batch, &order().tenant, id, &record);
         database.commit(batch).await.unwrap();
         let mut issuer = Issuer::new(tables, Seeds::Files(folder.clone()), Algorithm::default());
-        assert!(issuer.issue(order(), NOW).await.is_err(), "no serial is reserved yet");
+        assert!(issuer.issue(order(), id, NOW).await.is_err(), "no serial is reserved yet");
         for _ in 0..SERIAL_BLOCK + 3 {
             reserve(&mut issuer, &database).await;
-            let issued = issuer.issue(order(), NOW).await.unwrap();
+            let issued = issuer.issue(order(), id, NOW).await.unwrap();
             assert!(issued.serial > last);
             assert_eq!(issued.key_id, id);
             last = issued.serial;

@@ -12,7 +12,6 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
 
 use crate::audit::Actor;
-use crate::issue::actor::Issue;
 use crate::issue::{Binding, Order};
 use crate::keys::files;
 use crate::limits::PUSH_OWN_TOKEN_SECONDS;
@@ -86,7 +85,7 @@ impl Own {
                 device: 0,
             },
         };
-        let issued = service.issuer.send(Issue(order)).await??;
+        let issued = service.issue(order).await?;
         let mut batch = Batch::new();
         issued.record(&service.tables, &mut batch, (&self.tenant, &self.device), None);
         match service.write_unnoted(batch).await? {

@@ -10,6 +10,7 @@
 mod batch;
 mod database;
 mod kept;
+mod one_count;
 mod postgres;
 mod schema;
 mod sqlite;
@@ -20,6 +21,7 @@ mod value;
 
 pub use batch::Batch;
 pub use database::Database;
+pub use one_count::{at_one_count, forget};
 #[cfg(any(test, feature = "testing"))]
 pub use postgres::testing;
 pub use schema::{Dialect, Schema};

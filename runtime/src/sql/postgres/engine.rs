@@ -1,6 +1,5 @@
 //! PostgreSQL: the only file that names `tokio-postgres`.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error;
 use std::future::{poll_fn, Future};
@@ -17,8 +16,9 @@ use tokio_postgres::types::{to_sql_checked, IsNull, ToSql, Type};
 use tokio_postgres::{Client, Config, Statement as Prepared};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::steps::{self, Step};
 use crate::limits::{SQL_ANSWER, SQL_CONNECT, SQL_IDLE_IN_TRANSACTION, SQL_LOCK, SQL_STATEMENT};
-use crate::sql::batch::{Batch, Expect, Statement};
+use crate::sql::batch::{Batch, Statement};
 use crate::sql::kept::is_changed;
 use crate::sql::value::{Row, Value};
 use crate::store::StoreError;
@@ -34,13 +34,15 @@ pub(in crate::sql) struct Server {
     kept: &'static [&'static str],
 }
 
-/// Settings of a connection at the server: a process that stands still must not hold the rows of the others.
+/// Settings of a connection at the server: a process that stands still must not hold the rows of the others; and a plan that
+/// was made while a table was small must not read all of it when it is large (plans are kept until statistics change).
 fn settings() -> String {
     let [lock, statement, idle] =
         [SQL_LOCK, SQL_STATEMENT, SQL_IDLE_IN_TRANSACTION].map(|span| span.as_millis());
     format!(
         "-c lock_timeout={lock} -c statement_timeout={statement} \
-         -c idle_in_transaction_session_timeout={idle} -c default_transaction_isolation=read\\ committed"
+         -c idle_in_transaction_session_timeout={idle} -c default_transaction_isolation=read\\ committed \
+         -c enable_seqscan=off"
     )
 }
 
@@ -70,6 +72,11 @@ impl Server {
     pub(super) fn name(&self) -> &'static str {
         self.wants.0
     }
+
+    /// Tables whose changes are counted.
+    pub(super) fn kept(&self) -> &'static [&'static str] {
+        self.kept
+    }
 }
 
 #[cfg(test)]
@@ -93,11 +100,15 @@ fn is_here(host: &Host) -> bool {
 /// A connection to the server.
 pub(super) struct Link {
     client: Client,
-    /// Statements that the server has read. There are some for each table.
-    prepared: HashMap<Arc<str>, Prepared>,
+    /// Statements that the server has read, and how often each was used. There are some for each table.
+    prepared: HashMap<Arc<str>, (Prepared, u64)>,
     wants: (&'static str, usize),
     kept: &'static [&'static str],
 }
+
+/// Uses after which a statement is prepared once more. The server keeps its plan, and of a table that was empty then it knew
+/// no better than to read all rows of a tenant.
+const PLANNED_ANEW: [u64; 4] = [64, 1_024, 16_384, 262_144];
 
 const VERSIONS: &str = "tessera_version";
 
@@ -122,8 +133,8 @@ pub(super) fn changes_of(name: &str) -> Statement {
 /// Why a group of batches was not written.
 #[derive(Debug)]
 pub(super) enum Failed {
-    /// This batch: the others may be written without it.
-    One(usize, StoreError),
+    /// These batches: the others may be written without them.
+    Some(Vec<usize>, StoreError),
     /// Transactions waited for each other: each batch alone may be written.
     Deadlock,
     /// All of them.
@@ -194,23 +205,18 @@ impl Link {
     }
 
     async fn write_now(&mut self, group: &[&Batch]) -> Result<(), Failed> {
-        let mut steps = vec![(None, Cow::Owned(self.version()))];
-        for (number, batch) in group.iter().enumerate() {
-            steps.extend(
-                batch.expects.iter().map(|expect| (Some(number), Cow::Owned(demand(expect)))),
-            );
-            steps.extend(batch.writes.iter().map(|write| (Some(number), Cow::Borrowed(write))));
-        }
+        let mut steps = vec![Step::of_all(self.version())];
+        steps.extend(steps::of(group));
         if group.iter().any(|batch| is_changed(self.kept, batch)) {
             // Behind all others: no transaction waits for a row while it holds this one.
-            steps.push((None, Cow::Owned(self.counted())));
+            steps.push(Step::of_all(self.counted()));
         }
         let mut prepared = Vec::with_capacity(steps.len());
-        for (number, step) in &steps {
+        for Step { batches, statement: step } in &steps {
             let one = self.prepare(&step.sql).await.map_err(|failed| error_of(step.table, &failed));
             // A step that cannot be sent would be missing among those that are.
             let one = one.and_then(|one| fits(&one, step).map(|()| one));
-            prepared.push(one.map_err(|error| Failed::of(*number, error))?);
+            prepared.push(one.map_err(|error| Failed::of(batches, error))?);
         }
         let client = &self.client;
         // Awaited: without a transaction each step would count at once.
@@ -218,7 +224,7 @@ impl Link {
         let mut asked: Vec<_> = steps
             .iter()
             .zip(&prepared)
-            .map(|((_, step), prepared)| {
+            .map(|(Step { statement: step, .. }, prepared)| {
                 let run = async move { client.execute(prepared, &values(step)).await.map(drop) };
                 Box::pin(maybe_done(run.boxed()))
             })
@@ -238,9 +244,9 @@ impl Link {
             one.as_mut().await;
             outcomes.push(one.as_mut().take_output().unwrap_or(Ok(())));
         }
-        for ((number, step), outcome) in steps.iter().zip(&outcomes) {
+        for (step, outcome) in steps.iter().zip(&outcomes) {
             if let Err(failed) = outcome {
-                return Err(Failed::by(*number, step.table, failed, self.wants.1));
+                return Err(Failed::by(step, failed, self.wants.1));
             }
         }
         match outcomes.pop() {
@@ -265,48 +271,37 @@ impl Link {
     }
 
     async fn prepare(&mut self, sql: &Arc<str>) -> Result<Prepared, tokio_postgres::Error> {
-        if let Some(prepared) = self.prepared.get(sql) {
-            return Ok(prepared.clone());
+        if let Some((prepared, uses)) = self.prepared.get_mut(sql) {
+            *uses += 1;
+            if !PLANNED_ANEW.contains(uses) {
+                return Ok(prepared.clone());
+            }
         }
         let prepared = self.client.prepare(sql).await?;
-        self.prepared.insert(Arc::clone(sql), prepared.clone());
+        let uses = self.prepared.get(sql).map_or(1, |(_, uses)| *uses);
+        self.prepared.insert(Arc::clone(sql), (prepared.clone(), uses));
         Ok(prepared)
     }
 }
 
-/// Raises an error of the server when it does not hold. The row that it finds is locked until the end of the transaction,
-/// but for one that is not held.
-fn demand(expect: &Expect) -> Statement {
-    let Statement { table, sql, values } = expect.query.clone();
-    let count = if expect.finds { "count(*)" } else { "(1 - count(*))" };
-    let hold = if expect.holds { " FOR UPDATE" } else { "" };
-    let sql = format!("SELECT 1 / {count} FROM ({sql}{hold}) AS found").into();
-    Statement { table, sql, values }
-}
-
 impl Failed {
-    /// Of a batch, or of the step that stands before all of them.
-    fn of(number: Option<usize>, error: StoreError) -> Self {
-        match (number, &error) {
-            (Some(number), error) if !matches!(error, StoreError::Io(_)) => {
-                Self::One(number, error.clone())
-            }
-            _ => Self::All(error),
+    /// Of these batches, or of the step that stands for all of them.
+    fn of(batches: &[usize], error: StoreError) -> Self {
+        match error {
+            StoreError::Io(_) => Self::All(error),
+            error if batches.is_empty() => Self::All(error),
+            error => Self::Some(batches.to_vec(), error),
         }
     }
 
-    fn by(
-        number: Option<usize>,
-        table: &'static str,
-        failed: &tokio_postgres::Error,
-        known: usize,
-    ) -> Self {
-        match (failed.code(), number) {
+    fn by(step: &Step<'_>, failed: &tokio_postgres::Error, known: usize) -> Self {
+        let (batches, table) = (&step.batches, step.statement.table);
+        match (failed.code(), batches.is_empty()) {
             (Some(&SqlState::T_R_DEADLOCK_DETECTED), _) => Self::Deadlock,
-            (Some(&SqlState::DIVISION_BY_ZERO), None) => {
+            (Some(&SqlState::DIVISION_BY_ZERO), true) => {
                 Self::All(StoreError::Newer { found: known + 1, known })
             }
-            (Some(_), Some(number)) => Self::One(number, error_of(table, failed)),
+            (Some(_), false) => Self::Some(batches.clone(), error_of(table, failed)),
             _ => Self::All(error_of(table, failed)),
         }
     }

@@ -1,26 +1,48 @@
 //! A lane: a task with a connection of its own. It takes what waits into one transaction, and answers when that is
 //! committed. A caller that goes away leaves nothing open: the task holds the connection.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, Mutex};
+use tokio::sync::{mpsc, oneshot, Mutex, Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use super::engine::{Failed, Link, Server};
-use crate::limits::{SQL_DEADLOCKS, SQL_LANE_GROUP};
+use crate::limits::{SQL_DEADLOCKS, SQL_LANE_GROUP, SQL_LANE_TURN, SQL_LANE_TURNS};
 use crate::sql::batch::Batch;
 use crate::store::StoreError;
 
 /// A batch, and where its outcome goes.
 pub(super) type Request = (Batch, oneshot::Sender<Result<(), StoreError>>);
 
-/// The inbox of all lanes: the next one that is free takes from it.
-pub(super) type Inbox = Arc<Mutex<mpsc::Receiver<Request>>>;
+/// The inbox of all lanes: the next one that is free and has a turn takes from it.
+pub(super) struct Inbox {
+    requests: Mutex<mpsc::Receiver<Request>>,
+    turns: Semaphore,
+}
+
+impl Inbox {
+    /// Of these requests.
+    pub(super) fn of(requests: mpsc::Receiver<Request>) -> Arc<Self> {
+        Arc::new(Self { requests: Mutex::new(requests), turns: Semaphore::new(SQL_LANE_TURNS) })
+    }
+
+    /// The requests that wait; none once the last sender is gone.
+    async fn next(&self) -> Vec<Request> {
+        let mut requests = self.requests.lock().await;
+        let mut group = Vec::with_capacity(SQL_LANE_GROUP);
+        requests.recv_many(&mut group, SQL_LANE_GROUP).await;
+        group
+    }
+}
 
 /// Writes until no request can come any more.
-pub(super) async fn run(server: Arc<Server>, inbox: Inbox) {
+pub(super) async fn run(server: Arc<Server>, inbox: Arc<Inbox>) {
     let mut link = None;
-    loop {
-        let group = next(&inbox).await;
+    // The semaphore is never closed.
+    while let Ok(turn) = inbox.turns.acquire().await {
+        let group = inbox.next().await;
         if group.is_empty() {
             return;
         }
@@ -29,19 +51,22 @@ pub(super) async fn run(server: Arc<Server>, inbox: Inbox) {
             continue;
         }
         let Some(open) = &mut link else { continue };
-        if !write(open, group).await {
+        let done = in_turn(turn, write(open, group)).await;
+        if !done {
             // Its outcome is unknown, or its tables are others: the next group gets a new one.
             link = None;
         }
     }
 }
 
-/// The requests that wait; none once the last sender is gone.
-async fn next(inbox: &Inbox) -> Vec<Request> {
-    let mut inbox = inbox.lock().await;
-    let mut group = Vec::with_capacity(SQL_LANE_GROUP);
-    inbox.recv_many(&mut group, SQL_LANE_GROUP).await;
-    group
+/// Does `work`. When it takes longer than a turn, another lane begins beside it.
+async fn in_turn<T>(turn: SemaphorePermit<'_>, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    if let Ok(done) = timeout(SQL_LANE_TURN, &mut work).await {
+        return done;
+    }
+    drop(turn);
+    work.await
 }
 
 async fn connected(link: &mut Option<Link>, server: &Server) -> Result<(), StoreError> {
@@ -65,9 +90,14 @@ async fn write(link: &mut Link, mut group: Vec<Request>) -> bool {
                     let _ = answer.send(Ok(()));
                 }
             }
-            Err(Failed::One(number, error)) if number < group.len() => {
-                let (_, answer) = group.remove(number);
-                let _ = answer.send(Err(error));
+            Err(Failed::Some(numbers, error))
+                if numbers.last().is_some_and(|last| *last < group.len()) =>
+            {
+                // From behind: the numbers of those before stay.
+                for number in numbers.into_iter().rev() {
+                    let (_, answer) = group.remove(number);
+                    let _ = answer.send(Err(error.clone()));
+                }
             }
             Err(Failed::Deadlock) if group.len() > 1 => {
                 for one in group.drain(..) {
@@ -79,7 +109,7 @@ async fn write(link: &mut Link, mut group: Vec<Request>) -> bool {
             // Alone it meets others that are alone too.
             Err(Failed::Deadlock) if deadlocks < SQL_DEADLOCKS => deadlocks += 1,
             Err(Failed::Deadlock) => answer_all(std::mem::take(&mut group), &StoreError::Busy),
-            Err(Failed::One(_, error) | Failed::All(error)) => {
+            Err(Failed::Some(_, error) | Failed::All(error)) => {
                 answer_all(group, &error);
                 return false;
             }

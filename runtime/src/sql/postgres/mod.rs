@@ -5,6 +5,7 @@
 mod changes;
 mod engine;
 mod lane;
+mod steps;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
@@ -18,7 +19,8 @@ use tokio::task::JoinHandle;
 use self::changes::Changes;
 use self::engine::{version_of, Link, Server};
 use super::batch::{Batch, Statement};
-use super::kept::Kept;
+use super::kept::{is_changed, Kept};
+use super::one_count;
 use super::schema::{Dialect, Schema};
 use super::value::Row;
 use crate::limits::{SQL_ANSWER, SQL_LANES, SQL_READERS, SQL_SCHEMA, STORE_QUEUE, STORE_TRY_AGAIN};
@@ -54,7 +56,7 @@ impl Postgres {
         let made = tokio::time::timeout(SQL_SCHEMA, schema_of(&mut link, schema)).await;
         made.map_err(|_| StoreError::Io("database: its tables are not made in time".to_owned()))??;
         let (lanes, inbox) = mpsc::channel(STORE_QUEUE);
-        let inbox = Arc::new(tokio::sync::Mutex::new(inbox));
+        let inbox = lane::Inbox::of(inbox);
         let lane = |_| tokio::spawn(lane::run(Arc::clone(&server), Arc::clone(&inbox)));
         let mut tasks: Vec<_> = (0..SQL_LANES).map(lane).collect();
         let (changes, counting) = Changes::start(Arc::clone(&server));
@@ -75,14 +77,24 @@ impl Postgres {
         if !self.kept.keeps(&query) {
             return self.read(&query).await;
         }
-        let changes = self.changes.lock().clone().ok_or(StoreError::Closed)?;
-        let count = changes.count().await?;
+        let count = match one_count::known() {
+            Some(count) => count,
+            None => self.count().await?,
+        };
         if let Some(rows) = self.kept.answer(&query, count) {
             return Ok(rows);
         }
         let rows = self.read(&query).await?;
         self.kept.keep(&query, count, &rows);
         Ok(rows)
+    }
+
+    /// The count of changes as of now.
+    async fn count(&self) -> Result<u64, StoreError> {
+        let changes = self.changes.lock().clone().ok_or(StoreError::Closed)?;
+        let count = changes.count().await?;
+        one_count::asked(count);
+        Ok(count)
     }
 
     async fn read(&self, query: &Statement) -> Result<Vec<Row>, StoreError> {
@@ -107,11 +119,15 @@ impl Postgres {
     pub(super) async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let lanes = self.lanes.lock().clone().ok_or(StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
+        let changes_kept = is_changed(self.server.kept(), &batch);
         lanes.try_send((batch, answer)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Busy,
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
         })?;
         let written = answered.await.unwrap_or(Err(StoreError::Closed));
+        if changes_kept || written.is_err() {
+            one_count::forget();
+        }
         match &written {
             Ok(()) => self.healthy.store(true, Ordering::Release),
             Err(StoreError::Io(_) | StoreError::Full(_) | StoreError::Newer { .. }) => {
