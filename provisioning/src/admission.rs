@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tessera_token::ids::TenantId;
 
 use crate::limits::{AdmissionLimits, Rate, ADDRESSES, APPROVAL_ASKS, APPROVAL_ASKS_TOTAL};
 
@@ -42,7 +43,13 @@ pub(crate) enum Source {
     Peer(Peer),
     /// A broker that relays, by the name of its account.
     Relay(String),
+    /// A broker that asks about claim codes of strangers, by the name of its account: nothing of the rates of what it relays is
+    /// taken.
+    Checks(String),
 }
+
+/// A claim code, by its tenant and its hash.
+pub(crate) type Claim = (TenantId, [u8; 32]);
 
 /// The token buckets of all kinds of requests.
 pub(crate) struct Admission {
@@ -51,6 +58,10 @@ pub(crate) struct Admission {
     wrong: Mutex<Buckets<Source>>,
     relayed: Mutex<Buckets<String>>,
     devices: Mutex<Buckets<String>>,
+    /// Questions about claim codes, by the account that asks.
+    checks: Mutex<Buckets<String>>,
+    /// The same by the code, for those that are good.
+    claims: Mutex<Buckets<Claim>>,
     approvals: Shared<Source>,
 }
 
@@ -62,6 +73,8 @@ impl Admission {
             wrong: Buckets::shared(limits.wrong),
             relayed: Buckets::shared(limits.relayed),
             devices: Buckets::shared(limits.device),
+            checks: Buckets::shared(limits.relayed),
+            claims: Buckets::shared(limits.device),
             approvals: Shared::new(APPROVAL_ASKS, APPROVAL_ASKS_TOTAL),
         }
     }
@@ -81,6 +94,7 @@ impl Admission {
         match source {
             Source::Peer(peer) => self.anonymous.take(peer, now),
             Source::Relay(account) => self.relayed.lock().take(account, now),
+            Source::Checks(account) => self.checks.lock().take(account, now),
         }
     }
 
@@ -98,8 +112,17 @@ impl Admission {
             && match source {
                 Source::Peer(peer) => self.proved.take(*peer, now),
                 Source::Relay(account) => self.relayed.lock().take(account.clone(), now),
+                Source::Checks(account) => self.checks.lock().take(account.clone(), now),
             }
             && device.take()
+    }
+
+    /// Charges a question about a claim code that is good, to the account that asks and to the code: the device has proved
+    /// nothing, so nothing of its own is taken.
+    pub(crate) fn claim(&self, source: &Source, claim: Claim, now: Duration) -> bool {
+        let mut claims = self.claims.lock();
+        let claim = claims.bucket(claim, now);
+        claim.holds_one() && self.anonymous(source.clone(), now) && claim.take()
     }
 }
 

@@ -14,10 +14,12 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::limits::{
     API_TOKENS_LOOK, API_TOKENS_PER_ACCOUNT, API_TOKEN_ROWS, API_TOKEN_SECONDS,
-    API_TOKEN_SECONDS_LEAST, API_TOKEN_SECONDS_MOST, API_TOKEN_USED_EVERY, PURPOSE_CHARS,
+    API_TOKEN_SECONDS_LEAST, API_TOKEN_SECONDS_MOST, API_TOKEN_USED_EVERY,
 };
 use crate::once::Keep;
-use crate::operators::{self, check_tenants, Operator, OperatorRole, Shown, Tenants};
+use crate::operators::{
+    self, check_life, check_purpose, check_tenants, Operator, OperatorRole, Shown, Tenants,
+};
 pub(crate) use crate::records::api_tokens::ApiTokenRecord;
 use crate::records::Page;
 use crate::refused::Refused;
@@ -157,13 +159,7 @@ pub(crate) async fn create(
 /// Checks what is wanted; gives the life in seconds.
 fn check(wanted: &Wanted) -> Result<u64, Refused> {
     let Wanted { purpose, roles, expires_in, .. } = wanted;
-    if !(1..=PURPOSE_CHARS).contains(&purpose.chars().count())
-        || purpose.chars().any(char::is_control)
-    {
-        return Err(Refused::malformed(format!(
-            "purpose is 1 to {PURPOSE_CHARS} characters without control characters"
-        )));
-    }
+    check_purpose(purpose)?;
     if roles.is_empty() {
         return Err(Refused::malformed("a token has at least one role"));
     }
@@ -172,13 +168,7 @@ fn check(wanted: &Wanted) -> Result<u64, Refused> {
             "an API token has no role feed: make an account for a broker",
         ));
     }
-    let life = expires_in.unwrap_or(API_TOKEN_SECONDS);
-    match (API_TOKEN_SECONDS_LEAST..=API_TOKEN_SECONDS_MOST).contains(&life) {
-        true => Ok(life),
-        false => Err(Refused::malformed(format!(
-            "expires_in is {API_TOKEN_SECONDS_LEAST} to {API_TOKEN_SECONDS_MOST} seconds"
-        ))),
-    }
+    check_life(*expires_in, API_TOKEN_SECONDS, API_TOKEN_SECONDS_LEAST..=API_TOKEN_SECONDS_MOST)
 }
 
 /// Whether the account sees this token: its own; with the role `admin` or `security` those within its tenants.

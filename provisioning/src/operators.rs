@@ -1,6 +1,7 @@
 //! Accounts of people and of brokers: opaque tokens, hashed at rest, shown once.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use tessera_runtime::credential::{self, Class};
 use tessera_runtime::limits::STORE_SCAN_ROWS;
@@ -13,7 +14,7 @@ use tessera_token::ids::{RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 
 use crate::audit::{Actor, How, Origin};
-use crate::limits::{API_TOKEN_ROWS, OPERATORS, OPERATOR_TENANTS};
+use crate::limits::{API_TOKEN_ROWS, OPERATORS, OPERATOR_TENANTS, PURPOSE_CHARS};
 use crate::once::Keep;
 pub(crate) use crate::records::operators::{OperatorRecord, OperatorRole, Tenants};
 use crate::refused::Refused;
@@ -159,6 +160,33 @@ pub(crate) async fn in_turn(tables: &Tables, batch: &mut Batch) -> Result<(), St
     tables.marks.expect_same(batch, MADE, made.as_ref());
     tables.marks.put(batch, MADE, &made.unwrap_or_default().wrapping_add(1));
     Ok(())
+}
+
+/// Checks the purpose of a new token, which people read.
+pub(crate) fn check_purpose(purpose: &str) -> Result<(), Refused> {
+    let fits = (1..=PURPOSE_CHARS).contains(&purpose.chars().count());
+    match fits && !purpose.chars().any(char::is_control) {
+        true => Ok(()),
+        false => Err(Refused::malformed(format!(
+            "purpose is 1 to {PURPOSE_CHARS} characters without control characters"
+        ))),
+    }
+}
+
+/// The life of a new token, in seconds: `wanted` or the usual one, within the bounds.
+pub(crate) fn check_life(
+    wanted: Option<u64>,
+    usual: u64,
+    bounds: RangeInclusive<u64>,
+) -> Result<u64, Refused> {
+    let life = wanted.unwrap_or(usual);
+    match bounds.contains(&life) {
+        true => Ok(life),
+        false => {
+            let (least, most) = bounds.into_inner();
+            Err(Refused::malformed(format!("expires_in is {least} to {most} seconds")))
+        }
+    }
 }
 
 /// A tenant of others is refused exactly like one that does not exist.

@@ -8,11 +8,14 @@ use tessera_tests::process::{ok, run, tessera, Process};
 use tessera_tests::server::Server;
 
 fn start(setting: &str) -> Server {
-    let folder = TempDir::new().unwrap();
+    start_with(TempDir::new().unwrap(), setting, &[])
+}
+
+fn start_with(folder: TempDir, setting: &str, more: &[&str]) -> Server {
     let file = folder.path().join("tessera.toml");
     std::fs::write(&file, format!("[broker]\npartner_tokens = \"{setting}\"\n")).unwrap();
     let file = file.display().to_string();
-    Server::start_with(folder, &["--config", &file])
+    Server::start_with(folder, &[&["--config", &file], more].concat())
 }
 
 fn partner(server: &Server, words: &[&str]) -> String {
@@ -99,4 +102,28 @@ fn without_the_setting_and_in_clear_no_partner_connects() {
         assert!(output.contains("ot authori"), "{setting}: {output}");
         server.stop();
     }
+}
+
+/// The usual setting: the token is taken over TLS, and nowhere else.
+#[test]
+fn over_tls_a_partner_connects() {
+    let folder = TempDir::new().unwrap();
+    let (cert, key) = crate::tls::certificate(folder.path());
+    let more = ["--mqtts", "127.0.0.1:0", "--cert", &cert, "--key", &key];
+    let server = start_with(folder, "encrypted", &more);
+    let token = token(&server);
+    let run_file = std::fs::read(server.data().join("run.json")).unwrap();
+    let places: Value = serde_json::from_slice(&run_file).unwrap();
+    let secure: std::net::SocketAddr = places["mqtts"].as_str().unwrap().parse().unwrap();
+    let publish = |more: &[&str]| {
+        run(Command::new("mosquitto_pub")
+            .args(["-V", "5", "-q", "1", "-i", "acme-erp", "-u", "any", "-P", &token])
+            .args(["-h", "localhost", "-t", "billing/orders", "-m", "order 1"])
+            .args(more))
+    };
+    let (good, output) = publish(&["-p", &secure.port().to_string(), "--cafile", &cert]);
+    assert!(good, "{output}");
+    let (good, output) = publish(&["-p", &server.mqtt.port().to_string()]);
+    assert!(!good && output.contains("ot authori"), "{output}");
+    server.stop();
 }

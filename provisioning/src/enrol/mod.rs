@@ -1,7 +1,6 @@
 //! Enrolment: what entitles a device and the device key become a device, once. Each way of enrolment is a file of its own.
 
 use tessera_runtime::sql::{self, Key};
-use tessera_token::encoding::hex;
 use tessera_token::key::PublicKey;
 use tessera_token::messages::{ClaimCheck, EnrolRequest, NonceAnswer, TokenAnswer, TokenKind, Way};
 use tessera_token::refusal::RefusalCode;
@@ -42,7 +41,7 @@ pub(crate) fn nonce(service: &Service) -> Result<NonceAnswer, Refused> {
 }
 
 /// Whether this device could use this claim now, or has used it: a broker asks before it lets the device in to enrol.
-/// Nothing is changed. A good claim is charged to the claim: the device has proved nothing, so nothing of its own is taken.
+/// Nothing is changed. A good claim is charged to the claim.
 pub(crate) async fn check(
     service: &Service,
     ask: &ClaimCheck,
@@ -50,9 +49,8 @@ pub(crate) async fn check(
 ) -> Result<(), Refused> {
     let ClaimCheck { tenant, device, claim } = ask;
     let _ = by_claim::good(service, (tenant, device), claim.as_str()).await?;
-    // No device has such a name.
-    let name = format!("claim {tenant} {}", hex::encode(code::hash(claim.as_str())));
-    match service.admission.proved(source, &name, service.clock.monotonic()) {
+    let named = (tenant.clone(), code::hash(claim.as_str()));
+    match service.admission.claim(source, named, service.clock.monotonic()) {
         true => Ok(()),
         // Not `rate_limited`, which is a word about a wrong code.
         false => Err(RefusalCode::LimitReached.into()),

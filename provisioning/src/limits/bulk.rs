@@ -26,6 +26,8 @@ pub const IMPORT_LINES: u64 = 200_000;
 pub const IMPORT_FIRST_MOST: u64 = 1_000_000_000;
 /// Ranges of lines with claims that an import of claims keeps: each refused line between others makes one more.
 pub const CLAIM_IMPORT_RANGES: usize = 2_000;
+/// Imports of claims of one tenant that are known at a time.
+pub const CLAIM_IMPORTS: usize = 500;
 /// Seconds for which an import of claims goes on by its key after its last claim (30 days).
 pub const CLAIM_IMPORT_SECONDS: u64 = 30 * 24 * 3600;
 /// Lines of one write of an import: the keys of one publication of the trust feed.

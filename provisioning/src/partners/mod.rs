@@ -23,10 +23,10 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::limits::{
     PARTNER_TOKENS_PER_DEVICE, PARTNER_TOKEN_ROWS, PARTNER_TOKEN_SECONDS_LEAST,
-    PARTNER_TOKEN_SECONDS_MOST, PARTNER_TOKEN_SECONDS_USUAL, PURPOSE_CHARS,
+    PARTNER_TOKEN_SECONDS_MOST, PARTNER_TOKEN_SECONDS_USUAL,
 };
 use crate::once::Keep;
-use crate::operators::Operator;
+use crate::operators::{check_life, check_purpose, Operator};
 pub(crate) use crate::records::partners::PartnerTokenRecord;
 use crate::records::{Attributes, Page, RoleClass};
 use crate::refused::Refused;
@@ -132,23 +132,12 @@ pub(crate) async fn create(
 /// Checks the wishes; gives the life in seconds.
 fn check(wanted: &Wanted) -> Result<u64, Refused> {
     let Wanted { purpose, role, group, expires_in, .. } = wanted;
-    if !(1..=PURPOSE_CHARS).contains(&purpose.chars().count())
-        || purpose.chars().any(char::is_control)
-    {
-        return Err(Refused::malformed(format!(
-            "purpose is 1 to {PURPOSE_CHARS} characters without control characters"
-        )));
-    }
+    check_purpose(purpose)?;
     if group.is_some() && role.is_none() {
         return Err(Refused::malformed("group is for a new device: send role too"));
     }
-    let life = expires_in.unwrap_or(PARTNER_TOKEN_SECONDS_USUAL);
-    match (PARTNER_TOKEN_SECONDS_LEAST..=PARTNER_TOKEN_SECONDS_MOST).contains(&life) {
-        true => Ok(life),
-        false => Err(Refused::malformed(format!(
-            "expires_in is {PARTNER_TOKEN_SECONDS_LEAST} to {PARTNER_TOKEN_SECONDS_MOST} seconds"
-        ))),
-    }
+    let bounds = PARTNER_TOKEN_SECONDS_LEAST..=PARTNER_TOKEN_SECONDS_MOST;
+    check_life(*expires_in, PARTNER_TOKEN_SECONDS_USUAL, bounds)
 }
 
 async fn is_for_partners(service: &Service, tenant: &TenantId, role: &str) -> Result<(), Refused> {

@@ -223,8 +223,7 @@ impl Way {
 
     /// The same for its questions about claim codes of strangers: they take nothing of the rates of what it relays.
     pub(super) fn of_checks(operator: &Operator) -> Self {
-        let source = Source::Relay(format!("claims at {}", operator.share()));
-        Self { source, tenants: operator.tenants.clone() }
+        Self { source: Source::Checks(operator.share()), tenants: operator.tenants.clone() }
     }
 
     /// Whether requests of this tenant may come that way. One of others is refused without a look at whether it exists.

@@ -28,6 +28,7 @@ mod flow;
 mod gate;
 mod in_url;
 mod input;
+mod jwk;
 mod lines;
 mod once;
 mod problem;

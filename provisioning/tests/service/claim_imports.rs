@@ -1,6 +1,7 @@
 //! Claims are imported as lines; their codes are shown in the answers and come again.
 
 use serde_json::{json, Value};
+use tessera_provisioning::limits::CLAIM_IMPORTS;
 use tessera_runtime::http::{HttpClient, HttpError, Method, Request};
 use tessera_runtime::secret::read_secret_text;
 use tessera_token::refusal::RefusalCode;
@@ -266,4 +267,26 @@ async fn a_deleted_claim_is_not_made_anew() {
     let (anew, last) = import(&world, "", KEY, &mended).await;
     assert_eq!(last["imported"], 3);
     assert!(all(&anew, "claim_code").iter().all(|code| !all(&told, "claim_code").contains(code)));
+}
+
+#[tokio::test]
+async fn a_tenant_has_a_bound_of_imports_and_each_of_them_goes_on() {
+    let world = crate::sweep::quick().await;
+    let line = [json!({ "role": "sensor" })];
+    let key = |number: usize| format!("{KEY}{number}");
+    for number in 0..CLAIM_IMPORTS {
+        // A fault in its line: the import alone is remembered.
+        import(&world, "", &key(number), &[json!([])]).await;
+    }
+    let path = IMPORT.to_owned();
+    let refused = send(&world.operator, &path, &key(CLAIM_IMPORTS), &line).await;
+    assert_eq!(problem(refused), (429, "limit_reached".to_owned()));
+    let (told, _) = import(&world, "", &key(7), &line).await;
+    assert_eq!(told[0]["outcome"], "imported", "{told:?}");
+    let (told, _) = import(&world, "?dry_run=true", &key(CLAIM_IMPORTS), &line).await;
+    assert_eq!(told.len(), 1, "a dry run is not remembered");
+    world.advance(31 * 24 * 3600);
+    crate::sweep::swept(&world, "claim_imports", CLAIM_IMPORTS as u64).await;
+    let (told, _) = import(&world, "", &key(CLAIM_IMPORTS), &line).await;
+    assert_eq!(told[0]["outcome"], "imported", "{told:?}");
 }

@@ -290,3 +290,23 @@ async fn wrong_codes_that_a_broker_relays_cost_its_devices_nothing() {
         assert_eq!(nonce.unwrap().status, 200, "the broker's own share is whole");
     }
 }
+
+/// A stranger who knows a good code and names a device takes nothing of what the device may ask for.
+#[tokio::test]
+async fn questions_about_a_claim_leave_the_share_of_the_named_device_whole() {
+    let world = World::with(|config| config.admission.device.burst = 3).await;
+    let code = world.claim(json!({})).await;
+    let check = async || checked(&world.feed, ("default", "a"), &code).await;
+    for _ in 0..3 {
+        assert_eq!(check().await, Ok(204));
+    }
+    assert_eq!(check().await, Err(RefusalCode::LimitReached), "the share of the code is used up");
+    let other = world.claim(json!({})).await;
+    assert_eq!(checked(&world.feed, ("default", "a"), &other).await, Ok(204));
+    let device = Device::new("a");
+    world.enrol(&device, &code).await.unwrap();
+    for _ in 0..2 {
+        world.refresh(&device).await.unwrap();
+    }
+    assert_eq!(world.refresh(&device).await.err(), Some(RefusalCode::RateLimited), "its own share");
+}

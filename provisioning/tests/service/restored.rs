@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{json, Value};
 use tessera_provisioning::{mark_restored, mark_restored_on};
 use tessera_runtime::http::{HttpError, Method, Request, CBOR};
 use tessera_token::encoding::base64url;
@@ -438,6 +438,13 @@ async fn a_sweep_behind_a_jump_takes_nothing_that_evidence_needs() {
     assert!(told > lost, "{told} {lost}");
 }
 
+/// The audit log without its heads, which the service signs from time to time.
+async fn acts(world: &World) -> Vec<Value> {
+    let log = world.get("/v1/audit?limit=1000").await;
+    let entries = log["items"].as_array().unwrap().iter();
+    entries.filter(|entry| entry["action"] != "audit.head").cloned().collect()
+}
+
 /// A reader of the lost part may show it again and again, as an old copy of a verifier does: its first time lifts, and
 /// subjects that were revoked, reinstated or got other settings since keep the tokens that they have.
 #[tokio::test]
@@ -457,11 +464,11 @@ async fn evidence_that_is_shown_again_ends_no_token() {
     assert_eq!(Keeper::new(&world).await.wide().1, 1);
     let again = async |moved: &str| {
         let before = Keeper::new(&world).await;
-        let entries = world.get("/v1/audit?limit=1000").await;
+        let entries = acts(&world).await;
         assert_eq!(reader.show(&world).await.unwrap(), 204);
         let after = Keeper::new(&world).await;
         assert_eq!((after.wide(), after.seq), (before.wide(), before.seq), "{moved}");
-        assert_eq!(world.get("/v1/audit?limit=1000").await, entries, "{moved}");
+        assert_eq!(acts(&world).await, entries, "{moved}");
     };
     again("nothing").await;
     world.post(&tenant("reinstate"), json!({})).await;

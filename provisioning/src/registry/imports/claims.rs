@@ -13,7 +13,7 @@ use tessera_token::messages::Way;
 use tessera_token::refusal::RefusalCode;
 
 use super::{Fault, Judge, Judged, Outcome, Wanted};
-use crate::limits::{CLAIM_IMPORT_RANGES, CLAIM_SECONDS_MOST, CLAIM_USES};
+use crate::limits::{CLAIM_IMPORTS, CLAIM_IMPORT_RANGES, CLAIM_SECONDS_MOST, CLAIM_USES};
 use crate::mac;
 use crate::records::claim_imports::{ClaimImportRecord, Lines};
 use crate::records::{Attributes, ClaimRecord, Counted};
@@ -21,7 +21,7 @@ use crate::refused::Refused;
 use crate::registry::pattern::IdPattern;
 use crate::registry::{attributes, code, ways};
 use crate::service::Service;
-use crate::tables::pair;
+use crate::tables::{one, pair};
 use crate::write::{until_committed, Attempt};
 
 const CODES: &[u8] = b"tessera-claim-import-1";
@@ -89,6 +89,12 @@ async fn salt(
         let salt = random::bytes(&*service.random)?;
         if dry_run {
             return Ok(Attempt::Committed(salt));
+        }
+        if table.scan(&one(tenant.as_str()), None, CLAIM_IMPORTS).await?.len() >= CLAIM_IMPORTS {
+            let why = format!(
+                "the tenant had {CLAIM_IMPORTS} imports of claims in the last 30 days: send more lines in each"
+            );
+            return Err(Refused::because(RefusalCode::LimitReached, why));
         }
         let touched = service.time.stamp().get();
         let import = ClaimImportRecord { salt, touched, made: Lines::default() };

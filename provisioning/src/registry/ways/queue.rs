@@ -70,6 +70,6 @@ pub(super) fn name_of(source: &crate::admission::Source) -> String {
             let whole = [*a, *b, *c, *d, *e, *f, *g, *h, 0, 0, 0, 0, 0, 0, 0, 0];
             format!("{}/64", Ipv6Addr::from(whole))
         }
-        Source::Relay(account) => format!("relay {account}"),
+        Source::Relay(account) | Source::Checks(account) => format!("relay {account}"),
     }
 }

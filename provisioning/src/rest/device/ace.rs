@@ -36,7 +36,7 @@ pub(crate) fn table() -> Vec<Endpoint> {
             schema::json_of("AceRequest"),
             schema::typed("application/ace+json", "AceRequest"),
             schema::plain("application/x-www-form-urlencoded"),
-            schema::plain("application/ace+cbor"),
+            schema::cbor(),
         ])
         .sends(
             200,
@@ -44,7 +44,7 @@ pub(crate) fn table() -> Vec<Endpoint> {
             vec![
                 schema::json_of("AceAnswer"),
                 schema::typed("application/ace+json", "AceAnswer"),
-                schema::plain("application/ace+cbor"),
+                schema::cbor(),
             ],
         )
         .refused_as(
@@ -52,7 +52,7 @@ pub(crate) fn table() -> Vec<Endpoint> {
             vec![
                 schema::json_of("AceRefusal"),
                 schema::typed("application/ace+json", "AceRefusal"),
-                schema::plain("application/ace+cbor"),
+                schema::cbor(),
             ],
         )
         .refuses(super::REFUSALS)

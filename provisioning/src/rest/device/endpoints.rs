@@ -33,21 +33,13 @@ pub(crate) fn table() -> Vec<Endpoint> {
     vec![
         Endpoint::post("/v1/enrol/nonce", nonce)
             .summary("A nonce to sign for enrolment")
-            .sends(
-                200,
-                "Nonce",
-                vec![schema::json_of("Nonce"), schema::plain("application/ace+cbor")],
-            )
-            .refused_as("Refused", vec![schema::plain("application/ace+cbor")]),
+            .sends(200, "Nonce", schema::either("Nonce"))
+            .refused_as("Refused", vec![schema::cbor()]),
         Endpoint::post("/v1/enrol", enrol)
             .summary("Bind a device id to a device key, once, by what entitles the device")
-            .takes(vec![schema::json_of("EnrolRequest"), schema::plain("application/ace+cbor")])
-            .sends(
-                200,
-                "Token",
-                vec![schema::json_of("TokenAnswer"), schema::plain("application/ace+cbor")],
-            )
-            .refused_as("Refused", vec![schema::plain("application/ace+cbor")])
+            .takes(schema::either("EnrolRequest"))
+            .sends(200, "Token", schema::either("TokenAnswer"))
+            .refused_as("Refused", vec![schema::cbor()])
             .refuses(super::REFUSALS)
             .refuses(&[
                 RefusalCode::ClaimUnknown,
@@ -69,9 +61,9 @@ pub(crate) fn table() -> Vec<Endpoint> {
                 "Whether a device could use a claim code now, or has used it: a broker asks \
                 before it lets the device in to enrol over MQTT. Nothing is changed",
             )
-            .takes(vec![schema::json_of("ClaimCheck"), schema::plain("application/ace+cbor")])
+            .takes(schema::either("ClaimCheck"))
             .empty(204, "Good")
-            .refused_as("Refused", vec![schema::plain("application/ace+cbor")])
+            .refused_as("Refused", vec![schema::cbor()])
             .refuses(super::REFUSALS)
             .refuses(&[
                 RefusalCode::ClaimUnknown,
@@ -81,13 +73,9 @@ pub(crate) fn table() -> Vec<Endpoint> {
             ]),
         Endpoint::post("/v1/token", token)
             .summary("The next token, by proof of the device key")
-            .takes(vec![schema::json_of("TokenRequest"), schema::plain("application/ace+cbor")])
-            .sends(
-                200,
-                "Token",
-                vec![schema::json_of("TokenAnswer"), schema::plain("application/ace+cbor")],
-            )
-            .refused_as("Refused", vec![schema::plain("application/ace+cbor")])
+            .takes(schema::either("TokenRequest"))
+            .sends(200, "Token", schema::either("TokenAnswer"))
+            .refused_as("Refused", vec![schema::cbor()])
             .refuses(super::REFUSALS)
             .refuses(&[
                 RefusalCode::ProofNotFresh,
@@ -101,13 +89,9 @@ pub(crate) fn table() -> Vec<Endpoint> {
                 device has lost its own and an operator approves it (approval_pending until \
                 then)",
             )
-            .takes(vec![schema::json_of("RekeyRequest"), schema::plain("application/ace+cbor")])
-            .sends(
-                200,
-                "Token",
-                vec![schema::json_of("TokenAnswer"), schema::plain("application/ace+cbor")],
-            )
-            .refused_as("Refused", vec![schema::plain("application/ace+cbor")])
+            .takes(schema::either("RekeyRequest"))
+            .sends(200, "Token", schema::either("TokenAnswer"))
+            .refused_as("Refused", vec![schema::cbor()])
             .refuses(super::REFUSALS)
             .refuses(&[
                 RefusalCode::AlreadyExists,

@@ -11,6 +11,7 @@ use tessera_token::time::UnixSeconds;
 
 use crate::refused::Refused;
 use crate::rest::input::{id, json};
+use crate::rest::jwk::Jwk;
 
 #[derive(Serialize)]
 pub(super) struct NonceJson {
@@ -57,33 +58,9 @@ struct Cnf {
 }
 
 /// An OKP key (RFC 8037), or an EC key on P-256 (RFC 7518).
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Jwk {
-    kty: String,
-    crv: String,
-    x: String,
-    #[serde(default)]
-    y: Option<String>,
-}
-
-impl Jwk {
-    /// The key in record form.
-    fn key(&self) -> Result<Vec<u8>, Refused> {
-        let x = binary("req_cnf.jwk.x", &self.x)?;
-        match (self.kty.as_str(), self.crv.as_str(), &self.y) {
-            ("OKP", "Ed25519", None) => Ok(x),
-            ("EC", "P-256", Some(y)) => Ok([vec![4], x, binary("req_cnf.jwk.y", y)?].concat()),
-            _ => Err(Refused::malformed(
-                "req_cnf.jwk is an OKP key on Ed25519, or an EC key on P-256",
-            )),
-        }
-    }
-}
-
 impl Cnf {
     fn key(&self) -> Result<Vec<u8>, Refused> {
-        self.jwk.key()
+        self.jwk.key().map_err(|fault| Refused::malformed(format!("req_cnf.jwk {fault}")))
     }
 }
 

@@ -36,6 +36,16 @@ pub(crate) fn plain(media: &'static str) -> Content {
     (media, None)
 }
 
+/// CBOR by the names of RFC 9200.
+pub(crate) fn cbor() -> Content {
+    plain("application/ace+cbor")
+}
+
+/// JSON of this schema, or CBOR.
+pub(crate) fn either(name: &str) -> Vec<Content> {
+    vec![json_of(name), cbor()]
+}
+
 /// Any text.
 pub(crate) fn text() -> Value {
     json!({ "type": "string" })

@@ -17,6 +17,7 @@ use crate::registry::imports::Fault;
 use crate::registry::standing::State;
 use crate::registry::tenants::DEFAULT_GROUP;
 use crate::rest::input::{id, json};
+use crate::rest::jwk::Jwk;
 
 /// A device as a line of an import or an export. It holds no secret.
 #[derive(Serialize, Deserialize)]
@@ -38,16 +39,6 @@ fn default_group() -> String {
     DEFAULT_GROUP.to_owned()
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Jwk {
-    kty: String,
-    crv: String,
-    x: String,
-    #[serde(default)]
-    y: Option<String>,
-}
-
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum StateWord {
@@ -60,19 +51,16 @@ enum StateWord {
 /// A public key, judged as at an enrolment.
 fn key(form: Value) -> Result<PublicKey, Refused> {
     let refused = |why: &str| Refused::because(RefusalCode::ConfirmationKey, why);
-    let bytes = |text: &str| from_base64url(text).ok_or_else(|| refused("key is base64url"));
     let key = match form {
-        Value::String(text) => PublicKey::from_cose_key(&bytes(&text)?),
+        Value::String(text) => {
+            let bytes = from_base64url(&text).ok_or_else(|| refused("key is base64url"))?;
+            PublicKey::from_cose_key(&bytes)
+        }
         form => {
             let form = serde_json::from_value::<Jwk>(form);
-            let Jwk { kty, crv, x, y } = form.map_err(|error| refused(&error.to_string()))?;
-            match (kty.as_str(), crv.as_str(), y) {
-                ("OKP", "Ed25519", None) => PublicKey::from_bytes(&bytes(&x)?),
-                ("EC", "P-256", Some(y)) => {
-                    PublicKey::from_bytes(&[vec![4], bytes(&x)?, bytes(&y)?].concat())
-                }
-                _ => return Err(refused("key is an OKP key on Ed25519 or an EC key on P-256")),
-            }
+            let form = form.map_err(|error| refused(&error.to_string()))?;
+            let bytes = form.key().map_err(|fault| refused(&format!("key {fault}")))?;
+            PublicKey::from_bytes(&bytes)
         }
     };
     key.map_err(|error| refused(&error.to_string()))
