@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tessera_runtime::http::server::ServerLimits;
+use tessera_runtime::pkcs11::ModuleSettings;
 use tessera_runtime::proxy::ProxySettings;
 use tessera_token::ids::Audience;
 use tessera_token::key::Algorithm;
@@ -21,6 +22,8 @@ use crate::webhook_settings::WebhookSettings;
 pub struct ProvisioningConfig {
     /// The folder of the service. It holds `operator.token`, `feed.token`, `root.thumbprint` and `provisioning/`.
     pub data_dir: PathBuf,
+    /// A token of a security module in which issuer keys are made, in the place of seeds.
+    pub pkcs11: Option<ModuleSettings>,
     /// A database that several processes share, in the place of the one in the folder.
     pub database: Option<DatabaseSettings>,
     /// Where to listen; port 0 takes a free one.
@@ -88,6 +91,7 @@ impl ProvisioningConfig {
         let audience = Audience::parse("mqtt").map_err(|_| StartError::Config("audience"))?;
         Ok(Self {
             data_dir: data_dir.into(),
+            pkcs11: None,
             database: None,
             http_addr,
             https: None,
@@ -152,6 +156,9 @@ impl ProvisioningConfig {
         self.push.check(&self.audience)?;
         self.webhooks.check()?;
         self.keys.check()?;
+        if let Some(settings) = &self.pkcs11 {
+            settings.check().map_err(StartError::Config)?;
+        }
         if !self.trust.fit_verifiers() {
             return Err(StartError::Config("the trust limits must be what verifiers can hold"));
         }

@@ -435,3 +435,8 @@ pub const REFUSAL_BUCKET: Duration = Duration::from_millis(25);
 pub const STRANGERS_AUDITED_EVERY: Duration = Duration::from_secs(60);
 
 // --- push ---------------------------------------------------------------------------------------------------------
+
+/// Objects of ended keys in a security module that wait to be destroyed; a start finds more by their rows.
+pub const MODULE_KEYS_LEFT: usize = 4096;
+/// Time between two looks whether a security module answers.
+pub const MODULE_LOOK_EVERY: Duration = Duration::from_secs(5);

@@ -1,5 +1,6 @@
 use tessera_runtime::http::server::ServerMetrics;
 use tessera_runtime::metrics::{Counter, Gauge, Histogram, Metrics, MetricsError, SECONDS};
+use tessera_runtime::pkcs11::ModuleError;
 use tessera_token::refusal::RefusalCode;
 
 /// The metrics of provisioning.
@@ -31,6 +32,8 @@ pub(crate) struct ServiceMetrics {
     pub(crate) key_rotations: Counter,
     pub(crate) key_faults: Counter,
     pub(crate) readers_ahead: Gauge,
+    pub(crate) module_up: Gauge,
+    pub(crate) module_faults: Counter,
 }
 
 impl ServiceMetrics {
@@ -133,6 +136,16 @@ impl ServiceMetrics {
                 "By how many root sets a reader was ahead of this process since its start; 0 when none was",
                 &[],
             )?,
+            module_up: metrics.gauge(
+                "tessera_provisioning_module_up",
+                "Whether the security module of issuer keys answers: 1, or 0; 1 without a module",
+                &[],
+            )?,
+            module_faults: metrics.counter(
+                "tessera_provisioning_module_faults_total",
+                "Looks every 5 s at which the security module of issuer keys did not answer, by why",
+                &["code"],
+            )?,
             swept: metrics.counter(
                 "tessera_provisioning_swept_total",
                 "Rows removed after expiry",
@@ -165,9 +178,18 @@ impl ServiceMetrics {
             )?,
         };
         own.names_shared.set(&[], 0);
+        own.module_up.set(&[], 1);
         own.pushes.present(&["failed"]);
         // Its first count is an alert.
         own.refusals.present(&[RefusalCode::ProofInvalid.as_str()]);
         Ok(own)
+    }
+
+    /// The outcome of a look at the security module.
+    pub(crate) fn module(&self, fault: Option<&ModuleError>) {
+        self.module_up.set(&[], i64::from(fault.is_none()));
+        if let Some(fault) = fault {
+            self.module_faults.inc(&[fault.code()]);
+        }
     }
 }

@@ -25,10 +25,9 @@ use crate::audit::actor::{AuditActor, ChainPending};
 use crate::audit::{Actor, Entry, Pending};
 use crate::clock::ServiceClock;
 use crate::config::ProvisioningConfig;
-use crate::issue::actor::{Issue, IssuerActor};
-use crate::issue::{Issued, Order};
-use crate::keys;
-use crate::keys::seeds::Seeds;
+use crate::issue::actor::IssuerActor;
+use crate::issue::{self, Issued, Order};
+use crate::keys::issuers::IssuerKeys;
 use crate::metrics::ServiceMetrics;
 use crate::nonce::Nonces;
 use crate::refused::Refused;
@@ -55,7 +54,7 @@ pub(crate) struct Service {
     pub(crate) random: SharedRandom,
     pub(crate) database: Database,
     pub(crate) tables: Tables,
-    pub(crate) seeds: Seeds,
+    pub(crate) issuer_keys: IssuerKeys,
     /// The root key that signs.
     pub(crate) root: Arc<SecretKey>,
     /// The links that lead from the first root key to it.
@@ -158,8 +157,7 @@ impl Service {
 
     /// Makes a token by the key that signs for its tenant now. It must not leave before its record is committed.
     pub(crate) async fn issue(&self, order: Order) -> Result<Issued, Refused> {
-        let key = keys::signing(&self.tables, &order.tenant).await?;
-        self.issuer.send(Issue(order, key)).await?
+        issue::issue(&self.tables, &self.issuer, order).await
     }
 
     /// Room for what verifiers will have to hold.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use tessera_runtime::derivation::DerivationFileError;
 use tessera_runtime::metrics::MetricsError;
+use tessera_runtime::pkcs11::ModuleError;
 use tessera_runtime::secret::SecretFileError;
 use tessera_runtime::store::StoreError;
 use tessera_runtime::tls::TlsError;
@@ -60,6 +61,8 @@ pub enum StartError {
     RootBehind(PathBuf),
     /// A link between root sets is not good.
     RootLink(TrustError),
+    /// The security module of issuer keys.
+    Module(ModuleError),
     /// Issuer keys that are in use have no seed.
     SeedsLost(Vec<LostSeed>),
     /// The folder holds keys or tokens of a service, and its store is gone.
@@ -163,6 +166,7 @@ impl fmt::Display for StartError {
                  to be pinned anew, to a new service in a new folder",
             ),
             Self::RootLink(error) => write!(f, "the root link is not good: {error}"),
+            Self::Module(error) => write!(f, "issuer keys: {error}"),
             Self::SeedsLost(lost) => seeds_lost(f, lost),
             Self::StoreLost(path) => write!(
                 f,
@@ -234,6 +238,12 @@ fn seeds_lost(f: &mut fmt::Formatter<'_>, lost: &[LostSeed]) -> fmt::Result {
     if lost.len() > SEEDS_TOLD {
         write!(f, "\n  and {} more", lost.len() - SEEDS_TOLD)?;
     }
+    if lost.iter().any(|seed| seed.in_module) {
+        f.write_str(
+            "\nA key in a token is in no backup: connect the token that has it, and name it with --pkcs11-module and \
+             --pkcs11-token (docs/keys.md).",
+        )?;
+    }
     f.write_str(
         "\nRestore the files from a backup (docs/backup.md), or start once with --replace-keys: then these keys get \
          successors, and what they have signed stays good",
@@ -263,6 +273,8 @@ pub struct LostSeed {
     /// Of the seed, in words.
     pub(crate) place: String,
     pub(crate) why: &'static str,
+    /// Its place is a token of a security module.
+    pub(crate) in_module: bool,
 }
 
 impl fmt::Display for LostSeed {

@@ -45,6 +45,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/11.sql"),
         include_str!("schema/12.sql"),
         include_str!("schema/13.sql"),
+        include_str!("schema/14.sql"),
     ],
     kept: &[
         "tenants",

@@ -233,3 +233,20 @@ pub const PROXY_WITHIN: Duration = Duration::from_secs(2);
 pub const PROXY_WAITING: usize = 1024;
 /// Entries of `Forwarded` or `X-Forwarded-For` that are walked: more trusted hops than this stand in no row.
 pub const FORWARDED_HOPS: usize = 32;
+
+/// Sessions of a PKCS#11 token, and so calls at a time, where the settings name no number.
+pub const PKCS11_SESSIONS: usize = 4;
+/// The most sessions of a token: each has a thread.
+pub const PKCS11_SESSIONS_MOST: usize = 64;
+/// Calls that wait for a session: as many as a token that signs 200 times a second does in [`PKCS11_CALL`].
+pub const PKCS11_QUEUE: usize = 1024;
+/// Time for a call to a PKCS#11 module, with its wait in the queue. A device asks again after a refusal.
+pub const PKCS11_CALL: Duration = Duration::from_secs(5);
+/// Pause after a session could not be opened: a module that is away is not loaded anew by each request.
+pub const PKCS11_OPEN_EVERY: Duration = Duration::from_secs(1);
+/// Pause between two loadings of a module for a key that is not in its token: the key may be gone for good.
+pub const PKCS11_MISSED_EVERY: Duration = Duration::from_secs(30);
+/// Wait for calls that are in a module before it is loaded anew.
+pub const PKCS11_RESET_WAIT: Duration = Duration::from_secs(1);
+/// Handles of keys that a session remembers; more are found again.
+pub const PKCS11_HANDLES: usize = 1024;

@@ -121,7 +121,7 @@ const LEVELS: [(&str, &[&[&str]]); 8] = [
             &["clock"],
             &["held", "lived", "metrics", "store", "tls"],
             &["log", "proxy", "secret", "service_manager", "sql"],
-            &["credential", "derivation", "http"],
+            &["credential", "derivation", "http", "pkcs11"],
         ],
     ),
     (

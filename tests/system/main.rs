@@ -31,6 +31,7 @@ mod judges;
 mod kills;
 mod life;
 mod logs;
+mod modules;
 mod mosquitto;
 mod mqttjs;
 mod packaging;

@@ -9,7 +9,7 @@ use coset::iana;
 use coset::{Algorithm as Label, CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder};
 
 use crate::cbor::strict;
-use crate::key::{Algorithm, KeyId, SecretKey};
+use crate::key::{Algorithm, KeyId, Signer};
 use crate::refusal::RefusalCode;
 
 /// CBOR tag 61 (CWT), then tag 18 (COSE_Sign1) with an array of four.
@@ -92,17 +92,22 @@ pub(crate) fn seal(
     payload: Vec<u8>,
     aad: &[u8],
     algorithm: Algorithm,
-    key: &SecretKey,
+    key: &dyn Signer,
 ) -> Result<Vec<u8>, RefusalCode> {
     let alg = match algorithm {
         Algorithm::Ed25519 => iana::Algorithm::Ed25519,
         Algorithm::EdDsa => iana::Algorithm::EdDSA,
     };
-    let kid = key.public().key_id().as_bytes().to_vec();
+    // Verifiers take the algorithm from the key: a token that names another one is refused by all of them.
+    let public = key.public();
+    if !public.accepts(algorithm.number()) {
+        return Err(RefusalCode::AlgorithmNotAllowed);
+    }
+    let kid = public.key_id().as_bytes().to_vec();
     CoseSign1Builder::new()
         .protected(HeaderBuilder::new().algorithm(alg).key_id(kid).build())
         .payload(payload)
-        .create_signature(aad, |message| key.sign(message).to_vec())
+        .try_create_signature(aad, |message| key.sign(message).map(|made| made.to_vec()))?
         .build()
         .to_vec()
         .map_err(|_| RefusalCode::Internal)
@@ -112,7 +117,7 @@ pub(crate) fn seal(
 pub(crate) fn seal_token(
     payload: Vec<u8>,
     algorithm: Algorithm,
-    key: &SecretKey,
+    key: &dyn Signer,
 ) -> Result<Vec<u8>, RefusalCode> {
     let array = seal(payload, b"", algorithm, key)?;
     let mut token = TOKEN_PREFIX.get(..TAGS).unwrap_or_default().to_vec();

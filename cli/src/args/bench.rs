@@ -3,6 +3,8 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
+use super::Pkcs11Args;
+
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]
 pub(crate) enum Which {
     /// Connects a second: connect, CONNACK, close.
@@ -94,6 +96,8 @@ impl FromStr for Peer {
   tessera bench growth --sessions 15000 --peer none
   tessera bench flood revoke leave --peer none --clients 10000
   tessera bench wear --peer none --clients 10000 what a day writes to the disk
+  tessera bench issue --peer none --pkcs11-module /usr/lib/softhsm/libsofthsm2.so --pkcs11-token tessera \\
+    --pkcs11-pin-file token.pin                  tokens signed in a security module
   tessera bench import --devices 100000 --peer none --clients 10 --rounds 1
 
 All servers are started in a temporary folder on free ports of 127.0.0.1 and take turns round by round, each time as a
@@ -140,6 +144,8 @@ pub(crate) struct BenchArgs {
     /// Options by which wear mounts its disk, as `mount -o` takes them: `commit=300,noatime`.
     #[arg(long, value_name = "OPTIONS", default_value = "")]
     pub(crate) mount: String,
+    #[command(flatten)]
+    pub(crate) pkcs11: Pkcs11Args,
     /// An empty PostgreSQL database that two processes of provisioning share, in the place of SQLite: for issue.
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<String>,

@@ -60,7 +60,7 @@ pub(crate) use role::{LineArgs, RoleCommand};
 pub(crate) use root::{RootCommand, RootRequestArgs};
 pub(crate) use server::{
     AgentArgs, BrokerArgs, DatabaseArgs, DerivationArgs, FeedArgs, ListenArgs, LogArgs, LogFormat,
-    LossArgs, ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs, UpArgs,
+    LossArgs, Pkcs11Args, ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs, UpArgs,
 };
 pub(crate) use sim::{CredentialsArgs, DemoArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};
 pub(crate) use token::{ApiTokenCommand, TokenCommand};

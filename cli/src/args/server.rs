@@ -106,6 +106,22 @@ pub(crate) struct DatabaseArgs {
     pub(crate) database_in_clear: bool,
 }
 
+/// The security module of issuer keys.
+#[derive(Args, Clone, Default)]
+pub(crate) struct Pkcs11Args {
+    /// Make issuer keys in a security module (PKCS#11), which they cannot leave: the shared library of the module, by its
+    /// whole path. Keys that are there stay where they are, until rotations have replaced them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pkcs11_module: Option<PathBuf>,
+    /// The label of the token in that module.
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) pkcs11_token: Option<String>,
+    /// A file with the PIN of the token's user, readable by its owner alone (default: the variable TESSERA_PKCS11_PIN). It
+    /// is read at each login.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pkcs11_pin_file: Option<PathBuf>,
+}
+
 /// After a loss.
 #[derive(Args, Clone, Default)]
 pub(crate) struct LossArgs {
@@ -189,8 +205,11 @@ pub(crate) struct UpArgs {
   tessera provision --data ./provisioning --new-operator
   tessera provision --data ./provisioning --http 0.0.0.0:8443 --https-cert server.pem --https-key server.key
   tessera provision --data ./one --database postgres://tessera@127.0.0.1/tessera --http 127.0.0.1:8080
+  tessera provision --data ./provisioning --pkcs11-module /usr/lib/softhsm/libsofthsm2.so --pkcs11-token tessera \\
+    --pkcs11-pin-file token.pin
 
-Several processes may share one PostgreSQL database: docs/postgresql.md. A broker elsewhere needs DATA/feed.token and DATA/root.thumbprint.")]
+Several processes may share one PostgreSQL database: docs/postgresql.md. With --pkcs11-module, new issuer keys are made in a
+security module and sign there: docs/keys.md. A broker elsewhere needs DATA/feed.token and DATA/root.thumbprint.")]
 pub(crate) struct ProvisionArgs {
     /// The folder of everything that must survive (default: ./tessera-data).
     #[arg(long, value_name = "DIR")]
@@ -199,6 +218,8 @@ pub(crate) struct ProvisionArgs {
     pub(crate) service: ServiceArgs,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) pkcs11: Pkcs11Args,
     #[command(flatten)]
     pub(crate) proxy: ProxyArgs,
     #[command(flatten)]

@@ -51,7 +51,8 @@ pub(crate) async fn run(args: BenchArgs) -> Outcome {
     if wear && folder.disk().is_none() {
         output::complain("no disk of its own could be made: the kernel's counts for the two processes are shown, without the share of the file system");
     }
-    let system = System::start(folder, args.database.as_deref(), pushed).await?;
+    let place = (args.database.as_deref(), &args.pkcs11);
+    let system = System::start(folder, place, pushed).await?;
     let plan = Plan {
         site: Site {
             http: system.http.clone(),

@@ -1,5 +1,6 @@
 //! Tessera as two processes of this very binary: provisioning for the whole run, a new broker for every round.
 
+use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +18,7 @@ use super::disk::written_by;
 use super::flashmq::Flashmq;
 use super::folder::Folder;
 use super::mosquitto::Mosquitto;
+use crate::args::Pkcs11Args;
 use crate::error::Fault;
 use crate::secrets::read_thumbprint;
 
@@ -67,12 +69,25 @@ struct Pushed {
     data: PathBuf,
 }
 
+/// The flags that name the module, as they were given.
+fn flags_of(module: &Pkcs11Args) -> Vec<OsString> {
+    let Pkcs11Args { pkcs11_module, pkcs11_token, pkcs11_pin_file } = module;
+    let given = [
+        ("--pkcs11-module", pkcs11_module.as_ref().map(OsString::from)),
+        ("--pkcs11-token", pkcs11_token.as_ref().map(OsString::from)),
+        ("--pkcs11-pin-file", pkcs11_pin_file.as_ref().map(OsString::from)),
+    ];
+    let given = given.into_iter().filter_map(|(flag, value)| Some([flag.into(), value?]));
+    given.flatten().collect()
+}
+
 impl System {
-    /// `database`: an empty PostgreSQL database, which two processes of provisioning share.
+    /// `database`: an empty PostgreSQL database, which two processes of provisioning share. `module`: where they make issuer
+    /// keys, when not in files.
     /// `pushed`: tokens are short, and pushed to one broker.
     pub(super) async fn start(
         folder: Folder,
-        database: Option<&str>,
+        (database, module): (Option<&str>, &Pkcs11Args),
         pushed: bool,
     ) -> Result<Self, Fault> {
         let binary = std::env::current_exe()?;
@@ -97,6 +112,7 @@ impl System {
             command.arg("--data").arg(data).arg("--config").arg(&config);
             command.arg("--derivation-keys").arg(&derivation);
             command.args(database.iter().flat_map(|url| ["--database", url]));
+            command.args(flags_of(module));
             command
         };
         let provisioning = child::Server::until_ready(provision(&data)).await?;

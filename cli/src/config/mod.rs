@@ -19,12 +19,13 @@ use tessera_runtime::proxy::RawProxy;
 use tessera_token::ids::{Audience, VerifierName};
 
 use crate::args::{
-    DatabaseArgs, DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, Place, ProxyArgs,
-    SeedsArgs, ServiceArgs,
+    DatabaseArgs, DerivationArgs, ListenArgs, LogArgs, LogFormat, LossArgs, Pkcs11Args, Place,
+    ProxyArgs, SeedsArgs, ServiceArgs,
 };
 use crate::error::Fault;
 
 mod database;
+mod pkcs11;
 mod push;
 mod show;
 #[cfg(test)]
@@ -32,6 +33,7 @@ mod tests;
 mod webhooks;
 
 pub(crate) use database::RawDatabase;
+pub(crate) use pkcs11::RawPkcs11;
 pub(crate) use push::RawPush;
 pub(crate) use show::run;
 pub(crate) use webhooks::RawWebhooks;
@@ -119,6 +121,7 @@ pub(crate) struct RawBroker {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawProvisioning {
     database: RawDatabase,
+    pkcs11: RawPkcs11,
     /// The address by which devices reach provisioning.
     public_origin: Option<String>,
     push: RawPush,
@@ -225,6 +228,12 @@ impl Raw {
     /// As [`Raw::with_log`], for the database of provisioning.
     pub(crate) fn with_database(mut self, args: &DatabaseArgs) -> Self {
         self.provisioning.database.with(args);
+        self
+    }
+
+    /// As [`Raw::with_log`], for the security module of issuer keys.
+    pub(crate) fn with_pkcs11(mut self, args: &Pkcs11Args) -> Self {
+        self.provisioning.pkcs11.with(args);
         self
     }
 
@@ -352,6 +361,7 @@ impl Config {
     pub(crate) fn provisioning(&self) -> Result<ProvisioningConfig, Fault> {
         let mut config = ProvisioningConfig::new(&self.data, self.http)?;
         config.database = self.provisioning.database.validate()?;
+        config.pkcs11 = self.provisioning.pkcs11.validate()?;
         config.push = self.provisioning.push.validate()?;
         config.webhooks = self.provisioning.webhooks.validate()?;
         config.https = self.https.clone();

@@ -77,6 +77,8 @@ impl Raw {
         self.tls.client_auth.get_or_insert_with(|| auth.to_owned());
         self.tls.min_version.get_or_insert_with(|| "1.2".to_owned());
         self.tls.extended_main_secret.get_or_insert(true);
+        let sessions = tessera_runtime::limits::PKCS11_SESSIONS;
+        self.provisioning.pkcs11.sessions.get_or_insert(sessions);
         let most = tessera_provisioning::limits::PUSH_PER_SECOND;
         self.provisioning.push.per_second.get_or_insert(most);
         let ports = tessera_runtime::http::Outward::default().ports;
@@ -103,6 +105,8 @@ impl Raw {
             ("tls.key", &self.tls.key),
             ("tls.client_ca", &self.tls.client_ca),
             ("provisioning.database.cafile", &self.provisioning.database.cafile),
+            ("provisioning.pkcs11.module", &self.provisioning.pkcs11.module),
+            ("provisioning.pkcs11.pin_file", &self.provisioning.pkcs11.pin_file),
             ("provisioning.push.cafile", &self.provisioning.push.cafile),
             ("provisioning.webhooks.cafile", &self.provisioning.webhooks.cafile),
             ("broker.resumption.ticket_key_file", &self.broker.resumption.ticket_key_file),

@@ -141,7 +141,7 @@ fn keys_of(section: &str) -> Vec<String> {
     expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "",
     "log",
     "tls",
@@ -154,6 +154,7 @@ const SECTIONS: [&str; 14] = [
     "provisioning.database",
     "provisioning.keys",
     "provisioning.limits",
+    "provisioning.pkcs11",
     "provisioning.push",
     "provisioning.webhooks",
 ];

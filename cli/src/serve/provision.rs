@@ -20,6 +20,7 @@ pub(crate) async fn run(args: ProvisionArgs) -> Outcome {
         .with_log(&args.log)
         .with_service(&args.service)
         .with_database(&args.database)
+        .with_pkcs11(&args.pkcs11)
         .with_proxy(&args.proxy)
         .with_derivation(&args.derivation)
         .after_loss(&args.loss, &args.seeds);

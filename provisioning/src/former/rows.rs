@@ -198,8 +198,16 @@ fn tokens(mover: &mut Mover<'_>, tables: &Tables, now: u64) -> Result<(), StoreE
 fn trust(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
     mover.each("keys", &tables.keys, |key, row: shapes::IssuerKey| {
         let shapes::IssuerKey { public, state, created, not_before, not_after, since } = row;
-        let record =
-            KeyRecord { public, state, created, not_before, not_after, since, lived: None };
+        let record = KeyRecord {
+            public,
+            state,
+            created,
+            not_before,
+            not_after,
+            since,
+            lived: None,
+            module: None,
+        };
         let (tenant, id) = split(key)?;
         Some((pair(text(tenant)?, <[u8; 8]>::try_from(id).ok()?), record))
     })?;

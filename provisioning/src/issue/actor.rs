@@ -7,8 +7,10 @@ use tessera_runtime::store::StoreError;
 use tessera_token::key::KeyId;
 use tessera_token::refusal::RefusalCode;
 
-use super::{Issued, Issuer, Order};
+use super::unsigned::Made;
+use super::{Issuer, Order};
 use crate::limits::MAILBOX;
+use crate::records::keys::KeyRecord;
 use crate::refused::Refused;
 use crate::write::{until_committed, Attempt};
 
@@ -30,15 +32,16 @@ impl Actor for IssuerActor {
 
 impl Supervised for IssuerActor {}
 
-/// Make a token, signed by this key of its tenant. It must not leave before its record is committed.
-pub(crate) struct Issue(pub(crate) Order, pub(crate) KeyId);
+/// Make a token by the key that signs for its tenant, up to a signature that a security module has to make. See
+/// [`super::issue`].
+pub(crate) struct Issue(pub(crate) Order, pub(crate) (KeyId, KeyRecord));
 
 impl Message for Issue {
-    type Result = Result<Issued, Refused>;
+    type Result = Result<Made, Refused>;
 }
 
 impl Handler<Issue> for IssuerActor {
-    type Result = AtomicResponse<Self, Result<Issued, Refused>>;
+    type Result = AtomicResponse<Self, Result<Made, Refused>>;
 
     fn handle(&mut self, Issue(order, key): Issue, _context: &mut Self::Context) -> Self::Result {
         let (issuer, database, clock) =
@@ -59,9 +62,9 @@ impl Handler<Issue> for IssuerActor {
 async fn make(
     issuer: &mut Issuer,
     database: &Database,
-    (order, key): (Order, KeyId),
+    (order, key): (Order, (KeyId, KeyRecord)),
     clock: &SharedClock,
-) -> Result<Issued, Refused> {
+) -> Result<Made, Refused> {
     until_committed(async || {
         let Some(reservation) = issuer.reservation().await? else {
             return Ok(Attempt::Committed(()));

@@ -6,15 +6,17 @@ use tessera_runtime::store::StoreError;
 use tessera_token::claims::{Claims, ConfirmationForm, Serial};
 use tessera_token::ids::TenantId;
 use tessera_token::issue::{issue_as, issue_symmetric};
-use tessera_token::key::{Algorithm, KeyId, SecretKey};
+use tessera_token::key::{Algorithm, KeyId, SecretKey, Signer};
 use tessera_token::proof::DerivationKey;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 
+use super::unsigned::{Made, Unsigned};
 use super::{Binding, Issued, Order};
-use crate::keys::seeds::Seeds;
+use crate::keys::issuers::{IssuerKeys, SigningKey};
 use crate::keys::signing;
 use crate::limits::SERIAL_BLOCK;
+use crate::records::keys::KeyRecord;
 use crate::refused::Refused;
 use crate::tables::Tables;
 
@@ -28,9 +30,9 @@ pub(crate) async fn highest_serial(tables: &Tables) -> Result<u64, StoreError> {
 /// The state of issuing.
 pub(crate) struct Issuer {
     tables: Tables,
-    seeds: Seeds,
+    issuer_keys: IssuerKeys,
     algorithm: Algorithm,
-    keys: HashMap<KeyId, SecretKey>,
+    keys: HashMap<KeyId, SigningKey>,
     serials: Range<u64>,
 }
 
@@ -92,16 +94,24 @@ pub(crate) fn measure(
     (algorithm, key): (Algorithm, &SecretKey),
 ) -> Result<usize, RefusalCode> {
     let (claims, form, by) = claims_of(order, serial, now);
-    let token = match by {
-        None => issue_as(&claims, form, algorithm, key)?,
-        Some(by) => issue_symmetric(&claims, &by, algorithm, key)?,
-    };
-    Ok(token.len())
+    signed((&claims, form, by.as_ref()), algorithm, key).map(|token| token.len())
+}
+
+/// The token of these claims.
+pub(super) fn signed(
+    (claims, form, by): (&Claims, ConfirmationForm, Option<&DerivationKey>),
+    algorithm: Algorithm,
+    key: &dyn Signer,
+) -> Result<Vec<u8>, RefusalCode> {
+    match by {
+        None => issue_as(claims, form, algorithm, key),
+        Some(by) => issue_symmetric(claims, by, algorithm, key),
+    }
 }
 
 impl Issuer {
-    pub(crate) fn new(tables: Tables, seeds: Seeds, algorithm: Algorithm) -> Self {
-        Self { tables, seeds, algorithm, keys: HashMap::new(), serials: 0..0 }
+    pub(crate) fn new(tables: Tables, issuer_keys: IssuerKeys, algorithm: Algorithm) -> Self {
+        Self { tables, issuer_keys, algorithm, keys: HashMap::new(), serials: 0..0 }
     }
 
     /// The reservation that must be committed before the next token; `None` while serials are left.
@@ -127,49 +137,64 @@ impl Issuer {
         self.serials = 0..0;
     }
 
-    /// Signs the token with this key, which was the active one of the tenant when the order was made. Each call uses up one
-    /// serial, also when it fails.
+    /// The token by this key, which was the active one of the tenant when the order was made, or all that its signature in a
+    /// security module needs. Each call uses up one serial, also when it fails.
     pub(crate) async fn issue(
         &mut self,
         order: Order,
-        key: KeyId,
+        key: (KeyId, KeyRecord),
         now: UnixSeconds,
-    ) -> Result<Issued, Refused> {
+    ) -> Result<Made, Refused> {
         let serial = self.serials.next().ok_or(RefusalCode::NotReady)?;
         let key_id = self.signing_key(&order.tenant, key).await?;
         let (claims, form, by) = claims_of(order, serial, now);
-        let expires = claims.expires;
         let key = self.keys.get(&key_id).ok_or(RefusalCode::Internal)?;
-        let (token, kid) = match by {
-            None => (issue_as(&claims, form, self.algorithm, key)?, Vec::new()),
-            Some(by) => {
-                let token = issue_symmetric(&claims, &by, self.algorithm, key)?;
-                (token, by.kid_of(&claims.serial))
-            }
+        let draft = Issued {
+            token: Vec::new(),
+            kid: by.as_ref().map(|by| by.kid_of(&claims.serial)).unwrap_or_default(),
+            serial,
+            key_id,
+            epochs: claims.epochs,
+            issued: now,
+            expires: claims.expires,
         };
-        let epochs = claims.epochs;
-        Ok(Issued { token, kid, serial, key_id, epochs, issued: now, expires })
+        let algorithm = self.algorithm;
+        match key {
+            SigningKey::Seed(key) => {
+                let token = signed((&claims, form, by.as_ref()), algorithm, key)?;
+                Ok(Made::Signed(Issued { token, ..draft }))
+            }
+            SigningKey::InModule(module, key) => {
+                let (module, key) = (module.clone(), key.clone());
+                let unsigned = Unsigned { draft, claims, form, by, algorithm, module, key };
+                Ok(Made::Unsigned(Box::new(unsigned)))
+            }
+        }
     }
 
     /// The id of the key that signs, loaded. A rotation may remove the seed between the look for `id` and the load: then the
     /// next look finds its successor.
-    async fn signing_key(&mut self, tenant: &TenantId, mut id: KeyId) -> Result<KeyId, Refused> {
+    async fn signing_key(
+        &mut self,
+        tenant: &TenantId,
+        (mut id, mut record): (KeyId, KeyRecord),
+    ) -> Result<KeyId, Refused> {
         loop {
-            let Err(refused) = self.load(id).await else { return Ok(id) };
-            let now = signing(&self.tables, tenant).await?;
+            let Err(refused) = self.load(id, &record).await else { return Ok(id) };
+            let (now, present) = signing(&self.tables, tenant).await?;
             if now == id {
-                tracing::error!(%tenant, key = %id, "the seed of the active issuer key is not readable");
+                tracing::error!(%tenant, key = %id, "the active issuer key is not readable");
                 return Err(refused);
             }
-            id = now;
+            (id, record) = (now, present);
         }
     }
 
-    async fn load(&mut self, id: KeyId) -> Result<(), Refused> {
+    async fn load(&mut self, id: KeyId, record: &KeyRecord) -> Result<(), Refused> {
         if self.keys.contains_key(&id) {
             return Ok(());
         }
-        let key = self.seeds.load(id).await.map_err(|error| {
+        let key = self.issuer_keys.load(id, record).await.map_err(|error| {
             tracing::debug!(%error, key = %id, "an issuer key is not readable");
             Refused::from(RefusalCode::Internal)
         })?;

@@ -4,22 +4,58 @@ pub(crate) mod actor;
 mod issuer;
 #[cfg(test)]
 mod tests;
+mod unsigned;
 
-use tessera_runtime::sql::Batch;
+use actix::Addr;
+use tessera_runtime::sql::{self, Batch};
 use tessera_token::claims::{ConfirmationForm, Epochs};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::key::{KeyId, PublicKey};
 use tessera_token::proof::DerivationKey;
+use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::Scope;
 use tessera_token::time::UnixSeconds;
 
+use self::actor::{Issue, IssuerActor};
+use self::unsigned::Made;
+use crate::keys::signing;
 use crate::records::{AnsweredRequest, IssuedRecord};
+use crate::refused::Refused;
 use crate::tables::{one, Tables};
 
 pub(crate) use issuer::{highest_serial, jump, measure, Issuer, SERIALS};
 
+/// Has a token made by the key that signs for its tenant now. It must not leave before its record is committed.
+///
+/// # Errors
+/// `not_ready` when the security module of the key does not answer; others as of [`Issuer::issue`].
+pub(crate) async fn issue(
+    tables: &Tables,
+    issuer: &Addr<IssuerActor>,
+    order: Order,
+) -> Result<Issued, Refused> {
+    let mut ended = None;
+    loop {
+        let key = signing(tables, &order.tenant).await?;
+        let unsigned = match issuer.send(Issue(order.clone(), key)).await?? {
+            Made::Signed(issued) => return Ok(issued),
+            Made::Unsigned(unsigned) => unsigned,
+        };
+        let key_id = unsigned.key_id();
+        match unsigned.sign().await {
+            // A rotation may have destroyed the key since it was looked up: then another one signs now.
+            Err(refused) if refused.code == RefusalCode::Internal && ended != Some(key_id) => {
+                ended = Some(key_id);
+                sql::forget();
+            }
+            signed => return signed,
+        }
+    }
+}
+
 /// A token to be made.
+#[derive(Clone)]
 pub(crate) struct Order {
     pub(crate) tenant: TenantId,
     pub(crate) device: DeviceId,
@@ -34,6 +70,7 @@ pub(crate) struct Order {
 }
 
 /// The binding of a token.
+#[derive(Clone)]
 pub(crate) enum Binding {
     /// Nothing: a bearer token.
     None,

@@ -5,6 +5,7 @@ use tessera_token::scope::Scope;
 
 use super::*;
 use crate::keys::files::{draw, KeyFolder};
+use crate::keys::issuers::IssuerKeys;
 use crate::keys::put;
 use crate::keys::seeds::Seeds;
 use crate::limits::SERIAL_BLOCK;
@@ -47,11 +48,15 @@ async fn serials_never_repeat_and_none_is_given_without_a_reservation() {
             KeyRecord::next(key.public_bytes(), NOW.get()).in_state(State::Active, NOW.get());
         put(&tables, &mut batch, &order().tenant, id, &record);
         database.commit(batch).await.unwrap();
-        let mut issuer = Issuer::new(tables, Seeds::Files(folder.clone()), Algorithm::default());
-        assert!(issuer.issue(order(), id, NOW).await.is_err(), "no serial is reserved yet");
+        let keys = IssuerKeys::of(Seeds::Files(folder.clone()), None);
+        let mut issuer = Issuer::new(tables, keys, Algorithm::default());
+        let signing = (id, record);
+        let first = issuer.issue(order(), signing.clone(), NOW).await;
+        assert!(first.is_err(), "no serial is reserved yet");
         for _ in 0..SERIAL_BLOCK + 3 {
             reserve(&mut issuer, &database).await;
-            let issued = issuer.issue(order(), id, NOW).await.unwrap();
+            let made = issuer.issue(order(), signing.clone(), NOW).await.unwrap();
+            let Made::Signed(issued) = made else { panic!("a seed signs at once") };
             assert!(issued.serial > last);
             assert_eq!(issued.key_id, id);
             last = issued.serial;

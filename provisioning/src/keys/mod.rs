@@ -2,6 +2,7 @@
 //!
 //! Life of an issuer key: next → active → retiring → retired, or compromised at any time. The next key is always
 //! published before it signs, so that no verifier meets a kid that it has not heard of.
+//! An issuer key is a seed, or an object in a security module ([`issuers`]).
 //! Seeds are files of mode 0600 in the service's folder, and the store has public halves and states alone; or, where several
 //! processes share a database, rows that are sealed to a key which is not in the database ([`seeds`]).
 
@@ -18,6 +19,7 @@ use tessera_token::limits::TRUST_KEYS;
 
 pub(crate) mod files;
 pub(crate) mod fresh;
+pub(crate) mod issuers;
 pub(crate) mod sealed;
 pub(crate) mod sealed_rows;
 pub(crate) mod seeds;
@@ -45,9 +47,12 @@ pub(crate) async fn in_state(
 }
 
 /// The key that signs for a tenant now.
-pub(crate) async fn signing(tables: &Tables, tenant: &TenantId) -> Result<KeyId, Refused> {
+pub(crate) async fn signing(
+    tables: &Tables,
+    tenant: &TenantId,
+) -> Result<(KeyId, KeyRecord), Refused> {
     let found = in_state(tables, tenant, State::Active).await?;
-    found.map(|(id, _)| id).ok_or_else(|| RefusalCode::IssuerKeyMissing.into())
+    found.ok_or_else(|| RefusalCode::IssuerKeyMissing.into())
 }
 
 /// The key id at the end of a store key.

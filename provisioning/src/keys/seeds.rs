@@ -3,18 +3,20 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use tessera_runtime::pkcs11::ModuleError;
 use tessera_runtime::random::Random;
 use tessera_runtime::secret::SecretFileError;
 use tessera_runtime::sql::Batch;
 use tessera_runtime::store::StoreError;
-use tessera_token::key::{KeyId, SecretKey, Thumbprint};
+use tessera_token::ids::TenantId;
+use tessera_token::key::{KeyId, SecretKey, SignError, Thumbprint};
 use tessera_token::refusal::RefusalCode;
 
 use super::files::{draw, KeyFolder};
 use super::sealed::SealedSeeds;
 use super::{id_of, tenant_of};
 use crate::limits::ROOT_REQUESTS;
-use crate::records::keys::{KeyRecord, State};
+use crate::records::keys::{InModule, KeyRecord, State};
 use crate::refused::Refused;
 use crate::start_error::{LostSeed, StartError};
 use crate::tables::Tables;
@@ -37,6 +39,8 @@ pub(crate) enum SeedError {
     Missing,
     /// The row cannot be opened, or holds another key.
     Unfit(&'static str),
+    /// The security module.
+    Module(ModuleError),
 }
 
 impl Seeds {
@@ -179,20 +183,24 @@ impl Seeds {
         }
     }
 
-    /// The keys in use, and those of them that cannot sign.
+    /// The keys in use that have seeds, those of them that cannot sign, and the keys in modules.
     pub(crate) async fn survey(&self, tables: &Tables) -> Result<Survey, StartError> {
         let mut survey = Survey::default();
         let mut rows = tables.keys.walk(&[]);
         while let Some(page) = rows.next().await? {
             for (key, record) in page {
-                if !matches!(record.state, State::Active | State::Next) {
+                let (tenant, id, state) = (tenant_of(&key)?, id_of(&key)?, record.state);
+                if let Some(place) = record.module {
+                    survey.in_module.push(InModuleKey { tenant, id, state, place });
                     continue;
                 }
-                let (tenant, id) = (tenant_of(&key)?, id_of(&key)?);
+                if !matches!(state, State::Active | State::Next) {
+                    continue;
+                }
                 survey.named.insert(id);
                 let Some(why) = self.lost(id, &record).await? else { continue };
                 let place = self.place(id);
-                survey.lost.push(LostSeed { tenant, id, state: record.state, place, why });
+                survey.lost.push(LostSeed { tenant, id, state, place, why, in_module: false });
             }
         }
         Ok(survey)
@@ -243,6 +251,16 @@ pub(crate) struct Survey {
     /// The keys that need their seeds.
     pub(crate) named: HashSet<KeyId>,
     pub(crate) lost: Vec<LostSeed>,
+    /// Of any state.
+    pub(crate) in_module: Vec<InModuleKey>,
+}
+
+/// A key in a security module.
+pub(crate) struct InModuleKey {
+    pub(crate) tenant: TenantId,
+    pub(crate) id: KeyId,
+    pub(crate) state: State,
+    pub(crate) place: InModule,
 }
 
 impl SeedError {
@@ -259,7 +277,8 @@ impl fmt::Display for SeedError {
             Self::File(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Missing => f.write_str("the database has no row of this seed"),
-            Self::Unfit(why) => write!(f, "the row of this seed {why}"),
+            Self::Unfit(why) => write!(f, "the row of this key {why}"),
+            Self::Module(error) => error.fmt(f),
         }
     }
 }
@@ -276,11 +295,18 @@ impl From<StoreError> for SeedError {
     }
 }
 
+impl From<ModuleError> for SeedError {
+    fn from(error: ModuleError) -> Self {
+        Self::Module(error)
+    }
+}
+
 impl From<SeedError> for StartError {
     fn from(error: SeedError) -> Self {
         match error {
             SeedError::File(error) => Self::Secret(error),
             SeedError::Store(error) => Self::Store(error),
+            SeedError::Module(error) => Self::Module(error),
             SeedError::Missing | SeedError::Unfit(_) => Self::DatabaseKey,
         }
     }
@@ -288,10 +314,11 @@ impl From<SeedError> for StartError {
 
 impl From<SeedError> for Refused {
     fn from(error: SeedError) -> Self {
-        tracing::error!(%error, "issuer key not stored");
+        tracing::error!(%error, "issuer key not made");
         match error {
             SeedError::File(error) if error.is_full() => RefusalCode::NotReady.into(),
             SeedError::Store(error) => error.into(),
+            SeedError::Module(error) => RefusalCode::from(SignError::from(&error)).into(),
             _ => RefusalCode::Internal.into(),
         }
     }

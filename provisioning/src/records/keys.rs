@@ -32,6 +32,17 @@ pub(crate) struct KeyRecord {
     pub(crate) since: u64,
     /// The lived time of that moment, by which the schedule counts; `None` in rows of former versions and of a founding.
     pub(crate) lived: Option<u64>,
+    /// Its place in a security module; `None` for a key with a seed.
+    pub(crate) module: Option<InModule>,
+}
+
+/// The private half of a key in a token of a security module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InModule {
+    /// The label of the token.
+    pub(crate) token: String,
+    /// The `CKA_ID` of the object.
+    pub(crate) object: [u8; 16],
 }
 
 impl State {
@@ -58,7 +69,13 @@ impl KeyRecord {
             not_after: now.saturating_add(KEY_SECONDS),
             since: now,
             lived: None,
+            module: None,
         }
+    }
+
+    /// The same, of a key in a security module.
+    pub(crate) fn in_module(self, module: InModule) -> Self {
+        Self { module: Some(module), ..self }
     }
 
     /// The moment from which the schedule counts its age.

@@ -4,7 +4,7 @@ use tessera_runtime::sql::{Record, Row, Value};
 use tessera_runtime::store::StoreError;
 use tessera_token::claims::Epochs;
 
-use super::keys::KeyRecord;
+use super::keys::{InModule, KeyRecord};
 use super::words::{json, maybe_word, read_json, read_word, word};
 use super::{
     AnsweredRequest, GroupRecord, IssuedRecord, RevokedRow, RoleProgress, RoleRecord, SignedEvent,
@@ -243,8 +243,17 @@ impl Record for IssuedRecord {
 impl Record for KeyRecord {
     const TABLE: &'static str = "issuer_keys";
     const KEY: &'static [&'static str] = &["tenant", "key_id"];
-    const COLUMNS: &'static [&'static str] =
-        &["public_key", "state", "created", "not_before", "not_after", "since", "lived"];
+    const COLUMNS: &'static [&'static str] = &[
+        "public_key",
+        "state",
+        "created",
+        "not_before",
+        "not_after",
+        "since",
+        "lived",
+        "module_token",
+        "module_object",
+    ];
     const INDEXES: &'static [(&'static str, &'static [&'static str])] =
         &[("issuer_keys_by_state", &["tenant", "state"]), ("issuer_keys_by_id", &["key_id"])];
 
@@ -257,6 +266,8 @@ impl Record for KeyRecord {
             self.not_after.into(),
             self.since.into(),
             self.lived.into(),
+            self.module.as_ref().map(|module| module.token.as_str()).into(),
+            self.module.as_ref().map(|module| module.object).into(),
         ]
     }
 
@@ -269,7 +280,22 @@ impl Record for KeyRecord {
             not_after: row.number()?,
             since: row.number()?,
             lived: row.maybe_number()?,
+            module: read_module(row)?,
         })
+    }
+}
+
+/// Both columns or none.
+fn read_module(row: &mut Row) -> Result<Option<InModule>, StoreError> {
+    let (token, object) = (row.maybe_text()?, row.maybe_blob()?);
+    let (token, object) = match (token, object) {
+        (None, None) => return Ok(None),
+        (Some(token), Some(object)) => (token, object),
+        _ => return Err(row.damaged("a key in a module without its token, or without its object")),
+    };
+    match object.try_into() {
+        Ok(object) => Ok(Some(InModule { token, object })),
+        Err(_) => Err(row.damaged("the object of a key in a module has 16 bytes")),
     }
 }
 

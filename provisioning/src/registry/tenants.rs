@@ -2,15 +2,17 @@ use std::collections::BTreeSet;
 
 use tessera_runtime::sql::{Batch, Record, Table};
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
+use tessera_token::key::KeyId;
 use tessera_token::messages::{is_service_tenant, SERVICE_TENANT};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
 
 use super::{devices, groups};
 use crate::audit::Actor;
-use crate::keys::fresh::{first_pair, forget_seeds};
+use crate::keys::fresh::{first_pair, forget};
 use crate::limits::{KEYS_PER_PUBLICATION, STALENESS_SECONDS_LEAST, STALENESS_SECONDS_MOST};
 use crate::once::Keep;
+use crate::records::keys::KeyRecord;
 use crate::records::{Confirmation, Page, Staleness, TenantRecord};
 use crate::refused::Refused;
 use crate::revision::Precondition;
@@ -106,7 +108,7 @@ async fn found(
             return Err(RefusalCode::AlreadyExists.into());
         }
         let hold = service.room_for(tenant.as_str(), load, Purpose::Growth).await?;
-        let (record, mut batch, changes) = founding(service, tenant, bearer).await?;
+        let (record, mut batch, changes, keys) = founding(service, tenant, bearer).await?;
         if let Some(keep) = keep {
             keep.with(service, &mut batch, &record).await?;
         }
@@ -114,7 +116,7 @@ async fn found(
         let tried = service.publish_within(hold, changes.clone(), batch, entry).await?;
         if tried == Attempt::Conflict {
             // Made by another, or the line jumped and it begins with a higher epoch.
-            forget_seeds(&service.seeds, &changes).await;
+            forget(&service.issuer_keys, &keys).await;
         }
         Ok(tried.map(|()| record))
     })
@@ -125,7 +127,7 @@ async fn founding(
     service: &Service,
     tenant: &TenantId,
     bearer: bool,
-) -> Result<(TenantRecord, Batch, Vec<Change>), Refused> {
+) -> Result<(TenantRecord, Batch, Vec<Change>, [(KeyId, KeyRecord); 2]), Refused> {
     let now = service.now().get();
     let mut record = TenantRecord::new(bearer, now);
     record.epoch = epoch_floor(&service.tables).await?;
@@ -134,9 +136,12 @@ async fn founding(
     groups::found(&service.tables, &mut batch, tenant, &group, &mut record, now).await?;
     batch.insert(&service.tables.tenants, one(tenant.as_str()), &record);
     let mut changes = vec![Change::Tenant(record.trust(tenant))];
-    let (seeds, random) = (&service.seeds, &*service.random);
-    changes.extend(first_pair(&service.tables, seeds, random, tenant, &mut batch, now)?);
-    Ok((record, batch, changes))
+    let (keys, random) = (&service.issuer_keys, &*service.random);
+    let keys = first_pair(&service.tables, keys, random, tenant, &mut batch, now).await?;
+    for (_, key) in &keys {
+        changes.push(key.change(tenant)?);
+    }
+    Ok((record, batch, changes, keys))
 }
 
 /// Ends all tokens of the tenant and serves none of its devices until it is reinstated.

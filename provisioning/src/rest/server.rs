@@ -121,7 +121,13 @@ async fn reasons(app: &App) -> Result<Vec<Reason>, Refused> {
         ),
         unless(!app.stop.is_stopping(), "listener", "the service stops"),
     ];
-    Ok(clock.into_iter().chain(others.into_iter().flatten()).collect())
+    let module = app.issuer_keys.fault();
+    let module = module.map(|fault| {
+        // The detail of a fault names files and tokens, which strangers need not know.
+        let why = format!("the security module of issuer keys does not answer ({})", fault.code());
+        Reason::because("issuer", RefusalCode::NotReady, why)
+    });
+    Ok(clock.into_iter().chain(others.into_iter().flatten()).chain(module).collect())
 }
 
 pub(super) async fn metrics(_admitted: Admitted, app: App) -> Answer {

@@ -8,6 +8,7 @@ use tessera_token::refusal::RefusalCode;
 
 use crate::audit::Actor;
 use crate::keys;
+use crate::keys::fresh::forget;
 use crate::limits::{KEYS_PER_TENANT, KEY_KEPT_SECONDS};
 use crate::records::keys::State;
 use crate::refused::Refused;
@@ -41,7 +42,7 @@ pub(crate) async fn rotate(
         let entry = service.entry(by, "key.rotate", tenant.as_str(), &next);
         let tried = succeed(service, &step, &leaving, Successors::Required, entry).await?;
         if matches!(tried, Attempt::Committed(_)) {
-            forget(service, old.map(|(id, _)| id)).await;
+            forget(&service.issuer_keys, old).await;
         }
         Ok(tried)
     })
@@ -59,11 +60,12 @@ pub(crate) async fn compromise(
     let _turn = service.keys_turn.lock().await;
     until_committed(async || {
         let step = Step::read(service, tenant).await?;
-        let leaving = [(step.by_id(id)?, State::Compromised)];
+        let key = step.by_id(id)?;
+        let leaving = [(key, State::Compromised)];
         let entry = service.entry(by, "key.compromise", tenant.as_str(), &id.to_string());
         let tried = succeed(service, &step, &leaving, Successors::IfRoom, entry).await?;
         if matches!(tried, Attempt::Committed(_)) {
-            forget(service, [&id]).await;
+            forget(&service.issuer_keys, [key]).await;
         }
         Ok(tried.map(|_| ()))
     })
@@ -93,17 +95,11 @@ pub(crate) async fn replace_lost(
         let entry = entry.detail("the seed was missing, or not the one of the key");
         let tried = succeed(service, &step, &leaving, Successors::IfRoom, entry).await?;
         if matches!(tried, Attempt::Committed(_)) {
-            forget(service, lost).await;
+            forget(&service.issuer_keys, leaving.iter().map(|(key, _)| *key)).await;
         }
         Ok(tried)
     })
     .await
-}
-
-async fn forget(service: &Service, ids: impl IntoIterator<Item = &KeyId>) {
-    for id in ids {
-        service.seeds.forget(*id).await;
-    }
 }
 
 /// Ends retiring keys whose last token has expired, and lets go of those that ended long ago. Called by the sweeper; each

@@ -275,7 +275,7 @@ async fn step(service: &Service, tenant: &TenantId, id: KeyId) -> Result<Attempt
     let leaving = [(active, State::Retiring)];
     let tried = succeed(service, &step, &leaving, Successors::Required, entry).await?;
     if matches!(tried, Attempt::Committed(_)) {
-        forget(service, [&id]).await;
+        forget(&service.issuer_keys, [active]).await;
         service.metrics.key_rotations.inc(&["schedule"]);
     }
     Ok(tried.map(|_| Looked::Stepped))

@@ -7,7 +7,7 @@ use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 use tessera_token::refusal::RefusalCode;
 
 use crate::audit::Entry;
-use crate::keys::fresh::fresh_next;
+use crate::keys::fresh::forget;
 use crate::keys::{of_tenant, put};
 use crate::records::keys::{KeyRecord, State};
 use crate::refused::Refused;
@@ -136,10 +136,8 @@ async fn publish(
     let tried = service.publish_within(hold, changes, batch, entry).await;
     if matches!(tried, Ok(Attempt::Conflict)) {
         let known: Vec<KeyId> = step.keys.iter().map(|(id, _)| *id).collect();
-        let fresh = changed.iter().map(|(id, _)| id).filter(|id| !known.contains(id));
-        for id in fresh {
-            service.seeds.forget(*id).await;
-        }
+        let fresh = changed.iter().filter(|(id, _)| !known.contains(id));
+        forget(&service.issuer_keys, fresh).await;
     }
     tried
 }
@@ -171,10 +169,21 @@ async fn fresh(
         ),
         Successors::IfRoom => room_for_some(service, step, wanted).await?,
     };
-    // The room is there before the seeds are kept.
+    // The room is there before the keys are made.
     let mut made = Vec::with_capacity(count);
     for _ in 0..count {
-        made.push(fresh_next(&service.seeds, &*service.random, batch, now)?);
+        match service.issuer_keys.make(batch, &*service.random, now).await {
+            Ok(key) => made.push(key),
+            // A key that leaves does not wait for a module or a disk: the schedule makes its successor.
+            Err(error) if successors == Successors::IfRoom => {
+                tracing::error!(%error, tenant = %step.tenant, "no successor of an issuer key that leaves");
+                break;
+            }
+            Err(error) => {
+                forget(&service.issuer_keys, &made).await;
+                return Err(error.into());
+            }
+        }
     }
     Ok((hold, made))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tessera_runtime::pkcs11::Module;
 use tessera_runtime::random::Random;
 use tessera_runtime::sql::Database;
 use tessera_token::key::SecretKey;
@@ -15,6 +16,7 @@ use crate::audit::Pending;
 use crate::config::ProvisioningConfig;
 use crate::database_settings::DatabaseKey;
 use crate::keys::files::KeyFolder;
+use crate::keys::issuers::IssuerKeys;
 use crate::keys::sealed::SealedSeeds;
 use crate::keys::seeds::Seeds;
 use crate::start_error::StartError;
@@ -29,12 +31,14 @@ pub(super) struct Begin<'a> {
     pub(super) tables: &'a Tables,
     pub(super) random: &'a dyn Random,
     pub(super) pending: &'a Pending,
+    /// Where issuer keys are made, when not here.
+    pub(super) module: Option<Module>,
     pub(super) now: UnixSeconds,
 }
 
 /// A service that is there.
 pub(super) struct Begun {
-    pub(super) seeds: Seeds,
+    pub(super) keys: IssuerKeys,
     /// The key that signs.
     pub(super) root: Arc<SecretKey>,
     /// The links that lead from the first root key to it.
@@ -62,6 +66,7 @@ impl Begin<'_> {
         let (tables, random) = (self.tables, self.random);
         let is_there = is_initialised(tables, None).await?;
         let (seeds, key) = self.seeds(is_there)?;
+        let keys = IssuerKeys::of(seeds.clone(), self.module.clone());
         let founded = match self.database.is_shared() {
             true => self.shared(is_there).await.map(|()| is_there)?,
             false => self.own(&seeds).await?,
@@ -72,7 +77,7 @@ impl Begin<'_> {
             self.take_up().run().await?;
             let Standing { root, links } = roots::standing(tables, &seeds, &founder).await?;
             note_root(&self.config.data_dir, &root, &roots::former(&links))?;
-            return Ok(Some(Begun { seeds, root, links, founder, first_start: None, key }));
+            return Ok(Some(Begun { keys, root, links, founder, first_start: None, key }));
         }
         // A database that was lost had come so far.
         let known = roots::known(&self.config.data_dir, tables).await?;
@@ -82,6 +87,7 @@ impl Begin<'_> {
             database: self.database,
             tables,
             seeds: &seeds,
+            keys: &keys,
             founder: &root,
             standing: &standing,
             random,
@@ -91,7 +97,7 @@ impl Begin<'_> {
         Ok(match initialise(&first_run).await? {
             Founded::Here(first) => {
                 let (Standing { root, links }, founder) = (standing, root);
-                Some(Begun { seeds, root, links, founder, first_start: Some(first), key })
+                Some(Begun { keys, root, links, founder, first_start: Some(first), key })
             }
             Founded::Elsewhere => None,
         })

@@ -9,7 +9,7 @@ use tessera_runtime::sql::{Batch, Database};
 use tessera_runtime::store::StoreError;
 use tessera_token::encoding::hex;
 use tessera_token::ids::{GroupId, RoleId, TenantId};
-use tessera_token::key::SecretKey;
+use tessera_token::key::{KeyId, SecretKey};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::Change;
@@ -18,11 +18,11 @@ use super::roots::{self, Standing};
 use super::FirstStart;
 use crate::audit::{Actor, Entry, Pending};
 use crate::clock;
-use crate::keys::files;
-use crate::keys::put;
+use crate::keys::fresh;
+use crate::keys::issuers::IssuerKeys;
 use crate::keys::seeds::Seeds;
 use crate::operators::{self, OperatorRole};
-use crate::records::keys::{KeyRecord, State};
+use crate::records::keys::KeyRecord;
 use crate::records::{RoleClass, RoleProgress, RoleRecord, TenantRecord};
 use crate::registry::tenants::DEFAULT_GROUP;
 use crate::registry::{groups, templates};
@@ -39,6 +39,7 @@ pub(super) struct FirstRun<'a> {
     pub(super) database: &'a Database,
     pub(super) tables: &'a Tables,
     pub(super) seeds: &'a Seeds,
+    pub(super) keys: &'a IssuerKeys,
     /// The key by which the database is known.
     pub(super) founder: &'a SecretKey,
     /// The key that signs: another one when the folder has links of a database that was lost.
@@ -72,7 +73,7 @@ pub(super) async fn initialise(first_run: &FirstRun<'_>) -> Result<Founded, Star
     let Standing { root, links } = standing;
     let mut batch = Batch::new();
     let tenant = TenantId::parse(DEFAULT_TENANT).map_err(|_| StartError::Internal)?;
-    let changes = tenant_and_keys(first_run, &mut batch, &tenant).await?;
+    let (changes, keys) = tenant_and_keys(first_run, &mut batch, &tenant).await?;
     if !links.is_empty() {
         let (before, _) = roots::links(tables).await?;
         roots::put(tables, &mut batch, &before, links);
@@ -100,6 +101,7 @@ pub(super) async fn initialise(first_run: &FirstRun<'_>) -> Result<Founded, Star
             for file in FILES {
                 forget(&dir.join(file))?;
             }
+            fresh::forget(first_run.keys, &keys).await;
             Ok(Founded::Elsewhere)
         }
         Err(error) => Err(error.into()),
@@ -157,21 +159,19 @@ async fn tenant_and_keys(
     first_run: &FirstRun<'_>,
     batch: &mut Batch,
     tenant: &TenantId,
-) -> Result<Vec<Change>, StartError> {
+) -> Result<(Vec<Change>, [(KeyId, KeyRecord); 2]), StartError> {
     let (tables, now) = (first_run.tables, first_run.now.get());
     let mut record = TenantRecord::new(false, now);
     let group = GroupId::parse(DEFAULT_GROUP).map_err(|_| StartError::Internal)?;
     groups::found(tables, batch, tenant, &group, &mut record, now).await?;
     batch.put(&tables.tenants, one(tenant.as_str()), &record);
     let mut changes = vec![Change::Tenant(record.trust(tenant))];
-    for state in [State::Active, State::Next] {
-        let key = files::draw(first_run.random).map_err(|_| StartError::Random)?;
-        let id = first_run.seeds.keep(batch, first_run.random, &key)?;
-        let key = KeyRecord::next(key.public_bytes(), now).in_state(state, now);
-        put(tables, batch, tenant, id, &key);
+    let (keys, random) = (first_run.keys, first_run.random);
+    let keys = fresh::first_pair(tables, keys, random, tenant, batch, now).await?;
+    for (_, key) in &keys {
         changes.push(key.change(tenant).map_err(|_: RefusalCode| StartError::Internal)?);
     }
-    Ok(changes)
+    Ok((changes, keys))
 }
 
 fn roles(tables: &Tables, batch: &mut Batch, tenant: &TenantId) -> Result<(), StartError> {

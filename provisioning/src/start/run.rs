@@ -8,6 +8,7 @@ use tessera_runtime::clock::{Clock, SharedClock};
 use tessera_runtime::derivation;
 use tessera_runtime::held::HeldClock;
 use tessera_runtime::metrics::Metrics;
+use tessera_runtime::pkcs11::Module;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::sql::{Batch, Database};
 use tessera_runtime::stop::Stop;
@@ -195,11 +196,11 @@ async fn mend_keys(
     if lossy {
         give_keys(service).await?;
     }
-    let survey = service.seeds.survey(&service.tables).await?;
+    let survey = service.issuer_keys.survey(&service.tables).await?;
     if survey.lost.is_empty() {
         return match stay {
             true => Ok(()),
-            false => service.seeds.clear(&survey.named).await,
+            false => service.issuer_keys.clear(&survey.named).await,
         };
     }
     if !replace && !lossy {
@@ -216,7 +217,7 @@ async fn mend_keys(
     if stay {
         return Ok(());
     }
-    service.seeds.clear(&service.seeds.survey(&service.tables).await?.named).await
+    service.issuer_keys.clear(&service.issuer_keys.survey(&service.tables).await?.named).await
 }
 
 /// A tenant whose keys were lost gets new ones: without them no device of it gets a token.
@@ -240,6 +241,7 @@ pub(super) async fn build(
     database: Database,
 ) -> Result<(Arc<Service>, ProvisioningHandle), StartError> {
     let Parts { config, clock, random, metrics, stop } = parts;
+    let module = module(&config, &clock).await?;
     let held = HeldClock::new(clock);
     let keys = config.derivation_key_file.as_deref();
     let keys = keys.map(|path| derivation::read(path, &config.audience)).transpose();
@@ -254,9 +256,10 @@ pub(super) async fn build(
         tables: &tables,
         random: &*random,
         pending: &pending,
+        module,
         now: held.unix(),
     };
-    let Begun { seeds, root, links, founder, first_start, key } = begun.begin().await?;
+    let Begun { keys: issuer_keys, root, links, founder, first_start, key } = begun.begin().await?;
     let roots = OnlineRoots::of(&founder.public(), &links).map_err(StartError::RootLink)?;
     let roots = Arc::new(roots);
     let time = ServiceClock::open(held, &tables).await?;
@@ -275,7 +278,7 @@ pub(super) async fn build(
     let issuer = IssuerActor {
         database: database.clone(),
         clock: clock.clone(),
-        issuer: Some(Issuer::new(tables.clone(), seeds.clone(), config.issue_algorithm)),
+        issuer: Some(Issuer::new(tables.clone(), issuer_keys.clone(), config.issue_algorithm)),
     };
     let issuer = Supervisor::start(move |_| issuer);
     let issuer_ = issuer.clone();
@@ -327,7 +330,7 @@ pub(super) async fn build(
         random,
         database,
         tables,
-        seeds,
+        issuer_keys,
         root,
         links,
         roots,
@@ -374,6 +377,18 @@ pub(super) async fn build(
         push: mpsc::channel(1).0,
     };
     Ok((service, handle))
+}
+
+/// The security module of issuer keys. One that does not answer at the start may have the wrong name or PIN.
+async fn module(
+    config: &ProvisioningConfig,
+    clock: &SharedClock,
+) -> Result<Option<Module>, StartError> {
+    let Some(settings) = &config.pkcs11 else { return Ok(None) };
+    let module = Module::open(settings.clone(), clock.clone()).map_err(StartError::Module)?;
+    module.check().await.map_err(StartError::Module)?;
+    tracing::info!(token = module.token(), "issuer keys are made in a security module");
+    Ok(Some(module))
 }
 
 /// A copy that was marked jumps before any request is served.

@@ -8,7 +8,7 @@ use tessera_token::proof::DerivationKeys;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::limits::PUSH_STOP;
+use crate::limits::{MODULE_LOOK_EVERY, PUSH_STOP};
 use crate::push_settings::PushBroker;
 use crate::service::Service;
 use crate::{push, sweep, webhooks};
@@ -28,6 +28,7 @@ pub(super) async fn serve(
     let sweeping = Arc::clone(service);
     let sweeper = actix_rt::spawn(async move { sweep::run(&sweeping).await });
     follow_derivation_keys(service);
+    follow_module(service);
     let mut pushing = actix_rt::spawn(push::run(Arc::clone(service), later));
     let webhooks = actix_rt::spawn(webhooks::run(Arc::clone(service)));
     if let Err(error) = server.await {
@@ -40,6 +41,24 @@ pub(super) async fn serve(
     if !is_over {
         pushing.abort();
     }
+}
+
+/// A module that was lost is found lost, and found again, without a device that asks for a token.
+fn follow_module(service: &Arc<Service>) {
+    if service.config.pkcs11.is_none() {
+        return;
+    }
+    let service = Arc::clone(service);
+    actix_rt::spawn(async move {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(MODULE_LOOK_EVERY) => {}
+                () = service.stop.stopping() => return,
+            }
+            service.issuer_keys.look().await;
+            service.metrics.module(service.issuer_keys.fault().as_ref());
+        }
+    });
 }
 
 fn follow_derivation_keys(service: &Arc<Service>) {

@@ -35,6 +35,7 @@ mod keys;
 mod killed;
 mod killed_together;
 mod matrix;
+mod modules;
 mod moving;
 mod once;
 mod operators;

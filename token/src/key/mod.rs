@@ -1,4 +1,4 @@
-//! Keys: public keys with their COSE form and thumbprint, secret keys that can only sign.
+//! Keys: public keys with their COSE form and thumbprint, secret keys that can only sign, and the trait of all that sign.
 //!
 //! Issuers sign with Ed25519. Devices prove themselves with Ed25519 or, where a secure element has
 //! nothing else, with ECDSA on P-256 (feature `p256`, on by default).
@@ -15,11 +15,13 @@ mod multiples;
 mod names;
 #[cfg(feature = "p256")]
 mod p256;
+mod signer;
 #[cfg(test)]
 mod tests;
 
 pub use ed25519::{Preparation, SecretKey};
 pub use names::{KeyId, Thumbprint};
+pub use signer::{SignError, Signer};
 
 /// Bytes of a signature, for both kinds of key: R and S, or r and s.
 pub const SIGNATURE_BYTES: usize = 64;

@@ -56,6 +56,14 @@ struct KeyView {
     not_after: u64,
     /// When it leaves its state by the schedule.
     until: Option<u64>,
+    /// The token of a security module that has it, and its object there.
+    module: Option<ModuleView>,
+}
+
+#[derive(Serialize)]
+struct ModuleView {
+    token: String,
+    object: String,
 }
 
 impl KeyView {
@@ -69,6 +77,10 @@ impl KeyView {
             not_before: record.not_before,
             not_after: record.not_after,
             until,
+            module: record.module.as_ref().map(|module| ModuleView {
+                token: module.token.clone(),
+                object: hex::encode(module.object),
+            }),
         }
     }
 }

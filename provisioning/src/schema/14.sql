@@ -1,0 +1,2 @@
+ALTER TABLE issuer_keys ADD COLUMN module_token TEXT;
+ALTER TABLE issuer_keys ADD COLUMN module_object BYTEA;
