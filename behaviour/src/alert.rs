@@ -67,10 +67,62 @@ pub struct Alert {
     /// The devices that a group's alert or a campaign stands for, at most 20 of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<String>,
+    /// Where the device last connected from, or the network of a campaign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The client id, when it is not the name of the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// Topics that were asked for and refused, or never used before: a few of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<String>,
     /// The state.
     pub state: State,
     /// The severity.
     pub severity: Severity,
     /// The reasons, strongest first.
     pub signals: Vec<Signal>,
+    /// A command that helps.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub advice: String,
+    /// The answer that is to follow by itself: `tell`, `step_up` or `quarantine`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub response: String,
+    /// Whether it is only for the record.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shadow: bool,
+    /// Messages about this subject that were withheld since the last one, since it had enough of them today.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub withheld: u16,
+}
+
+/// An alert about nothing, in which a detector names what it knows.
+impl Default for Alert {
+    fn default() -> Self {
+        Self {
+            t: 0,
+            alert: 0,
+            tenant: String::new(),
+            subject: Subject::Device(String::new()),
+            devices: Vec::new(),
+            address: None,
+            client: None,
+            topics: Vec::new(),
+            state: State::Open,
+            severity: Severity::Low,
+            signals: Vec::new(),
+            advice: String::new(),
+            response: String::new(),
+            shadow: false,
+            withheld: 0,
+        }
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+fn is_zero(value: &u16) -> bool {
+    *value == 0
 }

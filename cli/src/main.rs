@@ -1,7 +1,7 @@
 //! One binary for all of Tessera.
 //!
 //! It wires: the command line ([`args`]) to the servers ([`serve`], [`demo`]), backups ([`backup`]) and ticket keys ([`ticket_keys`]), the device's folder ([`device`]), the
-//! operator interface ([`operator`]), completions and manual pages ([`pages`]), the simulators ([`sim`]) and the load ([`mod@bench`]). The work is done by the other crates.
+//! operator interface ([`operator`]), completions and manual pages ([`pages`]), the simulators ([`sim`]), the judge of odd behaviour ([`detection`]) and the load ([`mod@bench`]). The work is done by the other crates.
 
 mod allocator;
 mod args;
@@ -12,6 +12,7 @@ mod demo;
 mod serve;
 
 mod bench;
+mod detection;
 mod device;
 mod operator;
 mod sim;
@@ -29,7 +30,7 @@ mod time;
 
 use std::process::ExitCode;
 
-use args::{Cli, Command, DeviceCommand};
+use args::{AgentCommand, AgentWork, Cli, Command, DeviceCommand, SimCommand};
 use clap::Parser;
 use error::{Fault, Outcome};
 
@@ -106,7 +107,7 @@ fn is_server(command: &Command) -> bool {
         Command::Up(_)
             | Command::Provision(_)
             | Command::Broker(_)
-            | Command::Agent(_)
+            | Command::Agent(AgentCommand::Serve(_))
             | Command::Device(DeviceCommand::Proxy(_))
     )
 }
@@ -132,7 +133,7 @@ async fn run(command: Command) -> Outcome {
         Command::Up(args) => serve::up(args).await,
         Command::Provision(args) => serve::provision(args).await,
         Command::Broker(args) => serve::broker(args).await,
-        Command::Agent(args) => serve::agent(args).await,
+        Command::Agent(command) => agent(command).await,
         Command::Backup(args) => backup::run(args).await,
         Command::Restore(args) => backup::run_restore(args).await,
         Command::Store(command) => store::run(command).await,
@@ -140,12 +141,29 @@ async fn run(command: Command) -> Outcome {
         Command::NewTicketKeys(args) => ticket_keys::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Device(command) => device::run(command).await,
-        Command::Sim(command) => sim::run(command).await,
+        Command::Sim(command) => simulate(command).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Config(command) => config::run(command),
         Command::Completions(args) => pages::completions(args),
         Command::Man(args) => pages::man(args),
         Command::Openapi => pages::openapi(),
         Command::Operator(command) => operator::run(command).await,
+    }
+}
+
+async fn agent(command: AgentCommand) -> Outcome {
+    match command {
+        AgentCommand::Serve(args) => serve::agent(*args).await,
+        AgentCommand::Work(AgentWork::Replay(args)) => detection::replay(&args),
+        AgentCommand::Work(AgentWork::Convert(args)) => detection::convert(&args),
+    }
+}
+
+async fn simulate(command: SimCommand) -> Outcome {
+    match command {
+        SimCommand::Run(args) => sim::fleet(args).await,
+        SimCommand::Credentials(args) => sim::credentials(args).await,
+        SimCommand::Observe(args) => detection::observe(&args),
+        SimCommand::Score(args) => detection::score(&args),
     }
 }

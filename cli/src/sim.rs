@@ -15,20 +15,13 @@ use tessera_simulators::scenario::{self, expectations, Outcome as Run, Plan};
 use tessera_token::ids::TenantId;
 use tokio::signal::unix::{signal, SignalKind};
 
-use crate::args::{CredentialsArgs, ProofArg, SimCommand, SimOperator, SimRunArgs, TlsArgs};
+use crate::args::{CredentialsArgs, ProofArg, SimOperator, SimRunArgs, TlsArgs};
 use crate::error::{Fault, Outcome};
 use crate::progress::Progress;
 use crate::{output, secrets};
 
-/// Carries out one verb.
-pub(crate) async fn run(command: SimCommand) -> Outcome {
-    match command {
-        SimCommand::Run(args) => fleet(args).await,
-        SimCommand::Credentials(args) => credentials(args).await,
-    }
-}
-
-async fn fleet(args: SimRunArgs) -> Outcome {
+/// A fleet against a running system.
+pub(crate) async fn fleet(args: SimRunArgs) -> Outcome {
     let seed = seed(args.seed)?;
     let http = args.http.server();
     let plan = Plan {
@@ -60,7 +53,8 @@ async fn fleet(args: SimRunArgs) -> Outcome {
     Ok(u8::from(!run.is_good()))
 }
 
-async fn credentials(args: CredentialsArgs) -> Outcome {
+/// Credentials for a load tool.
+pub(crate) async fn credentials(args: CredentialsArgs) -> Outcome {
     let seed = seed(args.seed)?;
     let http = args.http.server();
     let wanted = Wanted {

@@ -7,8 +7,10 @@
 //!
 //! Reading order: [`mqtt`] (MQTT), [`device`] (one device), [`personas`] (what devices do), [`fleet`] (many of them),
 //! [`operator`] (the operator API), [`scenario`] (a whole run with its expectations), [`report`], [`credentials`],
-//! [`mod@bench`] (load, and Tessera beside a peer).
+//! [`mod@bench`] (load, and Tessera beside a peer), [`detection`] (fleets on a virtual clock, for the detection of odd
+//! behaviour).
 
+pub mod detection;
 pub mod limits;
 pub mod mqtt;
 

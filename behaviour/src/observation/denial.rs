@@ -1,6 +1,6 @@
 //! Kinds of refused topics, and of broken protocol.
 
-/// Whose topic was refused to a device.
+/// The owner of a topic that was refused to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial<'a> {
     /// A topic with the device's own name: a mistake in a setting.

@@ -5,9 +5,11 @@ use tessera_token::refusal::RefusalCode;
 pub mod denial;
 pub mod line;
 pub mod network;
+pub mod order;
 
 pub use denial::{Denial, Fault};
 pub use network::Network;
+pub use order::InOrder;
 
 /// Milliseconds since 1970-01-01T00:00:00Z, as the observer's clock says.
 pub type UnixMillis = u64;

@@ -13,6 +13,7 @@ mod bench;
 mod bulk;
 mod claim;
 mod config;
+mod detection;
 mod device;
 mod device_proxy;
 mod life;
@@ -42,6 +43,9 @@ pub(crate) use bench::{BenchArgs, Peer, Which};
 pub(crate) use bulk::{Exported, Imported};
 pub(crate) use claim::ClaimCommand;
 pub(crate) use config::{ConfigCommand, ConfiguredServer};
+pub(crate) use detection::{
+    AgentCommand, AgentWork, ConvertArgs, ObserveArgs, ReplayArgs, ScoreArgs, Source,
+};
 pub(crate) use device::{
     ConnectArgs, DeviceCommand, DoctorArgs, EnrolArgs, FolderArgs, KeyArgs, MeansArgs,
     PasswordArgs, PopArg, RefreshTokenArgs, RekeyArgs, TlsArgs, TokenArgs,
@@ -106,8 +110,8 @@ pub(crate) enum Command {
     Provision(ProvisionArgs),
     /// Run the broker alone; it talks to provisioning over HTTP.
     Broker(BrokerArgs),
-    /// Run the offline validator on a gateway.
-    Agent(AgentArgs),
+    /// Run the offline validator on a gateway, or judge recorded behaviour.
+    Agent(AgentCommand),
     /// Copy everything of a server that must survive, while it runs or when it is stopped.
     Backup(BackupArgs),
     /// Make the data folder of a server from a backup.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use tessera_token::ids::VerifierName;
 
-use super::{HttpArg, PopArg};
+use super::{HttpArg, ObserveArgs, PopArg, ScoreArgs};
 use crate::time;
 
 #[derive(Args)]
@@ -40,6 +40,10 @@ pub(crate) enum SimCommand {
     Run(SimRunArgs),
     /// Enrol devices and write one line each for any load tool: client id TAB user name TAB password as hex.
     Credentials(CredentialsArgs),
+    /// Write the observations of a simulated fleet on a virtual clock, with attacks and ground truth.
+    Observe(ObserveArgs),
+    /// Score the detection of odd behaviour, beside six references.
+    Score(ScoreArgs),
 }
 
 /// The operator account.

@@ -32,6 +32,15 @@ fn every_line_that_the_documents_show() {
         "tessera broker --data d --mqtt 127.0.0.1:0 --provisioning http://x:1 --feed-token f --root r",
         "tessera agent --provisioning http://x:1 --feed-token f --root r --http 127.0.0.1:0 --socket s",
         "tessera agent --provisioning http://x:1 --feed-token f --feed-tenant a --feed-tenant b --root r",
+        "tessera agent replay --input o.ndjson --alerts a.ndjson",
+        "tessera agent convert --from mosquitto-log --input m.log --out o.ndjson",
+        "tessera agent convert --from tshark --input - --out - --tenant acme --name-level 2",
+        "tessera sim observe --default",
+        "tessera sim observe --scenario s.toml --seed 7 --out o.ndjson --truth t.ndjson",
+        "tessera sim score",
+        "tessera sim score --scenario s.toml --seeds 301,302 --markdown d.md --json s.json --profile p.json",
+        "tessera sim score --input o.ndjson --truth t.ndjson",
+        "tessera sim score --input o.ndjson --truth t.ndjson --alerts a.ndjson",
         "tessera operator create gw --role feed --tenant acme",
         "tessera demo --for 30s --devices 20 --seed 7",
         "tessera device enrol --http http://x:1 --tenant t --device d-17 --claim c --dir d",
@@ -122,6 +131,14 @@ fn what_is_not_known_is_refused() {
         "tessera device token --dir d --refresh --pop hmac --bearer",
         "tessera agent --derivation-keys f --provisioning http://x:1 --feed-token f --root r",
         "tessera agent --provisioning http://x:1 --feed-token f --feed-tenant a/b --root r",
+        "tessera agent",
+        "tessera agent replay",
+        "tessera agent replay --input f --root r",
+        "tessera agent convert --from emqx --input f --out o",
+        "tessera sim observe --out o",
+        "tessera sim score --input o",
+        "tessera sim score --seeds x",
+        "tessera sim score --scenario s --input o --truth t",
         "tessera tenant bearer acme perhaps",
         "tessera root request --data d --out r --offline T --no-offline",
         "tessera root request --data d --out r --keep-online --compromised",
@@ -168,15 +185,15 @@ fn http_without_a_scheme() {
     assert_eq!(arg.server().url, "http://127.0.0.1:8080");
 }
 
-/// Every command of the tree that has no commands of its own, as it is typed.
+/// Every command of the tree that is typed alone: those without commands of their own, and those that need none.
 fn leaves(command: &clap::Command, typed: &str) -> Vec<String> {
     let below = command.get_subcommands().filter(|below| below.get_name() != "help");
-    let below: Vec<String> =
+    let mut found: Vec<String> =
         below.flat_map(|below| leaves(below, &format!("{typed} {}", below.get_name()))).collect();
-    match below.is_empty() {
-        true => vec![typed.to_owned()],
-        false => below,
+    if found.is_empty() || command.is_subcommand_negates_reqs_set() {
+        found.push(typed.to_owned());
     }
+    found
 }
 
 #[test]

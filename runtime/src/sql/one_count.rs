@@ -17,7 +17,7 @@ pub async fn at_one_count<T>(work: impl Future<Output = T>) -> T {
     COUNT.scope(Cell::new(None), work).await
 }
 
-/// What is read from now on is as of now.
+/// Answers that are read from now on are as of now.
 pub fn forget() {
     // Outside of `at_one_count` nothing is remembered.
     let _ = COUNT.try_with(|count| count.set(None));

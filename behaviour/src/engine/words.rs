@@ -1,0 +1,121 @@
+//! Signals in words with their numbers, and the command that an operator may want next.
+
+use super::config::Response;
+use super::signal::{Alarm, SignalName};
+
+/// The signal of an alarm in words.
+pub(super) fn words(alarm: &Alarm) -> String {
+    let (seen, usual) = (number(alarm.seen), number(alarm.usual));
+    let times = alarm.seen / alarm.usual.max(1e-3);
+    match alarm.signal {
+        SignalName::StolenToken => {
+            format!("its token was shown without the device's key {seen} times; usual is once in {usual} days")
+        }
+        SignalName::Impersonation => {
+            format!("its token was shown under the name of another device {seen} times; usual is once in {usual} days")
+        }
+        SignalName::ReplayedProof => {
+            format!("a proof that was used before was shown {seen} times; usual is once in {usual} days")
+        }
+        SignalName::ForeignTopics => {
+            format!("it asked for topics of {seen} others; usual is one in {usual} days")
+        }
+        SignalName::TwoHolders => {
+            format!("a client program came back {seen} times after another one; usual is once in {usual} days")
+        }
+        SignalName::SharedCredential => {
+            format!("two sessions worked in turns {seen} times; usual is once in {usual} days")
+        }
+        SignalName::Alternation => {
+            format!("it moved back to a network that it had left {seen} times in an hour; usual is {usual}")
+        }
+        SignalName::ProtocolFaults => {
+            format!("its sessions broke the protocol {seen} times; usual is once in {usual} days")
+        }
+        SignalName::IdleSessions => {
+            format!(
+                "it holds {seen} sessions that say nothing; usual is such an hour in {usual} days"
+            )
+        }
+        SignalName::Refusals => format!("{seen} requests were refused in an hour"),
+        SignalName::OddTargets => {
+            format!("it sent to {seen} topics that it never used, at an hour at which it never worked; usual is one in {usual} days")
+        }
+        SignalName::NewTargets => {
+            format!("it sent to {seen} topics in an hour that it never used; usual is {usual}")
+        }
+        SignalName::Flood => {
+            format!("{seen} messages in ten seconds, {times:.1} times as many as usual ({usual})")
+        }
+        SignalName::Burst => {
+            format!("{seen} bytes in five minutes, {times:.1} times as many as usual ({usual})")
+        }
+        SignalName::BurstOfMessages => {
+            format!("{seen} messages in five minutes, {times:.1} times as many as usual ({usual})")
+        }
+        SignalName::Volume => {
+            format!("{seen} bytes in an hour, {times:.1} times as many as usual ({usual})")
+        }
+        SignalName::Size => {
+            format!("messages of {seen} bytes, {times:.2} times as long as usual ({usual})")
+        }
+        SignalName::Pace => {
+            format!("{seen} messages in five minutes with any, {times:.2} times as many as usual ({usual})")
+        }
+        SignalName::Mix => {
+            format!("{seen} % of its messages are on topics that usually have {usual} %")
+        }
+        SignalName::NewTopics => {
+            format!("{seen} topics in an hour that it never used; usual is {usual}")
+        }
+        SignalName::Drift => {
+            format!("{seen} bytes a day, {times:.1} times as many as weeks ago ({usual})")
+        }
+        SignalName::Connects => format!("{seen} connects in an hour; usual is {usual}"),
+        SignalName::Subscriptions => format!("{seen} subscriptions in an hour; usual is {usual}"),
+        SignalName::Stranger => {
+            format!(
+                "{seen} bytes in an hour, {times:.1} times as many as its group sends ({usual})"
+            )
+        }
+        SignalName::Received => {
+            format!("{seen} bytes were sent to it in an hour, {times:.1} times as many as usual ({usual})")
+        }
+    }
+}
+
+/// A number as people read it: no more digits than mean something.
+fn number(value: f32) -> String {
+    match value {
+        value if value >= 100.0 => format!("{value:.0}"),
+        value if value >= 1.0 => format!("{value:.1}").trim_end_matches(".0").to_owned(),
+        value => format!("{value:.3}"),
+    }
+}
+
+/// The command for a device.
+pub(super) fn device_advice(signal: SignalName, tenant: &str, device: &str) -> String {
+    match signal {
+        SignalName::StolenToken | SignalName::Impersonation | SignalName::ReplayedProof => {
+            format!("tessera revoke device {device} --tenant {tenant}")
+        }
+        SignalName::TwoHolders | SignalName::SharedCredential | SignalName::Alternation => {
+            format!("tessera revoke device {device} --tenant {tenant}  # then enrol it again: its key may be copied")
+        }
+        _ => format!("tessera device show {device} --tenant {tenant}"),
+    }
+}
+
+/// The command for a group.
+pub(super) fn group_advice(tenant: &str, group: u64) -> String {
+    format!("tessera change announce --tenant {tenant} --group {group} --for 6h  # when the change is yours")
+}
+
+/// The name of a response.
+pub(super) fn response(response: Response) -> &'static str {
+    match response {
+        Response::Tell => "tell",
+        Response::StepUp => "step_up",
+        Response::Quarantine => "quarantine",
+    }
+}
