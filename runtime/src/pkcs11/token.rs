@@ -142,9 +142,14 @@ impl Token {
                 self.failed(&lost);
                 return Err(lost);
             }
-            if let Err(error) = self.library.load(seen) {
-                self.failed(&error);
-                return Err(error);
+            match self.library.load(seen) {
+                Ok(()) => {}
+                // Calls that are in the module keep it from being loaded anew: that says nothing about the token.
+                Err(ModuleError::Late) => return Err(lost),
+                Err(error) => {
+                    self.failed(&error);
+                    return Err(error);
+                }
             }
         }
     }
