@@ -46,16 +46,19 @@ pub(super) async fn run(server: Arc<Server>, inbox: Arc<Inbox>) {
         if group.is_empty() {
             return;
         }
-        if let Err(error) = connected(&mut link, &server).await {
-            answer_all(group, &error);
-            continue;
-        }
-        let Some(open) = &mut link else { continue };
-        let done = in_turn(turn, write(open, group)).await;
-        if !done {
-            // Its outcome is unknown, or its tables are others: the next group gets a new one.
-            link = None;
-        }
+        in_turn(turn, serve(&mut link, &server, group)).await;
+    }
+}
+
+/// Writes the group over the connection, which is made when there is none.
+async fn serve(link: &mut Option<Link>, server: &Server, group: Vec<Request>) {
+    if let Err(error) = connected(link, server).await {
+        return answer_all(group, &error);
+    }
+    let Some(open) = link else { return };
+    if !write(open, group).await {
+        // Its outcome is unknown, or its tables are others: the next group gets a new one.
+        *link = None;
     }
 }
 

@@ -16,6 +16,8 @@ use super::engine::Link;
 pub(in crate::sql) use super::engine::Server as Remote;
 #[cfg(not(test))]
 use super::engine::Server as Remote;
+#[cfg(test)]
+use crate::sql::batch::Statement;
 use crate::tls::Trust;
 
 /// A running server; it ends with this.
@@ -91,8 +93,7 @@ impl Server {
 
     /// Makes a database; gives its URL.
     pub async fn database(&self, name: &str) -> String {
-        let remote = Remote::new(&self.url("postgres"), &Trust::default(), ("", 0), &[]).unwrap();
-        let link = Link::connect(&remote).await.unwrap();
+        let link = link(&self.url("postgres")).await;
         link.set(&format!("CREATE DATABASE {name}")).await.unwrap();
         self.url(name)
     }
@@ -100,8 +101,7 @@ impl Server {
     /// Copies a database, to which none is connected, under a new name; gives its URL.
     pub async fn copy(&self, url: &str, name: &str) -> String {
         let from = url.rsplit('=').next().unwrap();
-        let remote = Remote::new(&self.url("postgres"), &Trust::default(), ("", 0), &[]).unwrap();
-        let link = Link::connect(&remote).await.unwrap();
+        let link = link(&self.url("postgres")).await;
         // Backends of a service that has just stopped may be there for a moment yet.
         let ends = format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{from}'"
@@ -126,6 +126,43 @@ impl Server {
                 command.arg(program);
                 command
             }
+        }
+    }
+}
+
+async fn link(url: &str) -> Link {
+    let remote = Remote::new(url, &Trust::default(), ("", 0), &[]).unwrap();
+    Link::connect(&remote).await.unwrap()
+}
+
+/// A transaction that is open until this is dropped.
+#[cfg(test)]
+pub(in crate::sql) struct Transaction {
+    link: Link,
+}
+
+#[cfg(test)]
+impl Transaction {
+    /// Begins one with this statement.
+    pub(in crate::sql) async fn begin(url: &str, statement: &str) -> Self {
+        let link = link(url).await;
+        link.set(&format!("BEGIN; {statement}")).await.unwrap();
+        Self { link }
+    }
+
+    /// Waits until so many others wait for what it holds.
+    pub(in crate::sql) async fn hinders(&mut self, others: u64) {
+        let waiting = Statement {
+            table: "pg_locks",
+            sql: "SELECT count(*) FROM pg_locks WHERE NOT granted".into(),
+            values: Vec::new(),
+        };
+        loop {
+            let found = self.link.rows(&waiting).await.unwrap().pop().unwrap().number().unwrap();
+            if found >= others {
+                return;
+            }
+            tokio::task::yield_now().await;
         }
     }
 }

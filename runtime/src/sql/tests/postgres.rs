@@ -1,6 +1,6 @@
 use super::{key, suite, thing, Thing, KEPT, NEXT, SCHEMA};
-use crate::sql::postgres::testing::{Remote, Server};
-use crate::sql::{Batch, Database, Schema};
+use crate::sql::postgres::testing::{Remote, Server, Transaction};
+use crate::sql::{self, Batch, Database, Schema};
 use crate::store::StoreError;
 use crate::tls::Trust;
 
@@ -63,6 +63,86 @@ async fn an_answer_that_is_kept_ends_with_a_change_of_another_process() {
         assert_eq!(read(reads).await, Some(thing(number)));
         assert_eq!(read(reads).await, Some(thing(number)));
     }
+}
+
+/// A request that asks once is as of its first look, until it writes, finds another one before it, or forgets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_asks_once_sees_its_own_changes_and_those_that_hinder_it() {
+    let Some(server) = server().await else { return };
+    let url = server.database("once").await;
+    let (one, other) = tokio::join!(connect_to(&url, KEPT), connect_to(&url, KEPT));
+    let read = async || one.table::<Thing>().get(key("t", "a")).await.unwrap();
+    // Another request is another task.
+    let put = async |number| {
+        let other = other.clone();
+        tokio::spawn(async move { suite::put(&other, "a", number).await }).await.unwrap();
+    };
+    put(1).await;
+    sql::at_one_count(async {
+        assert_eq!(read().await, Some(thing(1)));
+        put(2).await;
+        assert_eq!(read().await, Some(thing(1)), "as of the first look");
+        sql::forget();
+        assert_eq!(read().await, Some(thing(2)));
+        put(3).await;
+        let mut batch = Batch::new();
+        batch.expect(&one.table(), key("t", "a"), &thing(2));
+        batch.put(&one.table(), key("t", "a"), &thing(4));
+        assert_eq!(one.commit(batch).await, Err(StoreError::Conflict { table: "things" }));
+        assert_eq!(read().await, Some(thing(3)));
+        suite::put(&one, "a", 5).await;
+        assert_eq!(read().await, Some(thing(5)));
+    })
+    .await;
+    assert_eq!(read().await, Some(thing(5)));
+    put(6).await;
+    assert_eq!(read().await, Some(thing(6)), "without a request each look asks");
+}
+
+/// Few batches wait for a row that another transaction holds: all others go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_that_wait_for_a_row_hold_up_no_others() {
+    let Some(server) = server().await else { return };
+    let url = server.database("held").await;
+    let database = connect(&url).await;
+    suite::put(&database, "held", 1).await;
+    let hold = "SELECT 1 FROM things WHERE name = 'held' FOR UPDATE";
+    let mut held = Transaction::begin(&url, hold).await;
+    let mut waiting = Vec::new();
+    for number in 2..6 {
+        let one = database.clone();
+        waiting.push(tokio::spawn(async move { suite::put(&one, "held", number).await }));
+        // Not in one transaction with it.
+        held.hinders(number - 1).await;
+        suite::put(&database, "free", 10 + number).await;
+        assert!(waiting.iter().all(|one| !one.is_finished()), "{number}");
+    }
+    drop(held);
+    for one in waiting {
+        one.await.unwrap();
+    }
+}
+
+/// Two transactions that demand a row which neither writes do not wait for each other; one that writes it does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_only_demanded_is_shared() {
+    let Some(server) = server().await else { return };
+    let url = server.database("shared").await;
+    let database = connect(&url).await;
+    suite::put(&database, "owner", 1).await;
+    let demand = "SELECT 1 FROM things WHERE name = 'owner' FOR SHARE";
+    let mut held = Transaction::begin(&url, demand).await;
+    let mut batch = Batch::new();
+    batch.expect(&database.table(), key("t", "owner"), &thing(1));
+    assert_eq!(database.commit(batch).await, Ok(()));
+    let writer = {
+        let database = database.clone();
+        tokio::spawn(async move { suite::put(&database, "owner", 2).await })
+    };
+    held.hinders(1).await;
+    assert!(!writer.is_finished());
+    drop(held);
+    writer.await.unwrap();
 }
 
 async fn suite_on(schema: Schema) {
