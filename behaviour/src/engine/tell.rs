@@ -278,7 +278,7 @@ impl Engine {
                 format!("its {members} devices changed together")
             };
         });
-        let advice = words::group_advice(self.tenant_name(tenant), number);
+        let advice = words::tenant_advice(self.tenant_name(tenant));
         alerts.push(Alert { subject: Subject::Group(number), devices, advice, ..alert });
     }
 
@@ -335,7 +335,7 @@ impl Engine {
             subject: Subject::Campaign(found.cause.as_str().to_owned()),
             devices,
             address: found.address.map(|address| address.to_string()),
-            advice: format!("tessera audit list --tenant {}", self.tenant_name(tenant)),
+            advice: words::tenant_advice(self.tenant_name(tenant)),
             ..alert
         });
     }

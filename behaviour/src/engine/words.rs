@@ -102,13 +102,13 @@ pub(super) fn device_advice(signal: SignalName, tenant: &str, device: &str) -> S
         SignalName::TwoHolders | SignalName::SharedCredential | SignalName::Alternation => {
             format!("tessera revoke device {device} --tenant {tenant}  # then enrol it again: its key may be copied")
         }
-        _ => format!("tessera device show {device} --tenant {tenant}"),
+        _ => format!("tessera devices {device} --tenant {tenant}"),
     }
 }
 
-/// The command for a group.
-pub(super) fn group_advice(tenant: &str, group: u64) -> String {
-    format!("tessera change announce --tenant {tenant} --group {group} --for 6h  # when the change is yours")
+/// The command for a group or a campaign: it shows the changes of operators, and the attempts that were refused.
+pub(super) fn tenant_advice(tenant: &str) -> String {
+    format!("tessera audit list --tenant {tenant}")
 }
 
 /// The name of a response.

@@ -41,7 +41,7 @@ fn a_line_holds_the_whole_observation() {
         let line = Line::parse(&text).unwrap().unwrap();
         assert_eq!(line.observation(), seen, "{text}");
     }
-    let nobody = [
+    let about_no_device = [
         Event::Stranger {
             code: RefusalCode::KeyUnknown,
             network,
@@ -50,7 +50,7 @@ fn a_line_holds_the_whole_observation() {
         },
         Event::Announced { group: 3, until: 1_765_440_000_000 },
     ];
-    for event in nobody {
+    for event in about_no_device {
         let seen = observation("", event);
         let text = to_line(&seen);
         assert_eq!(Line::parse(&text).unwrap().unwrap().observation(), seen, "{text}");
