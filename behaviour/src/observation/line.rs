@@ -1,4 +1,4 @@
-//! Observations as lines of NDJSON (`docs/behaviour.md`, "Observations as a file").
+//! Observations as lines of NDJSON (`docs/observations.md`).
 
 use std::borrow::Cow;
 use std::fmt;

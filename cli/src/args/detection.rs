@@ -52,7 +52,7 @@ pub(crate) enum AgentWork {
   tessera agent replay --input observations.ndjson
   tessera agent replay --input - < observations.ndjson > alerts.ndjson
 
-Each line of the file is one observation (docs/behaviour.md, \"Observations as a file\"); its times are those of the
+Each line of the file is one observation (docs/observations.md); its times are those of the
 observations, so a month is judged in seconds and gives the same alerts each time. A line that is no observation, and one
 more than 5 s older than the line before it, ends the replay with its number.")]
 pub(crate) struct ReplayArgs {

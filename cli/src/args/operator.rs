@@ -109,7 +109,7 @@ pub(crate) enum OperatorCommand {
         #[command(subcommand)]
         what: Changed,
     },
-    /// Import devices whose keys are known, from a file.
+    /// Import devices whose keys are known, or claims, from a file.
     Import {
         #[command(subcommand)]
         what: Imported,
