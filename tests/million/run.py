@@ -1,9 +1,10 @@
-"""One million devices in one provisioning service: import, disk, memory, lists, audit, restart.
+"""One million devices in one provisioning service: import, a token for each, disk, memory, lists, audit, restart.
 
 usage: tests/.venv/bin/python tests/million/run.py [--devices N] [--binary PATH] [--folder DIR]
 
-Makes a service in a folder of its own, imports devices with keys of their own by `tessera import devices`, and measures what
-an operator does beside them. Prints a table for docs/performance.md.
+Makes a service in a folder of its own, imports devices with keys of their own by `tessera import devices`, lets each of them
+ask for a token with a proof by its key, and measures what an operator does beside them. Prints a table for
+docs/performance.md.
 """
 
 import argparse
@@ -17,42 +18,37 @@ import socket
 import subprocess
 import tempfile
 import time
-from base64 import urlsafe_b64encode
+from concurrent.futures import ProcessPoolExecutor
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+import ask
 
+SEED = "a million devices"
 SITES = 10_000
+# Connections of each of two processes that ask for tokens.
+LINES = 48
 ROUNDS = 2_000
 
 
-def cose_key(public: bytes) -> str:
-    """COSE_Key of an Ed25519 key (RFC 9053 section 7.2), as base64url."""
-    encoded = b"\xa3\x01\x01\x20\x06\x21\x58\x20" + public
-    return urlsafe_b64encode(encoded).rstrip(b"=").decode()
+def line_of(number: int) -> str:
+    line = {
+        "device": ask.name(number),
+        "key": ask.base64url(ask.cose_key(ask.key(SEED, number))),
+        "role": "sensor",
+        "attributes": {"site": f"s-{number % SITES}"},
+    }
+    return json.dumps(line, separators=(",", ":")) + "\n"
 
 
 def lines(path: pathlib.Path, devices: int) -> None:
     with path.open("w") as out:
-        for number in range(devices):
-            key = Ed25519PrivateKey.generate().public_key()
-            public = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
-            line = {
-                "device": name(number),
-                "key": cose_key(public),
-                "role": "sensor",
-                "attributes": {"site": f"s-{number % SITES}"},
-            }
-            out.write(json.dumps(line, separators=(",", ":")) + "\n")
-
-
-def name(number: int) -> str:
-    return f"m-{number:07}"
+        out.writelines(map(line_of, range(devices)))
 
 
 class Service:
     def __init__(self, binary: str, folder: pathlib.Path):
         self.binary, self.data = binary, folder / "data"
+        self.settings = folder / "settings.toml"
+        self.settings.write_text(ask.SETTINGS)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -61,7 +57,7 @@ class Service:
     def start(self) -> float:
         began = time.monotonic()
         command = [self.binary, "provision", "--data", str(self.data)]
-        command += ["--http", f"127.0.0.1:{self.port}"]
+        command += ["--http", f"127.0.0.1:{self.port}", "--config", str(self.settings)]
         log = (self.data.parent / "log.txt").open("a")
         self.process = subprocess.Popen(command, stdout=log, stderr=log)
         while True:
@@ -111,6 +107,35 @@ def percentiles(service, token, paths):
     return took[len(took) // 2] * 1000, took[len(took) * 99 // 100] * 1000
 
 
+def use(service, devices, rows) -> None:
+    """Each device asks for a token; meanwhile snapshots are taken, as a verifier that starts does."""
+    feed = (service.data / "feed.token").read_text().strip()
+    half, began, snapshots, most = devices // 2, time.monotonic(), [], 0
+    with ProcessPoolExecutor(2) as pool:
+        parts = [(0, half), (half, devices)]
+        asking = [pool.submit(ask.ask, service.port, SEED, first, end, LINES) for first, end in parts]
+        while not all(one.done() for one in asking):
+            asked = time.perf_counter()
+            status, _ = service.raw("GET", "/v1/trust/snapshot", feed)
+            snapshots.append((time.perf_counter() - asked) * 1000)
+            if status != 200:
+                raise SystemExit(f"snapshot: {status}")
+            most = max(most, service.resident())
+            time.sleep(1)
+        took, refused = [], []
+        for one in asking:
+            took += one.result()[0]
+            refused += one.result()[1]
+    seconds = time.monotonic() - began
+    if refused:
+        raise SystemExit(f"{len(refused)} devices got no token, the first: {refused[0]}")
+    took.sort()
+    p99 = took[len(took) * 99 // 100] * 1000
+    rows.append(("a token for each device", f"{seconds:.0f} s, {devices / seconds:.0f} a second, p99 {p99:.0f} ms"))
+    rows.append(("trust snapshot meanwhile", f"{len(snapshots)} times, {max(snapshots):.0f} ms at most"))
+    rows.append(("memory of the process meanwhile", f"{most >> 20} MiB at most"))
+
+
 def main() -> None:
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parse.add_argument("--devices", type=int, default=1_000_000)
@@ -142,18 +167,22 @@ def main() -> None:
     rows = [("import", f"{took:.0f} s, {args.devices / took:.0f} devices/s")]
     rows.append(("disk", f"{(service.disk() - before) / args.devices:.0f} bytes a device"))
     rows.append(("memory of the process (RssAnon)", f"{empty >> 20} MiB empty, {most >> 20} MiB at most in the import"))
+    disk = service.disk()
+    print("tokens", flush=True)
+    use(service, args.devices, rows)
+    rows.append(("disk of a token that lives", f"{(service.disk() - disk) / args.devices:.0f} bytes"))
     rng = random.Random(1)
     some = [rng.randrange(args.devices) for _ in range(ROUNDS)]
     devices = "/v1/tenants/default/devices"
     measures = {
-        "show a device": [f"{devices}/{name(n)}" for n in some],
-        "list 100 devices, at any place": [f"{devices}?limit=100&cursor={name(n)}" for n in some],
-        "find by prefix": [f"{devices}?limit=100&prefix={name(n)[:8]}" for n in some],
+        "show a device": [f"{devices}/{ask.name(n)}" for n in some],
+        "list 100 devices, at any place": [f"{devices}?limit=100&cursor={ask.name(n)}" for n in some],
+        "find by prefix": [f"{devices}?limit=100&prefix={ask.name(n)[:8]}" for n in some],
         "find by attribute": [f"{devices}?limit=100&attr.site=s-{n % SITES}" for n in some],
-        "audit log by subject": [f"/v1/audit?tenant=default&subject={name(n)}" for n in some],
+        "audit log by subject": [f"/v1/audit?tenant=default&subject={ask.name(n)}" for n in some],
         "audit log by action and time": ["/v1/audit?action=import.end&since=1" for _ in some],
         "audit log, the newest 100": ["/v1/audit?last=100&limit=100" for _ in some],
-        "history of a device": [f"{devices}/{name(n)}/history" for n in some],
+        "history of a device": [f"{devices}/{ask.name(n)}/history" for n in some],
     }
     for label, paths in measures.items():
         print(label, flush=True)
