@@ -70,6 +70,7 @@ impl From<behaviour::StartError> for AgentError {
         match error {
             behaviour::StartError::Store(error) => Self::Store(error),
             behaviour::StartError::Metrics(error) => Self::Metrics(error),
+            behaviour::StartError::Random(error) => Self::Random(error),
         }
     }
 }

@@ -144,12 +144,12 @@ pub const OBSERVATIONS: usize = 16_384;
 pub const OBSERVATIONS_PER_STEP: usize = 8192;
 /// Time between two steps of the tracker.
 pub const TRACKER_TICK: Duration = Duration::from_millis(100);
+/// Topics of a session that are counted apart between two steps; publishes to further ones pass the queue one by one.
+pub const SESSION_TOPICS: usize = 8;
+/// Bytes of a topic, filter or client id that waits for the tracker: a longer one is cut.
+pub const TOPIC_BYTES: usize = 256;
 /// Alerts that a slow reader may lag behind.
 pub const ALERTS: usize = 256;
-/// Bytes of one device's profile.
-pub const PROFILE_BYTES: usize = 1024;
-/// Groups with a baseline of their own.
-pub const BEHAVIOUR_GROUPS: usize = 2048;
 /// Profiles written in one batch: the ledger's writes wait for at most this many.
 pub const PROFILES_PER_BATCH: usize = 128;
 /// Time between two rounds of writing changed profiles. Profiles that an alert was told of are written in the next one.
@@ -160,8 +160,6 @@ pub const PROFILE_PARTS: u32 = 6;
 /// Names of devices that were let go and whose rows wait to be removed: about 4 MiB while the store does not write. Rows
 /// past it stay until the next start.
 pub const PROFILES_EVICTED: usize = 65_536;
-/// Profiles evicted at once when the table is full: finding the longest idle costs a walk.
-pub const PROFILE_EVICT_PART: usize = 64;
 
 // --- daemon ------------------------------------------------------------------------------------------------------
 

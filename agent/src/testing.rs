@@ -316,8 +316,9 @@ impl Verifier {
         let time = TrustTime::new(clock.clone(), trust_store.time().unwrap());
         let trust = Trust::new(state, time);
         let metrics = tessera_runtime::metrics::Metrics::new();
+        let random = tessera_runtime::random::SystemRandom::shared();
         let (observer, _) =
-            behaviour::start(&store, BehaviourConfig::default(), clock.clone(), &metrics)
+            behaviour::start(&store, BehaviourConfig::default(), clock.clone(), &random, &metrics)
                 .ok()
                 .unwrap();
         let counted = LedgerMetrics::new(&metrics).unwrap();

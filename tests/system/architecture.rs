@@ -25,7 +25,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("token", &[]),
     ("runtime", &["token"]),
     ("behaviour", &["token"]),
-    ("agent", &["token", "runtime"]),
+    ("agent", &["token", "runtime", "behaviour"]),
     ("broker", &["agent", "token", "runtime"]),
     ("provisioning", &["token", "runtime"]),
     ("simulators", &["token", "runtime", "behaviour"]),

@@ -1,4 +1,4 @@
-//! The tracker as an actor: every tick it takes what waits in the queue, and tells alerts.
+//! The engine as an actor: every tick it is given what waits in the queue, and its alerts are told.
 
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
@@ -6,88 +6,36 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use parking_lot::Mutex;
+use tessera_behaviour::alert::{Alert, Severity, State, Subject};
+use tessera_behaviour::detector::Detector;
+use tessera_behaviour::engine::{Config, Engine, Turn};
+use tessera_behaviour::observation::{Connected, Denial, Event, Messages, Observation, UnixMillis};
 use tessera_runtime::clock::SharedClock;
-use tessera_runtime::metrics::{Counter, Gauge, Metrics, MetricsError};
+use tessera_runtime::metrics::{Metrics, MetricsError};
+use tessera_runtime::random::{RandomError, SharedRandom};
 use tessera_runtime::store::{Store, StoreError};
 
-use super::alert::{Alert, SignalName};
-use super::config::BehaviourConfig;
-use super::observer::{Entry, Observer};
-use super::steady::Steady;
-use super::store::ProfileStore;
-use super::tracker::{Name, Tracker, Turn};
+use super::counters::Counters;
+use super::observer::{Entry, Observer, Session, What};
+use super::reading::Reading;
+use super::store::{ProfileStore, SeedError};
 use crate::actor_thread::Finish;
 use crate::limits;
 
 /// Parts of the actor. It outlives the actor, so that a new one goes on with the same profiles.
 pub(crate) struct BehaviourParts {
-    tracker: Tracker,
+    engine: Engine,
     store: ProfileStore,
     entries: Receiver<Entry>,
     observer: Observer,
-    steady: Steady,
+    reading: Reading,
     counters: Counters,
+    /// Alerts of the present step.
+    alerts: Vec<Alert>,
     /// Profiles that are still to be written in this round.
-    unsaved: Vec<Name>,
+    unsaved: Vec<(String, String)>,
     /// Rounds of writing so far: each takes its part of the devices.
     rounds: u32,
-}
-
-struct Counters {
-    alerts: Counter,
-    observations: Counter,
-    dropped: Counter,
-    evicted: Counter,
-    rows_left: Counter,
-    devices: Gauge,
-    store_errors: Counter,
-    written: Counter,
-    dropped_told: u64,
-    evicted_told: u64,
-    rows_left_told: u64,
-}
-
-impl Counters {
-    fn new(metrics: &Metrics) -> Result<Self, MetricsError> {
-        let counter = |name, help| metrics.counter(name, help, &[]);
-        let alerts = metrics.counter(
-            "tessera_behaviour_alerts_total",
-            "Alerts, by the signals that caused them",
-            &["signal"],
-        )?;
-        SignalName::ALL.iter().for_each(|name| alerts.present(&[name.as_str()]));
-        Ok(Self {
-            alerts,
-            observations: counter(
-                "tessera_behaviour_observations_total",
-                "Observations processed",
-            )?,
-            dropped: counter(
-                "tessera_behaviour_dropped_total",
-                "Observations dropped because the queue was full",
-            )?,
-            evicted: counter(
-                "tessera_behaviour_evicted_total",
-                "Profiles removed because the table was full",
-            )?,
-            rows_left: counter(
-                "tessera_behaviour_rows_left_total",
-                "Rows of removed profiles that stay in the store until the next start",
-            )?,
-            devices: metrics.gauge("tessera_behaviour_devices", "Profiles in memory", &[])?,
-            store_errors: counter(
-                "tessera_behaviour_store_errors_total",
-                "Profiles that could not be written or read",
-            )?,
-            written: counter(
-                "tessera_behaviour_profiles_written_total",
-                "Profiles written to the store",
-            )?,
-            dropped_told: 0,
-            evicted_told: 0,
-            rows_left_told: 0,
-        })
-    }
 }
 
 /// Why behaviour tracking could not start.
@@ -95,33 +43,41 @@ impl Counters {
 pub(crate) enum StartError {
     Store(StoreError),
     Metrics(MetricsError),
+    Random(RandomError),
 }
 
 /// An observer for sessions, and the parts of the actor that listens to it.
 pub(crate) fn start(
     store: &Store,
-    config: BehaviourConfig,
+    mut config: Config,
     clock: SharedClock,
+    random: &SharedRandom,
     metrics: &Metrics,
 ) -> Result<(Observer, BehaviourParts), StartError> {
     let (observer, entries) = Observer::new();
-    let store = ProfileStore::new(store).map_err(StartError::Store)?;
+    let mut store = ProfileStore::new(store).map_err(StartError::Store)?;
     let counters = Counters::new(metrics).map_err(StartError::Metrics)?;
-    let mut tracker = Tracker::new(config);
-    let mut steady = Steady::new(clock);
-    tracker.begin(steady.now_ms());
-    let unread = store.restore(&mut tracker).map_err(StartError::Store)?;
+    let seed = store.seed(random.as_ref()).map_err(|error| match error {
+        SeedError::Store(error) => StartError::Store(error),
+        SeedError::Random(error) => StartError::Random(error),
+    })?;
+    config.seed = seed;
+    let mut engine = Engine::new(config);
+    let mut reading = Reading::new(clock);
+    engine.begin(reading.now());
+    let unread = store.restore(&mut engine).map_err(StartError::Store)?;
     if unread > 0 {
         counters.store_errors.add(&[], unread as u64);
         tracing::warn!(unread, "behaviour profiles that could not be read are learned anew");
     }
     let parts = BehaviourParts {
-        tracker,
+        engine,
         store,
         entries,
         observer: observer.clone(),
-        steady,
+        reading,
         counters,
+        alerts: Vec::new(),
         unsaved: Vec::new(),
         rounds: 0,
     };
@@ -131,48 +87,53 @@ pub(crate) fn start(
 impl BehaviourParts {
     /// Takes in what waits, at most [`limits::OBSERVATIONS_PER_STEP`]. Returns whether there may be more.
     pub(crate) fn tick(&mut self) -> bool {
-        let now_ms = self.steady.now_ms();
+        let now = self.reading.now();
         let mut taken = 0;
         while taken < limits::OBSERVATIONS_PER_STEP {
             let Ok(entry) = self.entries.try_recv() else {
                 break;
             };
             taken += 1;
-            if let Some(mut alert) = self.tracker.step(&entry, now_ms) {
-                alert.at = self.steady.wall();
-                self.tell(alert);
-            }
+            take_in(&mut self.engine, &entry, now, &mut self.alerts);
         }
-        self.count(taken);
+        // Hours end also while nothing is seen.
+        self.engine.advance(now, &mut self.alerts);
+        for alert in std::mem::take(&mut self.alerts) {
+            self.tell(alert);
+        }
+        let (dropped, left) = (self.observer.dropped(), self.store.rows_left);
+        self.counters.follow(taken, dropped, left, self.engine.totals());
+        self.counters.devices(self.engine.len());
         taken == limits::OBSERVATIONS_PER_STEP
     }
 
     /// Begins a round of writing, which is one part of the devices; [`BehaviourParts::save_some`] does it piece by
     /// piece. Profiles that a failed round left are written again in their turn.
     pub(crate) fn begin_save(&mut self) {
-        let turn = Turn::Part(self.rounds);
+        let turn = Turn::Part(self.rounds, limits::PROFILE_PARTS);
         self.rounds = self.rounds.wrapping_add(1) % limits::PROFILE_PARTS;
         self.begin(turn);
+        self.stored(|parts| parts.store.forget_former());
     }
 
     fn begin(&mut self, turn: Turn) {
         // A profile that both name is written once: then it is no longer changed.
         let rest = std::mem::take(&mut self.unsaved);
-        self.unsaved = self.tracker.changed(turn);
+        self.unsaved = self.engine.changed(turn);
         self.unsaved.extend(rest);
-        self.stored(|parts| parts.store.save_groups(&mut parts.tracker, turn));
+        self.stored(|parts| parts.store.save_groups(&mut parts.engine, turn));
     }
 
     /// Writes one piece of what is to be written; whether there is more.
     pub(crate) fn save_some(&mut self) -> bool {
         let rest = self.unsaved.len().saturating_sub(limits::PROFILES_PER_BATCH);
         let names = self.unsaved.split_off(rest);
-        self.stored(|parts| {
-            let written = parts.store.save_some(&mut parts.tracker, &names)?;
+        let is_written = self.stored(|parts| {
+            let written = parts.store.save_some(&mut parts.engine, &names)?;
             parts.counters.written.add(&[], written as u64);
             Ok(())
         });
-        !self.unsaved.is_empty()
+        !self.unsaved.is_empty() || (is_written && self.store.has_removed())
     }
 
     /// Takes everything in and writes everything: at the end.
@@ -187,48 +148,126 @@ impl BehaviourParts {
         self.store = ProfileStore::new(store).unwrap();
     }
 
-    fn stored(&mut self, write: impl FnOnce(&mut Self) -> Result<(), StoreError>) {
-        if let Err(error) = write(self) {
+    fn stored(&mut self, write: impl FnOnce(&mut Self) -> Result<(), StoreError>) -> bool {
+        let written = write(self);
+        if let Err(error) = &written {
             self.counters.store_errors.inc(&[]);
             tracing::warn!(%error, "behaviour profiles not written");
         }
+        written.is_ok()
     }
 
     fn tell(&self, alert: Alert) {
-        for signal in &alert.signals {
-            self.counters.alerts.inc(&[signal.name.as_str()]);
+        self.counters.alert(&alert);
+        let told = Told::of(&alert);
+        match alert.severity {
+            _ if alert.state == State::Closed => tracing::info!(
+                tenant = %alert.tenant, subject = %told.subject, alert = alert.alert, "alert closed"
+            ),
+            Severity::Low => tracing::info!(
+                tenant = %alert.tenant, subject = %told.subject, alert = alert.alert, state = told.state,
+                signals = %told.words, "odd behaviour of low severity"
+            ),
+            Severity::Moderate | Severity::High => tracing::warn!(
+                tenant = %alert.tenant, subject = %told.subject, alert = alert.alert, state = told.state,
+                severity = told.severity, signals = %told.words, advice = %alert.advice,
+                "device behaves unlike itself"
+            ),
         }
-        tracing::warn!(
-            tenant = %alert.tenant,
-            device = %alert.device,
-            score = alert.score,
-            signals = %alert.words(),
-            "device behaves unlike itself"
-        );
         self.observer.tell(Arc::new(alert));
     }
+}
 
-    fn count(&mut self, taken: usize) {
-        if taken > 0 {
-            self.counters.observations.add(&[], taken as u64);
+/// The fields of an alert as a line of the log has them.
+struct Told {
+    subject: String,
+    state: &'static str,
+    severity: &'static str,
+    words: String,
+}
+
+impl Told {
+    fn of(alert: &Alert) -> Self {
+        let words: Vec<&str> = alert.signals.iter().map(|signal| &*signal.words).collect();
+        Self {
+            subject: match &alert.subject {
+                Subject::Device(device) => device.clone(),
+                Subject::Group(number) => format!("group {number}"),
+                Subject::Campaign(cause) => format!("campaign {cause}"),
+            },
+            state: match alert.state {
+                State::Open => "open",
+                State::More => "more",
+                State::Closed => "closed",
+            },
+            severity: match alert.severity {
+                Severity::Low => "low",
+                Severity::Moderate => "moderate",
+                Severity::High => "high",
+            },
+            words: words.join("; "),
         }
-        let dropped = self.observer.dropped();
-        if dropped > self.counters.dropped_told {
-            self.counters.dropped.add(&[], dropped - self.counters.dropped_told);
-            self.counters.dropped_told = dropped;
-        }
-        let evicted = self.tracker.evicted_total();
-        if evicted > self.counters.evicted_told {
-            self.counters.evicted.add(&[], evicted - self.counters.evicted_told);
-            self.counters.evicted_told = evicted;
-        }
-        let left = self.tracker.rows_left_total();
-        if left > self.counters.rows_left_told {
-            self.counters.rows_left.add(&[], left - self.counters.rows_left_told);
-            self.counters.rows_left_told = left;
-        }
-        self.counters.devices.set(&[], i64::try_from(self.tracker.len()).unwrap_or(i64::MAX));
     }
+}
+
+/// Gives one entry of the queue to the engine.
+fn take_in(engine: &mut Engine, entry: &Entry, at: UnixMillis, alerts: &mut Vec<Alert>) {
+    let of = entry.device.session();
+    match &entry.what {
+        What::Counts => {
+            let session = of.connection();
+            of.take(|event| see(engine, of, at, session, event, alerts));
+        }
+        What::Published { topic, bytes } => {
+            let event = Event::Published(Messages { topic, count: 1, bytes: *bytes });
+            see(engine, of, at, of.connection(), event, alerts);
+        }
+        What::Connected(opened) => {
+            let event = Event::Connected(Connected {
+                network: opened.network,
+                key: opened.key,
+                group: opened.group,
+                kind: opened.kind,
+                fingerprint: opened.fingerprint,
+                keep_alive: opened.keep_alive,
+                client: &opened.client,
+            });
+            see(engine, of, at, opened.connection.into(), event, alerts);
+        }
+        What::Disconnected { connection, clean } => {
+            let event = Event::Disconnected { clean: *clean };
+            see(engine, of, at, (*connection).into(), event, alerts);
+        }
+        What::Subscribed(filter) => {
+            see(engine, of, at, of.connection(), Event::Subscribed { filter }, alerts);
+        }
+        What::Refused { code, topic } => {
+            let denial =
+                topic.as_deref().map(|topic| Denial::of(topic, of.device.as_str(), of.level));
+            let event = Event::Refused { code: *code, topic: topic.as_deref(), denial };
+            see(engine, of, at, of.connection(), event, alerts);
+        }
+        What::Faulted(fault) => {
+            see(engine, of, at, of.connection(), Event::Faulted(*fault), alerts);
+        }
+        What::Outside { code, network } => {
+            let event = Event::Outside { code: *code, network: *network };
+            see(engine, of, at, 0, event, alerts);
+        }
+        What::Gap(step) => see(engine, of, at, 0, Event::Skipped { step: *step }, alerts),
+    }
+}
+
+fn see(
+    engine: &mut Engine,
+    of: &Session,
+    at: UnixMillis,
+    session: u64,
+    event: Event<'_>,
+    alerts: &mut Vec<Alert>,
+) {
+    let (tenant, device) = (of.tenant.as_str(), of.device.as_str());
+    engine.observe(&Observation { at, tenant, device, session, event }, alerts);
 }
 
 /// The thin shell.

@@ -1,24 +1,22 @@
-//! Does a device behave as itself? Per device, in fixed memory, against its own learned baseline and its group's.
+//! Does a device behave as itself? The side of the sessions, and the thread on which the engine of `tessera-behaviour` runs.
 //!
-//! Sessions call [`Observer::observe`], which never waits: counts go to the session's own atomics, the rest through a
-//! bounded queue that counts what it drops. The `tracker` takes them in as a synchronous step; `signals` are pure
-//! functions; an [`Alert`] names the device and says in words which signals spoke.
+//! Sessions call [`Observer::observe`], which never waits: messages are counted in the session itself, the rest goes
+//! through a bounded queue that counts what it drops. The `actor` hands all of it to the engine with its times, keeps the
+//! profiles in the store, and tells alerts.
 
-pub use alert::{Alert, Signal, SignalName};
-pub use config::BehaviourConfig;
-pub use observation::{Network, NewConnection, Observation, SubjectKind};
+pub use observation::{NewConnection, Observation};
 pub use observer::{DeviceHandle, Observer};
+pub use tessera_behaviour::alert::{Alert, Severity, Signal, State, Subject};
+pub use tessera_behaviour::engine::{Config as BehaviourConfig, Policy, SignalName};
+pub use tessera_behaviour::observation::{Fault, Network, SubjectKind};
 
 mod actor;
-mod alert;
-mod config;
+mod counters;
+mod counts;
 mod observation;
 mod observer;
-mod profile;
-mod signals;
-mod steady;
+mod reading;
 mod store;
-mod tracker;
 
 #[cfg(test)]
 mod tests;

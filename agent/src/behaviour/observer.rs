@@ -1,17 +1,19 @@
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use tessera_behaviour::observation::{Fault, Network, SubjectKind};
 use tessera_token::chain::Subject;
+use tessera_token::grant::Grant;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::broadcast;
 
-use super::alert::Alert;
-use super::observation::{text_hash, Network, NewConnection, Observation, SubjectKind};
+use super::counts::{kept, Counts};
+use super::observation::{name_level, NewConnection, Observation};
+use super::Alert;
 use crate::limits;
-
-const RECENT_TOPICS: usize = 4;
 
 /// The session's side of behaviour tracking. Cheap to clone; nothing here ever waits.
 #[derive(Clone)]
@@ -22,25 +24,22 @@ pub struct Observer {
 struct Shared {
     queue: SyncSender<Entry>,
     dropped: AtomicU64,
-    sessions: AtomicU32,
+    connections: AtomicU32,
     alerts: broadcast::Sender<Arc<Alert>>,
 }
 
-/// One session's device: its names, and the counts that the tracker has not fetched yet.
+/// One session's device: its names, and the counts that the engine has not fetched yet.
 #[derive(Clone)]
 pub struct DeviceHandle(Arc<Session>);
 
 pub(super) struct Session {
     pub(super) tenant: TenantId,
     pub(super) device: DeviceId,
-    /// Tells the sessions of one device apart; never 0.
-    pub(super) id: u32,
-    published: AtomicU32,
-    bytes: AtomicU64,
-    /// Whether the tracker has been told that there are counts.
-    told: AtomicBool,
-    recent: [AtomicU64; RECENT_TOPICS],
-    oldest: AtomicUsize,
+    /// The level at which its topics have its name.
+    pub(super) level: usize,
+    /// The number of its present connection; 0 while there is none.
+    connection: AtomicU32,
+    counts: Mutex<Counts>,
 }
 
 impl DeviceHandle {
@@ -60,72 +59,136 @@ impl DeviceHandle {
 }
 
 impl Session {
-    /// Publishes and their bytes since the last time.
-    pub(super) fn take(&self) -> (u32, u64) {
-        // First the flag: a publish behind this line tells the tracker again.
-        self.told.store(false, Ordering::Release);
-        (self.published.swap(0, Ordering::AcqRel), self.bytes.swap(0, Ordering::Relaxed))
+    fn new(tenant: &TenantId, device: &DeviceId, level: usize) -> Self {
+        Self {
+            tenant: tenant.clone(),
+            device: device.clone(),
+            level,
+            connection: AtomicU32::new(0),
+            counts: Mutex::default(),
+        }
+    }
+
+    pub(super) fn connection(&self) -> u64 {
+        self.connection.load(Ordering::Relaxed).into()
+    }
+
+    /// Gives what was counted since the last time.
+    pub(super) fn take(&self, each: impl FnMut(tessera_behaviour::observation::Event<'_>)) {
+        self.counts.lock().take(each);
     }
 }
 
-/// Messages to the tracker.
+/// Messages to the engine.
 pub(super) struct Entry {
     pub(super) device: DeviceHandle,
     pub(super) what: What,
 }
 
 pub(super) enum What {
-    Activity,
-    Topic(u64),
-    Connected { network: u32, key: u32, group: u64, kind: SubjectKind },
-    Disconnected { clean: bool },
-    Subscribed,
-    Refused { code: RefusalCode, topic: u64 },
-    RequestRefused { code: RefusalCode },
-    Outside { code: RefusalCode, network: u32 },
+    /// There are counts.
+    Counts,
+    /// A publish to a topic for which the counts had no room.
+    Published {
+        topic: Box<str>,
+        bytes: u64,
+    },
+    Connected(Box<Opened>),
+    Disconnected {
+        connection: u32,
+        clean: bool,
+    },
+    Subscribed(Box<str>),
+    Refused {
+        code: RefusalCode,
+        topic: Option<Box<str>>,
+    },
+    Faulted(Fault),
+    Outside {
+        code: RefusalCode,
+        network: Network,
+    },
     Gap(u32),
 }
 
+/// An opened connection.
+pub(super) struct Opened {
+    pub(super) connection: u32,
+    pub(super) network: Network,
+    pub(super) key: u32,
+    pub(super) group: u64,
+    pub(super) kind: SubjectKind,
+    pub(super) client: Box<str>,
+    pub(super) keep_alive: u16,
+    pub(super) fingerprint: u32,
+}
+
 impl Observer {
-    /// An observer and the end at which the tracker takes entries out.
+    /// An observer and the end at which entries are taken out.
     pub(super) fn new() -> (Self, Receiver<Entry>) {
         let (queue, entries) = std::sync::mpsc::sync_channel(limits::OBSERVATIONS);
         let shared = Shared {
             queue,
             dropped: AtomicU64::new(0),
-            sessions: AtomicU32::new(0),
+            connections: AtomicU32::new(0),
             alerts: broadcast::Sender::new(limits::ALERTS),
         };
         let shared = Arc::new(shared);
         (Self { shared }, entries)
     }
 
-    /// The handle of one session of a device. Every session has its own.
-    pub fn device(&self, tenant: &TenantId, device: &DeviceId) -> DeviceHandle {
-        let id = self.shared.sessions.fetch_add(1, Ordering::Relaxed);
-        DeviceHandle(Arc::new(Session {
-            tenant: tenant.clone(),
-            device: device.clone(),
-            id: id.wrapping_mul(2) | 1,
-            published: AtomicU32::new(0),
-            bytes: AtomicU64::new(0),
-            told: AtomicBool::new(false),
-            recent: Default::default(),
-            oldest: AtomicUsize::new(0),
-        }))
+    /// The handle of one session of the holder of `grant`. Every session has its own.
+    pub fn device(&self, grant: &Grant) -> DeviceHandle {
+        DeviceHandle(Arc::new(Session::new(grant.tenant(), grant.device(), name_level(grant))))
     }
 
-    /// Notes what a session saw. Never waits; what finds the queue full is dropped and counted.
+    pub(super) fn named(&self, subject: &Subject) -> DeviceHandle {
+        DeviceHandle(Arc::new(Session::new(&subject.tenant, &subject.device, 1)))
+    }
+
+    /// Notes that a connection of the session was opened. When it takes the place of an older one, this comes before that
+    /// one's [`Observer::disconnected`]: otherwise two holders of one key look like one that moves. Returns the number of
+    /// the connection.
+    pub fn connected(&self, device: &DeviceHandle, new: &NewConnection<'_>) -> u32 {
+        let number = self.shared.connections.fetch_add(1, Ordering::Relaxed).wrapping_mul(2) | 1;
+        device.session().connection.store(number, Ordering::Relaxed);
+        let key = new.key.map_or(0, |key| {
+            let [a, b, c, d, ..] = *key.as_bytes();
+            u32::from_be_bytes([a, b, c, d]) | 1
+        });
+        let opened = Opened {
+            connection: number,
+            network: new.network,
+            key,
+            group: new.group,
+            kind: new.kind,
+            client: kept(new.client),
+            keep_alive: new.keep_alive,
+            fingerprint: new.fingerprint,
+        };
+        self.push(device, What::Connected(Box::new(opened)));
+        number
+    }
+
+    /// Notes that a connection ended; `clean` when the device sent DISCONNECT.
+    pub fn disconnected(&self, device: &DeviceHandle, connection: u32, clean: bool) {
+        self.push(device, What::Disconnected { connection, clean });
+    }
+
+    /// Notes what a connection saw. Never waits; what finds the queue full is dropped and counted.
     pub fn observe(&self, device: &DeviceHandle, observation: Observation<'_>) {
         let what = match observation {
             Observation::Published { topic, bytes } => return self.published(device, topic, bytes),
-            Observation::Connected(connection) => connected(&connection),
-            Observation::Disconnected { clean } => What::Disconnected { clean },
-            Observation::Subscribed => What::Subscribed,
-            Observation::RequestRefused { code } => What::RequestRefused { code },
-            Observation::Refused { code, topic } => {
-                What::Refused { code, topic: topic.map_or(0, text_hash) }
+            Observation::Received { count, bytes } => {
+                return self.count(device, |counts| counts.received(count, bytes));
             }
+            Observation::Pinged => return self.count(device, Counts::pinged),
+            Observation::Subscribed { filter } => What::Subscribed(kept(filter)),
+            Observation::RequestRefused { code } => What::Refused { code, topic: None },
+            Observation::Refused { code, topic } => {
+                What::Refused { code, topic: Some(kept(topic)) }
+            }
+            Observation::Faulted(fault) => What::Faulted(fault),
         };
         self.push(device, what);
     }
@@ -133,16 +196,13 @@ impl Observer {
     /// Notes a refusal before there was a session, under the name of the device whose token was presented: that device
     /// may be the victim.
     pub fn observe_refusal(&self, subject: &Subject, code: RefusalCode, network: Network) {
-        let device = self.device(&subject.tenant, &subject.device);
-        let network = network.mark();
-        self.push(&device, What::Outside { code, network });
+        self.push(&self.named(subject), What::Outside { code, network });
     }
 
     /// Notes by how much a proof counter went up.
     pub fn observe_gap(&self, subject: &Subject, gap: u32) {
         if gap > 1 {
-            let device = self.device(&subject.tenant, &subject.device);
-            self.push(&device, What::Gap(gap));
+            self.push(&self.named(subject), What::Gap(gap));
         }
     }
 
@@ -162,25 +222,20 @@ impl Observer {
     }
 
     fn published(&self, device: &DeviceHandle, topic: &str, bytes: usize) {
-        let session = device.session();
-        // Ordered with `Session::take`: an adder behind its swap sees the flag that it took down before.
-        session.published.fetch_add(1, Ordering::AcqRel);
-        session.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        let topic = text_hash(topic);
-        if !session.recent.iter().any(|known| known.load(Ordering::Relaxed) == topic)
-            && self.push(device, What::Topic(topic))
-        {
-            let place = session.oldest.fetch_add(1, Ordering::Relaxed) % RECENT_TOPICS;
-            if let Some(place) = session.recent.get(place) {
-                place.store(topic, Ordering::Relaxed);
-            }
+        let mut has_room = true;
+        self.count(device, |counts| has_room = counts.published(topic, bytes));
+        if !has_room {
+            self.push(device, What::Published { topic: kept(topic), bytes: bytes as u64 });
         }
-        if !session.told.load(Ordering::Relaxed)
-            && !session.told.swap(true, Ordering::AcqRel)
-            && !self.push(device, What::Activity)
-        {
-            // The counts stay; the next publish tries again.
-            session.told.store(false, Ordering::Release);
+    }
+
+    /// Counts in the session, and tells the engine once that there are counts.
+    fn count(&self, device: &DeviceHandle, count: impl FnOnce(&mut Counts)) {
+        let mut counts = device.session().counts.lock();
+        count(&mut counts);
+        if !counts.is_told {
+            // When the queue is full the counts stay, and the next message tries again.
+            counts.is_told = self.push(device, What::Counts);
         }
     }
 
@@ -191,18 +246,5 @@ impl Observer {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
         sent
-    }
-}
-
-fn connected(connection: &NewConnection) -> What {
-    let key = connection.key.map_or(0, |key| {
-        let [a, b, c, d, ..] = *key.as_bytes();
-        u32::from_be_bytes([a, b, c, d]) | 1
-    });
-    What::Connected {
-        network: connection.network.mark(),
-        key,
-        group: connection.group,
-        kind: connection.kind,
     }
 }

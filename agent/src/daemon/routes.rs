@@ -12,7 +12,7 @@ use tessera_token::encoding;
 use tessera_token::refusal::RefusalCode;
 
 use super::wire::{Answer, Question};
-use crate::behaviour::{Network, NewConnection, Observation, Observer};
+use crate::behaviour::{Network, NewConnection, Observer};
 use crate::limits;
 use crate::namesake::VERIFIER_NAME_SHARED;
 use crate::start::Agent;
@@ -85,14 +85,14 @@ async fn validate(
 }
 
 async fn answer(state: &State, question: &Question) -> HttpResponse {
-    let network = question.address.map_or(Network::local(), Network::of);
+    let network = question.address.map_or(Network::Local, Network::Address);
     let outcome = judge(&state.validator, question).await;
     let age = state.validator.trust_age();
     let verifier = state.validator.verifier();
     match outcome {
         Ok(admission) => {
             state.answers.inc(&["allow"]);
-            note(&state.observer, &admission, network);
+            note(&state.observer, &admission, network, &question.client_id);
             HttpResponse::Ok().json(Answer::allow(&admission, verifier, age))
         }
         Err(refusal) => {
@@ -112,12 +112,12 @@ async fn judge(validator: &Validator, question: &Question) -> Result<Admission, 
 }
 
 /// The session itself is elsewhere: only that it began is known.
-fn note(observer: &Observer, admission: &Admission, network: Network) {
+fn note(observer: &Observer, admission: &Admission, network: Network, client: &str) {
     let grant = &admission.grant;
-    let device = observer.device(grant.tenant(), grant.device());
-    let connection = NewConnection::of(grant, network);
-    observer.observe(&device, Observation::Connected(connection));
-    observer.observe(&device, Observation::Disconnected { clean: true });
+    let device = observer.device(grant);
+    let new = NewConnection { client, ..NewConnection::of(grant, network) };
+    let connection = observer.connected(&device, &new);
+    observer.disconnected(&device, connection, true);
 }
 
 async fn healthz() -> HttpResponse {

@@ -10,6 +10,7 @@ use tessera_runtime::store::Store;
 use tessera_token::encoding::base64url;
 
 use super::*;
+use crate::behaviour::Subject;
 use crate::testing::*;
 use crate::trust::{TrustState, TrustStore};
 
@@ -107,16 +108,18 @@ async fn it_refuses_with_the_code_and_tells_the_tracker() {
     );
     assert_eq!(replayed["device"], DEVICE);
     let copied = json!({"client_id": DEVICE, "password": base64url(&rig.world.token())});
-    assert_eq!(rig.ask(&copied).await["code"], "proof_missing");
+    for _ in 0..5 {
+        assert_eq!(rig.ask(&copied).await["code"], "proof_missing");
+    }
     let rubbish = json!({"client_id": DEVICE, "password": "===="});
     assert_eq!(rig.ask(&rubbish).await["code"], "credential_malformed");
     let alert =
         tokio::time::timeout(Duration::from_secs(10), alerts.recv()).await.unwrap().unwrap();
-    assert_eq!(alert.device.as_str(), DEVICE);
+    assert_eq!(alert.subject, Subject::Device(DEVICE.to_owned()));
     assert_eq!(rig.status("/metrics").await, 200);
     let shown = rig.client.get("/metrics").await.unwrap().text();
     assert!(
-        shown.contains("tessera_agent_validations_total{outcome=\"proof_missing\"} 1"),
+        shown.contains("tessera_agent_validations_total{outcome=\"proof_missing\"} 5"),
         "{shown}"
     );
     rig.end().await;

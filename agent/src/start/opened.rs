@@ -50,14 +50,15 @@ impl Opened {
         let trust = Trust::new(state, time);
         trust.set_lapse_budget(config.not_followed_seconds);
         let namesake = namesake(config, &store, &random, clock, metrics)?;
+        let behaviour = config.behaviour.clone();
+        let (observer, parts) =
+            behaviour::start(&store, behaviour, Arc::clone(clock), &random, metrics)?;
         let mut core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
         if config.feed.is_some() {
             core = core.of_tenants(tenants);
         }
         // A copy that came back, and a store that has lost something, lack proofs that were taken.
         let opening = Opening { restored: store.opened().copied };
-        let (observer, parts) =
-            behaviour::start(&store, config.behaviour.clone(), Arc::clone(clock), metrics)?;
         let counted = LedgerMetrics::new(metrics)?;
         let ledger = Ledger::open(&store, opening, Arc::clone(clock), trust.now(), counted)?;
         let ledger = Arc::new(ledger);

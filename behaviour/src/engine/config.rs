@@ -13,11 +13,24 @@ pub struct Policy {
     pub shadow: bool,
     /// The act that is to follow an alert.
     pub response: Response,
+    /// Messages in ten seconds that a device without habits may send; a service may send [`SERVICE_FACTOR`] times as many.
+    pub ceiling_messages: u32,
+    /// Bytes in five minutes that a device without habits may send.
+    pub ceiling_bytes: u32,
 }
+
+/// A service acts for many devices.
+pub const SERVICE_FACTOR: u32 = 40;
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { budget: 1.0, shadow: false, response: Response::Tell }
+        Self {
+            budget: 1.0,
+            shadow: false,
+            response: Response::Tell,
+            ceiling_messages: 500,
+            ceiling_bytes: 75 * 1024 * 1024,
+        }
     }
 }
 
@@ -40,23 +53,13 @@ pub struct Config {
     /// A number that only this observer knows, and keeps over restarts: it keeps outsiders from choosing names whose
     /// marks meet.
     pub seed: u64,
-    /// Messages in ten seconds that a device without habits may send before it is looked at.
-    pub ceiling_messages: u32,
-    /// Bytes in five minutes that a device without habits may send before it is looked at.
-    pub ceiling_bytes: u32,
     /// Policies by tenant, and by tenant and group.
     pub(super) policies: HashMap<(String, Option<u64>), Policy>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            most_devices: limits::DEVICES,
-            seed: 0,
-            ceiling_messages: 500,
-            ceiling_bytes: 75 * 1024 * 1024,
-            policies: HashMap::new(),
-        }
+        Self { most_devices: limits::DEVICES, seed: 0, policies: HashMap::new() }
     }
 }
 

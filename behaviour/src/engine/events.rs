@@ -205,13 +205,15 @@ impl Engine {
         let Some(entry) = self.devices.get_mut(place) else { return };
         let Some(group) = self.groups.get_mut(group_place as usize) else { return };
         let device = &mut *entry.device;
-        if device.group != group_place && device.is_known {
-            // Another group has other habits, and its own count of changes.
-            device.open.trips = super::device::Trips::NONE;
-        }
+        let has_trips = device.open.trips != super::device::Trips::NONE;
+        let has_moved = device.group != group_place && device.is_known;
         device.group = group_place;
         device.is_known = true;
         device.is_service = connected.kind == SubjectKind::Service;
+        if has_moved || !has_trips {
+            // Another group has other habits, and its own count of changes. Until the end of the hour ceilings count.
+            device.open.trips = trips::ceilings(device, group);
+        }
         let is_first = device.is_service && device.targets.is_none();
         if is_first && self.services < limits::SERVICES {
             device.targets = Some(Box::default());

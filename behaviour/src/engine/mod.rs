@@ -2,7 +2,7 @@
 //! those of the observations.
 //!
 //! There is no sum of weights. Each signal has a threshold of its own that keeps its share of the budget of false alarms
-//! (`docs/behaviour-engine.md`): `evidence` adds up rare events, `shift` finds statistics that moved for longer than moods
+//! (`docs/behaviour.md`): `evidence` adds up rare events, `shift` finds statistics that moved for longer than moods
 //! last, `tail` pools the tests of a group's hours, `rate` counts. A device is judged against its own `habit` and the
 //! common move of its `group`; what a whole group or tenant does is told once, of the group or the `tenant`.
 //!

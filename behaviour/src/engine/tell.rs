@@ -220,8 +220,9 @@ impl Engine {
 
     fn new_id(&self, subject: u32, kind: u64) -> u64 {
         let now = self.clock.wall_at(self.clock.now);
-        hash::mark_number(self.config.seed ^ kind, hash::mark_number(now, u64::from(subject)))
-            .max(1)
+        let mark = hash::mark_number(now, u64::from(subject));
+        // 53 bits: a reader of JSON may hold numbers as floating point.
+        (hash::mark_number(self.config.seed ^ kind, mark) >> 11).max(1)
     }
 
     /// A group changed: one message of low severity, unless it was announced.

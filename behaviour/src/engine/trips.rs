@@ -1,5 +1,6 @@
 //! The numbers of open slots beyond which habits are asked at once, and the alarms that follow.
 
+use super::config::SERVICE_FACTOR;
 use super::device::{Device, Most, Tripped, Trips};
 use super::group::{Group, GroupStat};
 use super::habit::Habit;
@@ -18,21 +19,29 @@ pub(super) fn trips(device: &Device, group: &Group, hour: Hour) -> Trips {
         habits.volume.own(next.part(24)).map_or(0.0, |own| own.min(80.0).exp()) / 360.0;
     let each = habits.size.own(0).map_or(f32::MAX, f32::exp).max(1.0);
     let usual_count = usual_bytes / each;
-    let of = |limit: Option<f32>, small: f32, least: u32| match limit {
-        Some(limit) => count((limit.min(80.0).exp() - small).max(0.0)).max(least),
-        None => u32::MAX,
+    let of = |limit: Limit, small: f32, least: u32, ceiling: u32| match limit {
+        Limit::At(value) => count((value.min(80.0).exp() - small).max(0.0)).max(least),
+        Limit::None => u32::MAX,
+        Limit::NoHabit => ceiling,
     };
+    let ceilings = ceilings(device, group);
     let usual = |own: Option<f32>, small: f32| {
         own.map_or(0, |own| count((own.min(80.0).exp() - small).max(0.0)))
     };
     Trips {
-        bytes: of(limit(&habits.burst, Stat::Burst, next, burst), small_bytes / 4.0, 1024),
+        bytes: of(
+            limit(&habits.burst, Stat::Burst, next, burst),
+            small_bytes / 4.0,
+            1024,
+            ceilings.bytes,
+        ),
         count: of(
             limit(&habits.messages, Stat::Messages, next, messages),
             (small_count / 4.0).max(0.5),
             12,
+            u32::MAX,
         ),
-        ten: of(limit(&habits.ten, Stat::Ten, next, ten), 1.0, 15),
+        ten: of(limit(&habits.ten, Stat::Ten, next, ten), 1.0, 15, ceilings.ten),
         usual_count,
         usual_bytes,
         most: Most {
@@ -43,21 +52,47 @@ pub(super) fn trips(device: &Device, group: &Group, hour: Hour) -> Trips {
     }
 }
 
+/// The numbers of a device that has no habits yet.
+pub(super) fn ceilings(device: &Device, group: &Group) -> Trips {
+    let factor = if device.is_service { SERVICE_FACTOR } else { 1 };
+    Trips {
+        bytes: group.policy.ceiling_bytes.saturating_mul(factor),
+        ten: group.policy.ceiling_messages.saturating_mul(factor),
+        ..Trips::NONE
+    }
+}
+
+/// The value of a slot beyond which it is looked at within its hour.
+enum Limit {
+    At(f32),
+    /// The device has no habits yet.
+    NoHabit,
+    /// The group is learned anew.
+    None,
+}
+
 /// The value beyond which one slot alone is a loud alarm.
-fn limit<const K: usize>(
-    habit: &Habit<K>,
-    kind: Stat,
-    hour: Hour,
-    stat: &GroupStat,
-) -> Option<f32> {
+fn limit<const K: usize>(habit: &Habit<K>, kind: Stat, hour: Hour, stat: &GroupStat) -> Limit {
     let rules = kind.rules();
-    if habit.seen() < rules.need || stat.peers.is_anew {
-        return None;
+    if habit.seen() < rules.need {
+        return Limit::NoHabit;
+    }
+    if stat.peers.is_anew {
+        return Limit::None;
     }
     let part = hour.part(K);
-    let expected = habit.expected(part, stat.peers.usual)?;
+    let Some(expected) = habit.expected(part, stat.peers.usual) else { return Limit::None };
     let far = stat.tail.threshold(rules.alpha) * habit.deviation(part, stat.peers.scale);
-    Some(expected + far.max(LOUD.max(rules.floor)))
+    Limit::At(expected + far.max(LOUD.max(rules.floor)))
+}
+
+/// Hours from which the habit of a statistic of slots was learned.
+fn habits_of(device: &Device, stat: Stat) -> u16 {
+    match stat {
+        Stat::Burst => device.habits.burst.seen(),
+        Stat::Messages => device.habits.messages.seen(),
+        _ => device.habits.ten.seen(),
+    }
 }
 
 /// A slot is beyond its trip: what silence saved is taken off, and what is still beyond is an alarm. The trips are
@@ -78,6 +113,8 @@ pub(super) fn tripped(
         let left = seen as f32 - saved;
         if left > trip as f32 {
             let rules = stat.rules();
+            // A ceiling says nothing of the usual number.
+            let is_usual = habits_of(device, stat) >= rules.need;
             let evidence = group
                 .stats
                 .get(stat as usize)
@@ -87,7 +124,7 @@ pub(super) fn tripped(
                 evidence: evidence.max(COUNT_EVIDENCE),
                 since: now,
                 seen: left,
-                usual: trip as f32 / rules.floor.max(LOUD).exp(),
+                usual: if is_usual { trip as f32 / rules.floor.max(LOUD).exp() } else { 0.0 },
                 is_loud: true,
             });
             u32::MAX

@@ -44,6 +44,12 @@ pub(super) fn words(alarm: &Alarm) -> String {
         SignalName::NewTargets => {
             format!("it sent to {seen} topics in an hour that it never used; usual is {usual}")
         }
+        SignalName::Flood if alarm.usual <= 0.0 => {
+            format!("{seen} messages in ten seconds, more than a device without habits may send")
+        }
+        SignalName::Burst if alarm.usual <= 0.0 => {
+            format!("{seen} bytes in five minutes, more than a device without habits may send")
+        }
         SignalName::Flood => {
             format!("{seen} messages in ten seconds, {times:.1} times as many as usual ({usual})")
         }

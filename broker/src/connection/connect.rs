@@ -23,11 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tessera_agent::behaviour::{self, Network, Observation};
+use tessera_agent::behaviour::{Network, NewConnection};
 use tessera_token::chain::Admission;
 use tessera_token::grant::Grant;
 use tessera_token::refusal::RefusalCode;
 
+use super::fingerprint;
 use super::open_session::{self, Joined};
 use super::refuse::Refused;
 use super::serve::Connection;
@@ -58,7 +59,7 @@ pub(super) async fn connect(
 ) -> Option<Box<Connection>> {
     let accepted = hub.clock.monotonic();
     let remote = acceptor.remote(peer);
-    let origin = Origin { remote, network: Network::of(peer) };
+    let origin = Origin { remote, network: Network::Address(peer.to_canonical()) };
     let call = place.permit.call()?;
     let mut inbox = BytesMut::new();
     /* 1, 2 */
@@ -266,8 +267,13 @@ fn note_connected(
     }
     let session: &Session = &joined.session;
     let rights = session.rights();
-    let connection = behaviour::NewConnection::of(rights.grant(), network);
-    hub.observer.observe(&session.device, Observation::Connected(connection));
+    let new = NewConnection {
+        client: session.client_id.as_str(),
+        keep_alive: connect.keep_alive,
+        fingerprint: fingerprint::of(connect),
+        ..NewConnection::of(rights.grant(), network)
+    };
+    joined.handle.observed_as(hub.observer.connected(&session.device, &new));
     tracing::debug!(tenant = %session.tenant, client = %session.client_id, "connected");
 }
 

@@ -102,7 +102,8 @@ impl Connection {
         let mut retained = Vec::new();
         let mut controls = Vec::new();
         for one in granted {
-            self.hub.observer.observe(&self.session.device, Observation::Subscribed);
+            let seen = Observation::Subscribed { filter: one.subscription.filter.as_str() };
+            self.hub.observer.observe(&self.session.device, seen);
             if let Some(control) = one.control {
                 controls.push(control);
             } else if let Err(error) = self.join_routes(&one).await {
@@ -162,7 +163,7 @@ impl Connection {
     /// A refusal of what the client asked for. It is behaviour too, unless the broker itself is the cause.
     fn refused(&self, what: What, code: RefusalCode, topic: &str) {
         if !code.is_of_the_server() {
-            let seen = Observation::Refused { code, topic: Some(topic) };
+            let seen = Observation::Refused { code, topic };
             self.hub.observer.observe(&self.session.device, seen);
         }
         self.tell_refused(what, code, topic);

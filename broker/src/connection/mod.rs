@@ -17,6 +17,7 @@ mod disconnect_queue;
 mod effects;
 mod enhanced_auth;
 mod enrol_only;
+mod fingerprint;
 mod open_session;
 mod partner;
 mod read_connect;

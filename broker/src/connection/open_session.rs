@@ -54,7 +54,7 @@ pub(super) async fn open(
         }
     }
     let outbox = outbox(hub, connect, grant);
-    let device = hub.observer.device(grant.tenant(), grant.device());
+    let device = hub.observer.device(grant);
     let routes = hub.routing.session(grant.tenant().clone(), Arc::clone(&outbox));
     let session = Session::new(grant.clone(), client_id.clone(), device, outbox, routes);
     let (ack, _) = session.attach(connect, &handle, false, hub.context(), hub.now())?;

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use tessera_agent::behaviour::Observation;
 use tokio::io::{Interest, Ready};
 
 use super::challenge::Method;
@@ -184,6 +185,9 @@ impl Connection {
             }
             Err(error) => return Handled::End(self.broken(error)),
         };
+        if matches!(packet, Packet::PingReq) {
+            self.hub.observer.observe(&self.session.device, Observation::Pinged);
+        }
         let stepped = self.session.step(&self.handle, self.hub.context(), self.now, packet);
         let Some(Stepped { effects, commit, send_state }) = stepped else {
             return Handled::End(self.handle.ended().unwrap_or(End::taken_over()));
@@ -285,8 +289,14 @@ impl Connection {
         let pumped =
             self.session.pump(&self.handle, context, now, &mut self.out, &mut self.scratch);
         self.owe(pumped.commit);
+        let (count, bytes) = (pumped.sent.iter().sum::<u64>(), self.out.len() - before);
+        if count > 0 {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            let seen = Observation::Received { count, bytes };
+            self.hub.observer.observe(&self.session.device, seen);
+        }
         if let Some(partner) = self.handle.partner() {
-            partner.delivered(pumped.sent.iter().sum(), self.out.len() - before);
+            partner.delivered(count, bytes);
         }
         self.send_state = pumped.send_state;
         let [at_most_once, ..] = pumped.sent;

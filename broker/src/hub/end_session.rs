@@ -3,13 +3,32 @@
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use tessera_agent::behaviour::Observation;
+use tessera_agent::behaviour::{Fault, Observation};
 
 use super::Hub;
+use crate::codec::ReasonCode;
 use crate::metrics::qos_label;
 use crate::session::lifecycle::Left;
 use crate::session::state_machine::{Cause, End, Will};
 use crate::session::{ConnectionHandle, Now, Session};
+
+/// The rule of the protocol that the peer broke, as behaviour tracking has it.
+fn fault(end: &End) -> Option<Fault> {
+    match (end.cause, end.reason?) {
+        (Cause::KeepAlive, _) => Some(Fault::KeepAlive),
+        (Cause::Broken(_), reason) => Some(match reason {
+            ReasonCode::MALFORMED_PACKET => Fault::Malformed,
+            ReasonCode::PACKET_TOO_LARGE => Fault::TooLarge,
+            ReasonCode::RECEIVE_MAXIMUM_EXCEEDED => Fault::ReceiveMaximum,
+            ReasonCode::TOPIC_ALIAS_INVALID => Fault::TopicAlias,
+            ReasonCode::TOPIC_NAME_INVALID | ReasonCode::TOPIC_FILTER_INVALID => {
+                Fault::TopicInvalid
+            }
+            _ => Fault::Protocol,
+        }),
+        _ => None,
+    }
+}
 
 impl Hub {
     /// A connection has ended: leaves the session, which may end with it.
@@ -21,7 +40,10 @@ impl Hub {
     ) {
         let now = self.now();
         let clean = end.cause == Cause::Client;
-        self.observer.observe(&session.device, Observation::Disconnected { clean });
+        if let Some(fault) = fault(end) {
+            self.observer.observe(&session.device, Observation::Faulted(fault));
+        }
+        self.observer.disconnected(&session.device, handle.observed(), clean);
         tracing::debug!(client = %session.client_id, why = end.cause.as_str(), "connection ended");
         match session.leave(handle, end, now) {
             Left::Replaced(next) => next.wake(),

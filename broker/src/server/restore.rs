@@ -119,7 +119,7 @@ fn restore_session(
     let rows = SessionRows::new(Arc::clone(&hub.persistence), id);
     let outbox = hub.outbox(&grant, id, Some(rows));
     outbox.restore(parts.waiting, parts.last_number);
-    let device = hub.observer.device(grant.tenant(), grant.device());
+    let device = hub.observer.device(&grant);
     let mut routes = hub.routing.session(grant.tenant().clone(), Arc::clone(&outbox));
     for held in &parts.subscriptions {
         let has_route = ControlTopic::of(held.subscription.filter.as_str()).is_none();

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -27,6 +27,7 @@ pub struct ConnectionHandle {
     status: AtomicBool,
     aside: Mutex<Option<Box<Secret<Vec<u8>>>>>,
     partner: Option<Arc<PartnerUse>>,
+    observed: AtomicU32,
 }
 
 /// The security of the channel.
@@ -86,6 +87,16 @@ impl ConnectionHandle {
     /// The counters of the partner token that let the peer in.
     pub(crate) fn partner(&self) -> Option<&PartnerUse> {
         self.partner.as_deref()
+    }
+
+    /// Keeps the number by which behaviour tracking knows the connection.
+    pub(crate) fn observed_as(&self, number: u32) {
+        self.observed.store(number, Ordering::Relaxed);
+    }
+
+    /// The number by which behaviour tracking knows the connection; 0 before it does.
+    pub(crate) fn observed(&self) -> u32 {
+        self.observed.load(Ordering::Relaxed)
     }
 
     /// The other end of the connection.

@@ -30,7 +30,7 @@ async fn device(grant: &Grant) -> DeviceHandle {
     let config = AgentConfig::new(folder.path(), "broker".parse().unwrap(), root);
     let (stop, clock) = (Stop::new(), SystemClock::shared());
     let agent = Agent::start(config, clock, SystemRandom::shared(), &Metrics::new(), &stop).await;
-    let device = agent.unwrap().observer().device(grant.tenant(), grant.device());
+    let device = agent.unwrap().observer().device(grant);
     stop.finish(Duration::from_secs(10)).await;
     device
 }

@@ -289,7 +289,10 @@ async fn alerts_reach_those_whose_scope_says_so() {
     let alert = hub.message().await;
     assert_eq!(&*alert.topic, "$tessera/alerts");
     let alert: Value = serde_json::from_slice(&alert.payload).unwrap();
-    assert_eq!((alert["tenant"].as_str(), alert["device"].as_str()), (Some("acme"), Some("d-1")));
+    assert_eq!(
+        (alert["tenant"].as_str(), alert["subject"]["device"].as_str()),
+        (Some("acme"), Some("d-1"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

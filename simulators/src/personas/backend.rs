@@ -97,21 +97,16 @@ fn heard(topic: &str, payload: &[u8]) -> Option<Heard> {
 /// Takes an alert apart as far as it is understood.
 pub fn read_alert(payload: &[u8]) -> Alert {
     let json: Value = serde_json::from_slice(payload).unwrap_or_default();
-    let text = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
-    Alert { device: text("device"), signal: signals(&json), words: text("words") }
+    let device = json.pointer("/subject/device").and_then(Value::as_str).unwrap_or("?").to_owned();
+    Alert { device, signal: signals(&json, "name", "+"), words: signals(&json, "words", "; ") }
 }
 
-fn signals(json: &Value) -> String {
-    let one = |value: &Value| -> Option<String> {
-        let named = value.as_str().or_else(|| value.get("name")?.as_str())?;
-        Some(named.to_owned())
-    };
-    let list = json.get("signals").and_then(Value::as_array);
-    let names: Vec<String> = list.into_iter().flatten().filter_map(one).collect();
-    if names.is_empty() {
-        "alert".to_owned()
-    } else {
-        names.join("+")
+fn signals(json: &Value, member: &str, between: &str) -> String {
+    let list = json.get("signals").and_then(Value::as_array).into_iter().flatten();
+    let texts: Vec<&str> = list.filter_map(|signal| signal.get(member)?.as_str()).collect();
+    match texts.is_empty() {
+        true => "alert".to_owned(),
+        false => texts.join(between),
     }
 }
 
@@ -122,11 +117,12 @@ mod tests {
     #[test]
     fn alerts_name_device_and_signals() {
         let alert = read_alert(
-            br#"{"device":"thief-1","signals":[{"name":"proofs","weight":3},{"name":"x"}]}"#,
+            br#"{"subject":{"device":"thief-1"},"signals":[{"name":"a","words":"3 times"},{"name":"x"}]}"#,
         );
-        assert_eq!((alert.device.as_str(), alert.signal.as_str()), ("thief-1", "proofs+x"));
-        let alert = read_alert(br#"{"device":"a","signals":["rate"]}"#);
-        assert_eq!(alert.signal, "rate");
+        assert_eq!((alert.device.as_str(), alert.signal.as_str()), ("thief-1", "a+x"));
+        assert_eq!(alert.words, "3 times");
+        let alert = read_alert(br#"{"subject":{"group":4},"signals":[]}"#);
+        assert_eq!((alert.device.as_str(), alert.signal.as_str()), ("?", "alert"));
         let alert = read_alert(b"no json");
         assert_eq!((alert.device.as_str(), alert.signal.as_str()), ("?", "alert"));
     }

@@ -110,6 +110,7 @@ pub(super) struct Device {
     pub(super) sessions: Sessions,
     pub(super) networks: Used<4>,
     pub(super) programs: Used<3>,
+    /// Where it last connected from, for alerts. No record has it.
     pub(super) address: Option<IpAddr>,
     pub(super) connects: Rate,
     /// Moves back to a network that it left within a day.
@@ -131,7 +132,7 @@ pub(super) struct Device {
 }
 
 /// A version of the record of a device.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 impl Device {
     pub(super) fn new(now: u32, ten: u32) -> Self {
@@ -270,7 +271,6 @@ impl Device {
         self.sessions.flow(flow)?;
         self.networks.flow(flow)?;
         self.programs.flow(flow)?;
-        self.flow_address(flow)?;
         self.connects.flow(flow)?;
         self.returns.flow(flow)?;
         flow.flag(&mut self.has_programs)?;
@@ -284,30 +284,6 @@ impl Device {
         flow.optional(&mut self.rares, |rares, flow| rares.flow(flow))?;
         flow.optional(&mut self.targets, |targets, flow| targets.flow(flow))?;
         self.episode.flow(flow)
-    }
-
-    fn flow_address(&mut self, flow: &mut Flow<'_>) -> Flowed {
-        let mut kind = match self.address {
-            None => 0,
-            Some(IpAddr::V4(_)) => 4,
-            Some(IpAddr::V6(_)) => 6,
-        };
-        let mut bits = match self.address {
-            None => 0,
-            Some(IpAddr::V4(address)) => u128::from(address.to_bits()),
-            Some(IpAddr::V6(address)) => address.to_bits(),
-        };
-        flow.u8(&mut kind)?;
-        let mut bytes = bits.to_le_bytes();
-        flow.bytes(&mut bytes)?;
-        bits = u128::from_le_bytes(bytes);
-        self.address = match kind {
-            0 => None,
-            4 => Some(IpAddr::V4(u32::try_from(bits).map_err(|_| Torn)?.into())),
-            6 => Some(IpAddr::V6(bits.into())),
-            _ => return Err(Torn),
-        };
-        Ok(())
     }
 }
 

@@ -85,3 +85,16 @@ fn end_of_an_hour_is_spread_over_the_calls() {
     assert_eq!(judged(&run), 2_000);
     assert!(most <= 16, "{most}");
 }
+
+#[test]
+fn signals_and_their_page_are_the_same() {
+    let page = include_str!("../../../../docs/behaviour.md");
+    let sections = page.split("\n## ").filter(|section| section.starts_with("Signals from"));
+    let rows = sections.flat_map(str::lines);
+    let rows = rows.filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let mut rows: Vec<&str> = rows.collect();
+    let mut names: Vec<&str> = SignalName::ALL.iter().map(|name| name.as_str()).collect();
+    rows.sort_unstable();
+    names.sort_unstable();
+    assert_eq!(rows, names, "docs/behaviour.md: left the page, right the signals");
+}

@@ -66,7 +66,7 @@ fn firmware_that_breaks_the_protocol_is_told_of_the_group() {
 #[test]
 fn policy_sets_shadow_and_response() {
     let mut config = Config::default();
-    let policy = Policy { budget: 1.0, shadow: true, response: Response::Quarantine };
+    let policy = Policy { shadow: true, response: Response::Quarantine, ..Policy::default() };
     assert!(config.set_policy("acme", Some(GROUP), policy));
     let mut run = Run::with(config.clone());
     run.connect("a", 1, net(10, 0, 0), 5);
