@@ -70,7 +70,7 @@ pub(crate) fn tenant_trust(epoch: u64) -> TenantTrust {
 
 pub(crate) fn group_change(number: u64, epoch: u64) -> Change {
     let group = GroupId::parse("g").unwrap();
-    Change::Group(GroupEpoch { tenant: tenant(), group, number, epoch })
+    Change::Group(GroupEpoch { tenant: tenant(), group, number, epoch, announced_until: None })
 }
 
 pub(crate) fn device_change(name: &str, epoch: u64, moved: u64) -> Change {
@@ -317,10 +317,19 @@ impl Verifier {
         let trust = Trust::new(state, time);
         let metrics = tessera_runtime::metrics::Metrics::new();
         let random = tessera_runtime::random::SystemRandom::shared();
-        let (observer, _) =
-            behaviour::start(&store, BehaviourConfig::default(), clock.clone(), &random, &metrics)
-                .ok()
-                .unwrap();
+        let (observer, _) = {
+            let announced = Box::new(behaviour::Announced::default);
+            behaviour::start(
+                &store,
+                BehaviourConfig::default(),
+                clock.clone(),
+                &random,
+                announced,
+                &metrics,
+            )
+        }
+        .ok()
+        .unwrap();
         let counted = LedgerMetrics::new(&metrics).unwrap();
         let ledger =
             Ledger::open(&store, Opening::default(), clock.clone(), trust.now(), counted).unwrap();

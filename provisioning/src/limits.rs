@@ -281,6 +281,8 @@ pub const API_TOKENS_LOOK: usize = 2_000;
 pub const AUDIT_GROUP: usize = 500;
 /// Characters of the reason that an operator gives for a suspension: it is whole in the audit entry.
 pub const REASON_CHARS: usize = 200;
+/// Seconds for which a change of a group is announced at most: a week.
+pub const ANNOUNCED_SECONDS_MOST: u64 = 7 * 24 * 3600;
 /// Seconds between two entries that hold the signed head of the audit log.
 pub const AUDIT_HEAD_SECONDS: u64 = 3600;
 /// Characters of a text in an audit entry.

@@ -46,6 +46,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/12.sql"),
         include_str!("schema/13.sql"),
         include_str!("schema/14.sql"),
+        include_str!("schema/16.sql"),
     ],
     kept: &[
         "tenants",

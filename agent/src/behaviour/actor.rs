@@ -15,6 +15,7 @@ use tessera_runtime::metrics::{Metrics, MetricsError};
 use tessera_runtime::random::{RandomError, SharedRandom};
 use tessera_runtime::store::{Store, StoreError};
 
+use super::announcements::{Announcements, Told as Announced};
 use super::counters::Counters;
 use super::observer::{Entry, Observer, Session, What};
 use super::reading::Reading;
@@ -29,6 +30,7 @@ pub(crate) struct BehaviourParts {
     entries: Receiver<Entry>,
     observer: Observer,
     reading: Reading,
+    announced: Announced,
     counters: Counters,
     /// Alerts of the present step.
     alerts: Vec<Alert>,
@@ -52,6 +54,7 @@ pub(crate) fn start(
     mut config: Config,
     clock: SharedClock,
     random: &SharedRandom,
+    announcements: Announcements,
     metrics: &Metrics,
 ) -> Result<(Observer, BehaviourParts), StartError> {
     let (observer, entries) = Observer::new();
@@ -76,6 +79,7 @@ pub(crate) fn start(
         entries,
         observer: observer.clone(),
         reading,
+        announced: Announced::new(announcements),
         counters,
         alerts: Vec::new(),
         unsaved: Vec::new(),
@@ -88,6 +92,8 @@ impl BehaviourParts {
     /// Takes in what waits, at most [`limits::OBSERVATIONS_PER_STEP`]. Returns whether there may be more.
     pub(crate) fn tick(&mut self) -> bool {
         let now = self.reading.now();
+        let (engine, alerts) = (&mut self.engine, &mut self.alerts);
+        self.announced.follow(now, |announced| engine.observe(announced, alerts));
         let mut taken = 0;
         while taken < limits::OBSERVATIONS_PER_STEP {
             let Ok(entry) = self.entries.try_recv() else {

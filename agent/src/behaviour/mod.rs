@@ -11,6 +11,7 @@ pub use tessera_behaviour::engine::{Config as BehaviourConfig, Policy, SignalNam
 pub use tessera_behaviour::observation::{Fault, Network, SubjectKind};
 
 mod actor;
+mod announcements;
 mod counters;
 mod counts;
 mod observation;
@@ -22,3 +23,4 @@ mod store;
 mod tests;
 
 pub(crate) use actor::{start, BehaviourActor, BehaviourParts, StartError};
+pub(crate) use announcements::Announced;

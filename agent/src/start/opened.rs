@@ -51,8 +51,10 @@ impl Opened {
         trust.set_lapse_budget(config.not_followed_seconds);
         let namesake = namesake(config, &store, &random, clock, metrics)?;
         let behaviour = config.behaviour.clone();
+        let known = Arc::clone(&trust);
+        let announced = Box::new(move || Arc::clone(known.load().announced()));
         let (observer, parts) =
-            behaviour::start(&store, behaviour, Arc::clone(clock), &random, metrics)?;
+            behaviour::start(&store, behaviour, Arc::clone(clock), &random, announced, metrics)?;
         let mut core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
         if config.feed.is_some() {
             core = core.of_tenants(tenants);

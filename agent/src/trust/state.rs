@@ -16,6 +16,7 @@ use super::names::{DeviceKey, DeviceName, GroupKey, GroupName};
 use super::refusal::TrustRefusal;
 use super::rollback_floor::RollbackFloor;
 use super::shards::Shards;
+use crate::behaviour::Announced;
 use crate::limits;
 
 /// Everything a verifier knows, at one sequence number. A version is never changed; a clone shares what does not differ.
@@ -39,6 +40,8 @@ pub struct TrustState {
     pub(super) tenants: Arc<HashMap<TenantId, TenantTrust>>,
     pub(super) keys: Arc<HashMap<KeyId, Vec<IssuerKey>>>,
     pub(super) groups: Arc<HashMap<GroupKey, u64>>,
+    /// Groups of which a change is announced, until when.
+    announced: Announced,
     pub(super) devices: Shards<DeviceKey, Moved>,
     pub(super) tokens: Shards<TokenHash, UnixSeconds>,
     device_keys: Shards<DeviceKey, Arc<[u8]>>,
@@ -73,6 +76,7 @@ impl TrustState {
             tenants: Arc::default(),
             keys: Arc::default(),
             groups: Arc::default(),
+            announced: Announced::default(),
             devices: Shards::new(),
             tokens: Shards::new(),
             device_keys: Shards::new(),
@@ -102,6 +106,9 @@ impl TrustState {
             !same_kid.is_empty()
         });
         Arc::make_mut(&mut self.groups).retain(|key, _| tenants.contains(&key.tenant));
+        if self.announced.keys().any(|(tenant, _)| !tenants.contains(tenant)) {
+            Arc::make_mut(&mut self.announced).retain(|(tenant, _), _| tenants.contains(tenant));
+        }
         self.devices.retain_keys(|key| tenants.contains(&key.tenant));
         self.device_keys.retain_keys(|key| tenants.contains(&key.tenant));
     }
@@ -197,6 +204,11 @@ impl TrustState {
         self.device_keys.len()
     }
 
+    /// Groups of which a change is announced.
+    pub(crate) fn announced(&self) -> &Announced {
+        &self.announced
+    }
+
     /// Tokens on the revocation list.
     pub fn token_count(&self) -> usize {
         self.tokens.len()
@@ -275,6 +287,16 @@ impl TrustState {
         room(self.groups.contains_key(&key), self.groups.len(), limits::TRUST_GROUPS)?;
         let epoch = Arc::make_mut(&mut self.groups).entry(key).or_default();
         *epoch = group.epoch.max(*epoch);
+        let name = (group.tenant.clone(), group.number);
+        match group.announced_until {
+            Some(until) => {
+                Arc::make_mut(&mut self.announced).insert(name, until);
+            }
+            None if self.announced.contains_key(&name) => {
+                Arc::make_mut(&mut self.announced).remove(&name);
+            }
+            None => {}
+        }
         Ok(TrustEffect::Group { tenant: group.tenant, number: group.number })
     }
 
@@ -317,6 +339,9 @@ impl TrustState {
         let dead = at.minus(TOKEN_LIFE_SECONDS + 2 * CLOCK_SKEW_SECONDS);
         self.devices.retain(|moved| moved.at >= dead);
         let expired = at.minus(2 * CLOCK_SKEW_SECONDS);
+        if self.announced.values().any(|until| *until < expired) {
+            Arc::make_mut(&mut self.announced).retain(|_, until| *until >= expired);
+        }
         self.tokens.retain(|expires| *expires >= expired);
         // A compromised key stays: it must not come back with an older world. One that has retired signs no more.
         let over = |key: &IssuerKey| key.state == KeyState::Retired && key.not_after < expired;

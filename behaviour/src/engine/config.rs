@@ -53,13 +53,20 @@ pub struct Config {
     /// A number that only this observer knows, and keeps over restarts: it keeps outsiders from choosing names whose
     /// marks meet.
     pub seed: u64,
+    /// The policy of groups without one of their own.
+    pub policy: Policy,
     /// Policies by tenant, and by tenant and group.
-    pub(super) policies: HashMap<(String, Option<u64>), Policy>,
+    policies: HashMap<(String, Option<u64>), Policy>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { most_devices: limits::DEVICES, seed: 0, policies: HashMap::new() }
+        Self {
+            most_devices: limits::DEVICES,
+            seed: 0,
+            policy: Policy::default(),
+            policies: HashMap::new(),
+        }
     }
 }
 
@@ -75,9 +82,14 @@ impl Config {
         has_room
     }
 
+    /// Settings in which groups without a policy of their own have this one.
+    pub fn of(policy: Policy) -> Self {
+        Self { policy, ..Self::default() }
+    }
+
     /// The policy of a group.
-    pub(super) fn policy(&self, tenant: &str, group: u64) -> Policy {
+    pub fn policy(&self, tenant: &str, group: u64) -> Policy {
         let of = |group| self.policies.get(&(tenant.to_owned(), group)).copied();
-        of(Some(group)).or_else(|| of(None)).unwrap_or_default()
+        of(Some(group)).or_else(|| of(None)).unwrap_or(self.policy)
     }
 }

@@ -300,8 +300,9 @@ impl World {
     }
 
     pub fn revoke_group(&self, number: u64) {
-        let epoch =
-            GroupEpoch { tenant: tenant(), group: GroupId::parse("g").unwrap(), number, epoch: 1 };
+        let group = GroupId::parse("g").unwrap();
+        let announced_until = None;
+        let epoch = GroupEpoch { tenant: tenant(), group, number, epoch: 1, announced_until };
         self.change(Change::Group(epoch), TrustEffect::Group { tenant: tenant(), number });
     }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use clap::{ArgGroup, Args, Subcommand};
 
 use super::account::{MatchArgs, OperatorArgs, TenantArgs};
@@ -15,6 +17,7 @@ use super::ways::{
     ApprovalCommand, AuthorityCommand, DeniedCertificateCommand, GroupKeyCommand, ListedKeyCommand,
 };
 use super::webhook::WebhookCommand;
+use crate::time::parse_span;
 
 #[derive(Subcommand)]
 pub(crate) enum OperatorCommand {
@@ -101,9 +104,9 @@ pub(crate) enum OperatorCommand {
         #[command(subcommand)]
         act: Act,
     },
-    /// Give a device another role, another group or attributes.
+    /// Give a device another role, another group or attributes, or announce a change of a group.
     #[command(
-        after_help = "Examples:\n  tessera change device d-17 --role meter\n  tessera change device d-17 --group floor-2\n  tessera change device d-17 --attr site=hall-2 --remove-attr floor\nWhen that changes its rights, its tokens end like revoked ones, its sessions too; it may ask for its next token at once, which\nhas the new rights. A new role or group does so always, an attribute when the role of the device names it."
+        after_help = "Examples:\n  tessera change device d-17 --role meter\n  tessera change device d-17 --group floor-2\n  tessera change device d-17 --attr site=hall-2 --remove-attr floor\n  tessera change announce --group floor-2 --for 6h --reason 'firmware 2.1'\nWhen that changes its rights, its tokens end like revoked ones, its sessions too; it may ask for its next token at once, which\nhas the new rights. A new role or group does so always, an attribute when the role of the device names it.\nAn announced change says that the devices of a group will behave otherwise, so that no alert is raised about their habits\n(docs/behaviour.md)."
     )]
     Change {
         #[command(subcommand)]
@@ -236,6 +239,27 @@ pub(crate) enum Changed {
         removed: Vec<String>,
         #[command(flatten)]
         matches: MatchArgs,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// A change of the devices of a group, from now on.
+    #[command(
+        after_help = "Examples:\n  tessera change announce --group floor-2 --for 6h --reason 'firmware 2.1'\n  tessera change announce --group floor-2 --end --reason 'rolled back'\nBrokers and gateways hear of it at once. Until it is over, and a day longer, they learn the new habits and raise no alert about\nthem. Evidence, such as a token without its key, raises alerts all the same. The newest announcement of a group counts alone."
+    )]
+    #[command(group(ArgGroup::new("when").required(true).args(["lasts", "end"])))]
+    Announce {
+        /// The group.
+        #[arg(long, value_name = "GROUP")]
+        group: String,
+        /// How long the change goes on, up to 168h.
+        #[arg(long = "for", value_name = "TIME", value_parser = parse_span)]
+        lasts: Option<Duration>,
+        /// The change is over.
+        #[arg(long)]
+        end: bool,
+        /// Why, for people and the audit log.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
         #[command(flatten)]
         tenant: TenantArgs,
     },

@@ -275,6 +275,10 @@ pub(crate) struct BrokerArgs {
   tessera agent --data ./agent --provisioning https://provisioning.example:8443 --cafile ca.pem \\
     --feed-token feed.token --root root.thumbprint --http 127.0.0.1:9465 --socket /run/tessera.sock")]
 pub(crate) struct AgentArgs {
+    /// A TOML file with settings (docs/settings.md); flags override it. The agent takes data, http, audience, verifier,
+    /// cafile, drain_seconds, not_followed_seconds, [log] and [behaviour] from it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// The folder of the agent's state (default: ./tessera-agent).
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,

@@ -91,6 +91,8 @@ fn every_line_that_the_documents_show() {
         "tessera device rekey --dir d-17",
         "tessera device rekey --lost --http http://x:1 --device d-17 --dir d",
         "tessera suspend group floor-2 --tenant acme --json",
+        "tessera change announce --group floor-2 --for 6h --reason x --tenant acme",
+        "tessera change announce --group floor-2 --end --reason x",
         "tessera reinstate group floor-2",
         "tessera keys rotate",
         "tessera root new --out root.key",

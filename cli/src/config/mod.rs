@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tessera_agent::behaviour::BehaviourConfig;
 use tessera_broker::config::RawLimits;
 use tessera_broker::resumption::RawResumption;
 use tessera_broker::transport::settings::RawTls;
@@ -24,6 +25,7 @@ use crate::args::{
 };
 use crate::error::Fault;
 
+mod behaviour;
 mod database;
 mod pkcs11;
 mod push;
@@ -32,6 +34,7 @@ mod show;
 mod tests;
 mod webhooks;
 
+pub(crate) use behaviour::RawBehaviour;
 pub(crate) use database::RawDatabase;
 pub(crate) use pkcs11::RawPkcs11;
 pub(crate) use push::RawPush;
@@ -74,6 +77,7 @@ pub(crate) struct Raw {
     pub(crate) log: RawLog,
     pub(crate) tls: RawTls,
     pub(crate) proxy: RawProxy,
+    pub(crate) behaviour: RawBehaviour,
     pub(crate) broker: RawBroker,
     pub(crate) provisioning: RawProvisioning,
     /// Of the command line alone: a file would say it at every start.
@@ -161,6 +165,8 @@ pub(crate) struct Config {
     replace_keys: bool,
     tls: RawTls,
     proxy: RawProxy,
+    /// How odd behaviour is judged.
+    pub(crate) behaviour: BehaviourConfig,
     broker: RawBroker,
     provisioning: RawProvisioning,
 }
@@ -300,6 +306,7 @@ impl Raw {
             replace_keys: self.replace_keys,
             tls: self.tls,
             proxy: self.proxy,
+            behaviour: self.behaviour.validate()?,
             broker: self.broker,
             provisioning: self.provisioning,
         };

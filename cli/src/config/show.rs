@@ -83,6 +83,13 @@ impl Raw {
         self.provisioning.push.per_second.get_or_insert(most);
         let ports = tessera_runtime::http::Outward::default().ports;
         self.provisioning.webhooks.ports.get_or_insert(ports);
+        let behaviour = tessera_agent::behaviour::BehaviourConfig::default();
+        let own = &mut self.behaviour;
+        own.budget.get_or_insert(behaviour.policy.budget);
+        own.shadow.get_or_insert(behaviour.policy.shadow);
+        own.ceiling_messages.get_or_insert(behaviour.policy.ceiling_messages);
+        own.ceiling_bytes.get_or_insert(behaviour.policy.ceiling_bytes);
+        own.devices.get_or_insert(behaviour.most_devices);
         let own = &mut self.broker;
         own.ace_challenge.get_or_insert_with(|| "clear_only".to_owned());
         own.authz_info.get_or_insert(broker.authz_info);
@@ -137,7 +144,9 @@ fn section(out: &mut String, name: &str, members: &Map<String, Value>) {
     }
     for (key, value) in members {
         if let Value::Object(below) = value {
-            let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+            let is_bare = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+            let key = if is_bare { key.clone() } else { format!("{key:?}") };
+            let name = if name.is_empty() { key } else { format!("{name}.{key}") };
             section(out, &name, below);
         }
     }

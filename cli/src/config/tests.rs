@@ -141,12 +141,13 @@ fn keys_of(section: &str) -> Vec<String> {
     expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     "",
     "log",
     "tls",
     "https",
     "proxy",
+    "behaviour",
     "broker",
     "broker.resumption",
     "broker.limits",
@@ -167,7 +168,8 @@ fn printed(raw: Raw) -> String {
 #[test]
 fn the_printed_settings_are_a_file_that_says_the_same() {
     let given = "mqtt = \"off\"\nws = \"127.0.0.1:0\"\naudience = \"b1\"\n[proxy]\nfrom = [\"10.0.0.0/8\"]\nlisteners = [\"ws\"]\n\
-                 [broker.limits]\nsockets = 7\n[provisioning.limits]\ndevice_burst = 9\n";
+                 [broker.limits]\nsockets = 7\n[provisioning.limits]\ndevice_burst = 9\n\
+                 [behaviour]\nbudget = 0.5\n[behaviour.policies.\"acme/3\"]\nshadow = true\n";
     for text in ["", given] {
         let first = printed(raw(text).unwrap());
         let again = raw(&first).unwrap();

@@ -1,5 +1,7 @@
 //! The life of a device after its enrolment: suspension, new keys, history.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tessera_simulators::operator::{device_path, segment, tenant_path};
 
@@ -19,6 +21,19 @@ pub(super) async fn suspend(what: Suspended) -> Outcome {
     };
     let call = Call::of(&tenant.operator)?;
     call.show(call.client.post(&path, &json!({ "reason": reason })).await)
+}
+
+/// Announces a change of a group; without a time it ends the announcement.
+pub(super) async fn announce(
+    group: &str,
+    lasts: Option<Duration>,
+    reason: &str,
+    tenant: &TenantArgs,
+) -> Outcome {
+    let path = tenant_path(&tenant.tenant, &format!("groups/{}/announce", segment(group)));
+    let seconds = lasts.map_or(0, |lasts| lasts.as_secs().max(1));
+    let call = Call::of(&tenant.operator)?;
+    call.show(call.client.post(&path, &json!({ "seconds": seconds, "reason": reason })).await)
 }
 
 pub(super) async fn history(device: &str, rows: &ListArgs, tenant: &TenantArgs) -> Outcome {

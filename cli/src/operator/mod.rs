@@ -233,7 +233,14 @@ async fn devices(prefix: Option<&str>, rows: &ListArgs, tenant: &TenantArgs) -> 
 }
 
 async fn change(what: Changed) -> Outcome {
-    let Changed::Device { device, role, group, attributes, removed, matches, tenant } = what;
+    let (device, role, group, attributes, removed, matches, tenant) = match what {
+        Changed::Device { device, role, group, attributes, removed, matches, tenant } => {
+            (device, role, group, attributes, removed, matches, tenant)
+        }
+        Changed::Announce { group, lasts, end: _, reason, tenant } => {
+            return life::announce(&group, lasts, &reason, &tenant).await;
+        }
+    };
     let call = Call::of(&tenant.operator)?.when(matches);
     let mut body = serde_json::Map::new();
     let set = attributes.into_iter().map(|(name, value)| (name, Some(value)));

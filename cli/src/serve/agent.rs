@@ -21,14 +21,16 @@ const HTTP: ([u8; 4], u16) = ([127, 0, 0, 1], 9465);
 
 /// The offline validator on a gateway.
 pub(crate) async fn run(args: AgentArgs) -> Outcome {
-    let mut raw = Raw::default().with_log(&args.log).after_loss(&args.loss, &SeedsArgs::default());
-    raw.data = args.data.clone();
-    raw.audience = args.audience.clone();
-    raw.verifier = args.verifier.clone();
+    let raw = Raw::read(args.config.as_deref())?.with_log(&args.log);
+    let mut raw = raw.after_loss(&args.loss, &SeedsArgs::default());
+    raw.data = args.data.clone().or(raw.data);
+    raw.audience = args.audience.clone().or(raw.audience);
+    raw.verifier = args.verifier.clone().or(raw.verifier);
+    let http = args.http.or(raw.http);
     let config = raw.validate("./tessera-agent")?;
     let feed = Feed::read(&args.feed, &config)?;
     own_folder_of(&config.data, &["agent"])?;
-    let reload = Reload::start(None, &args.log, &config.log)?;
+    let reload = Reload::start(args.config.as_deref(), &args.log, &config.log)?;
     let signals = Signals::listen()?;
     let stop = Stop::new();
     let mut agent = feed.agent(&config.data.join("agent"), &config);
@@ -36,7 +38,7 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
         agent.verifier = Verifier::Own;
     }
     let mut daemon = DaemonConfig::new(agent);
-    daemon.http = args.http.unwrap_or(HTTP.into());
+    daemon.http = http.unwrap_or(HTTP.into());
     daemon.socket = args.socket.clone();
     let (clock, random) = (SystemClock::shared(), SystemRandom::shared());
     let daemon = AgentDaemon::start(daemon, clock, random, &counted()?, &stop).await?;

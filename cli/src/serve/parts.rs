@@ -75,6 +75,7 @@ impl Feed {
         if let Some(name) = &config.verifier {
             agent.verifier = Verifier::Named(name.clone());
         }
+        agent.behaviour = config.behaviour.clone();
         agent.not_followed_seconds = config.not_followed_seconds;
         agent
     }

@@ -8,7 +8,11 @@ use tessera_token::hash::sha256;
 use crate::limits::AUDIT_VALUE_CHARS;
 
 /// Columns whose values are shown. A column that is not named here may hold a secret: it is masked.
-const SHOWN: [&str; 66] = [
+const SHOWN: [&str; 70] = [
+    "announced_at",
+    "announced_by",
+    "announced_reason",
+    "announced_until",
     "approval",
     "asked",
     "attributes",

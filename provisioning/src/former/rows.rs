@@ -115,7 +115,10 @@ fn registry(mover: &mut Mover<'_>, tables: &Tables) -> Result<(), StoreError> {
     })?;
     mover.each("groups", &tables.groups, |key, row: shapes::Group| {
         let shapes::Group { number, epoch, created } = row;
-        Some((names(key)?, GroupRecord { number, epoch, created, suspended: None, reenrol: None }))
+        Some((
+            names(key)?,
+            GroupRecord { number, epoch, created, suspended: None, reenrol: None, announced: None },
+        ))
     })?;
     mover.each("claims", &tables.claims, |key, row: shapes::Claim| {
         let shapes::Claim { role, group, device, created, expires, by, used } = row;

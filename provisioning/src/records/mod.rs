@@ -7,6 +7,7 @@ use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::PublicKey;
 use tessera_token::trust::{Change, RegisteredKey};
 
+mod announcement;
 pub(crate) mod api_tokens;
 pub(crate) mod approvals;
 pub(crate) mod attributes;
@@ -33,6 +34,7 @@ pub(crate) mod ways;
 pub(crate) mod webhooks;
 mod words;
 
+pub(crate) use announcement::Announcement;
 pub use attributes::Attributes;
 pub(crate) use page::Page;
 pub(crate) use suspension::Suspension;
@@ -176,6 +178,8 @@ pub(crate) struct GroupRecord {
     pub(crate) suspended: Option<Suspension>,
     /// The claims by which a device of it may enrol with another key; `None` is none.
     pub(crate) reenrol: Option<Reenrol>,
+    /// A change of its devices that an operator announced.
+    pub(crate) announced: Option<Announcement>,
 }
 
 /// Fresh claims that give a device another key.

@@ -7,8 +7,8 @@ use tessera_token::claims::Epochs;
 use super::keys::{InModule, KeyRecord};
 use super::words::{json, maybe_word, read_json, read_word, word};
 use super::{
-    AnsweredRequest, GroupRecord, IssuedRecord, RevokedRow, RoleProgress, RoleRecord, SignedEvent,
-    Staleness, Suspension, TenantRecord,
+    Announcement, AnsweredRequest, GroupRecord, IssuedRecord, RevokedRow, RoleProgress, RoleRecord,
+    SignedEvent, Staleness, Suspension, TenantRecord,
 };
 
 impl Record for TenantRecord {
@@ -121,12 +121,17 @@ impl Record for GroupRecord {
         "suspended_by",
         "suspended_reason",
         "reenrol",
+        "announced_until",
+        "announced_at",
+        "announced_by",
+        "announced_reason",
     ];
 
     fn values(&self) -> Vec<Value> {
         let mut values = vec![self.number.into(), self.epoch.into(), self.created.into()];
         values.extend(Suspension::values(self.suspended.as_ref()));
         values.push(self.reenrol.as_ref().map_or(Value::Null, word));
+        values.extend(Announcement::values(self.announced.as_ref()));
         values
     }
 
@@ -137,6 +142,7 @@ impl Record for GroupRecord {
             created: row.number()?,
             suspended: Suspension::read(row)?,
             reenrol: maybe_word(row)?,
+            announced: Announcement::read(row)?,
         })
     }
 }

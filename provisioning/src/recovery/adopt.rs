@@ -22,6 +22,7 @@ use crate::records::keys::State;
 use crate::records::{DeviceRecord, GroupRecord, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
+use crate::registry::groups;
 use crate::rotation::compromise;
 use crate::service::Service;
 use crate::tables::{one, pair, text};
@@ -150,7 +151,7 @@ async fn adopt_group(
     batch.expect(table, key.clone(), &old);
     batch.put(table, key, &new);
     let found = finding(service, "group", &shown.tenant, name, new.epoch, "raised");
-    publish(service, by, Change::Group(shown.clone()), batch, &found).await
+    publish(service, by, groups::told(&shown.tenant, &shown.group, &new), batch, &found).await
 }
 
 /// It was revoked in the lost part. The feed does not tell whether it was reinstated since: it is revoked, and an

@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use tessera_runtime::sql::Batch;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::{Change, DeviceEpoch, Event, GroupEpoch};
+use tessera_token::trust::{Change, DeviceEpoch, Event};
 
 use crate::audit::{Actor, Entry};
 use crate::records::{DeletedDevice, DeviceRecord, GroupRecord, SignedEvent, TenantRecord};
 use crate::refused::Refused;
 use crate::registry::devices::Moved;
+use crate::registry::groups;
 use crate::service::Service;
 use crate::tables::{one, pair, text};
 use crate::trust::ledger::Head;
@@ -185,12 +186,8 @@ async fn lift_group(
     let mut batch = Batch::new();
     batch.expect(table, key.clone(), &old);
     batch.put(table, key, &new);
-    let change = Change::Group(GroupEpoch {
-        tenant: id(tenant)?,
-        group: GroupId::parse(group).map_err(|_| RefusalCode::Internal)?,
-        number: new.number,
-        epoch: floor,
-    });
+    let named = GroupId::parse(group).map_err(|_| RefusalCode::Internal)?;
+    let change = groups::told(&id(tenant)?, &named, &new);
     let tried = service.publish(vec![change], batch, entry(service, tenant, group)).await?;
     Ok(tried.map(|()| Lift::Moved))
 }

@@ -2,6 +2,7 @@ use tessera_runtime::sql::Batch;
 use tessera_runtime::store::StoreError;
 use tessera_token::ids::{GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
+use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, GroupEpoch};
 
 use super::tenants;
@@ -42,6 +43,7 @@ pub(crate) async fn found(
         created: now,
         suspended: None,
         reenrol: None,
+        announced: None,
     };
     owner.next_group = number + 1;
     batch.insert(&tables.groups, pair(tenant, group.as_str()), &record);
@@ -129,6 +131,7 @@ pub(crate) fn told(tenant: &TenantId, group: &GroupId, record: &GroupRecord) -> 
         group: group.clone(),
         number: record.number,
         epoch: record.epoch,
+        announced_until: record.announced.as_ref().map(|one| UnixSeconds::new(one.until)),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The registry: tenants, their roles and groups, the claims that entitle to enrol, and the enrolled devices.
 
+pub(crate) mod announcement;
 pub(crate) mod attributes;
 pub(crate) mod claim_uses;
 pub(crate) mod claims;

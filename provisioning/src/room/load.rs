@@ -10,7 +10,7 @@ use crate::tables::{one, pair, text, Tables};
 /// Heads and numbers of each kind, without names and keys.
 const TENANT: usize = 52;
 const KEY: usize = 64;
-const GROUP: usize = 28;
+const GROUP: usize = 37;
 const DEVICE: usize = 28;
 const TOKEN: usize = 64;
 const DEVICE_KEY: usize = 16;

@@ -53,7 +53,13 @@ fn kinds(length: usize, number: u64) -> Vec<(Change, Load, usize)> {
             not_after: time,
             state: KeyState::Compromised,
         }),
-        Change::Group(GroupEpoch { tenant: tenant.clone(), group, number, epoch: number }),
+        Change::Group(GroupEpoch {
+            tenant: tenant.clone(),
+            group,
+            number,
+            epoch: number,
+            announced_until: Some(UnixSeconds::new(u64::MAX)),
+        }),
         Change::Device(DeviceEpoch {
             tenant: tenant.clone(),
             device: device.clone(),
@@ -141,7 +147,14 @@ fn open() -> (tempfile::TempDir, Database, Tables) {
 
 async fn group(database: &Database, tables: &Tables, name: &str) {
     let mut batch = Batch::new();
-    let record = GroupRecord { number: 0, epoch: 0, created: 0, suspended: None, reenrol: None };
+    let record = GroupRecord {
+        number: 0,
+        epoch: 0,
+        created: 0,
+        suspended: None,
+        reenrol: None,
+        announced: None,
+    };
     batch.put(&tables.groups, pair("t", name), &record);
     database.commit(batch).await.unwrap();
 }

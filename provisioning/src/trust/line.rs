@@ -106,7 +106,7 @@ mod tests {
         let tenant = TenantId::parse("t").unwrap();
         let group = |epoch| {
             let (tenant, group) = (tenant.clone(), GroupId::parse("g").unwrap());
-            Change::Group(GroupEpoch { tenant, group, number: 0, epoch })
+            Change::Group(GroupEpoch { tenant, group, number: 0, epoch, announced_until: None })
         };
         let most = NOW.get() + EPOCHS_AHEAD_SECONDS;
         let changes = vec![group(1), group(most), group(most + 1)];

@@ -99,7 +99,8 @@ async fn state(
             Ok(())
         };
         each(&tables.keys, &prefix, add).await?;
-        each(&tables.groups, &prefix, |key, group| push_group(&mut state, key, &group)).await?;
+        each(&tables.groups, &prefix, |key, group| push_group(&mut state, key, &group, removal))
+            .await?;
         let add = |key: &Key, moved| push_device(&mut state, key, &moved, removal);
         each(&tables.moved_devices, &prefix, add).await?;
     }
@@ -116,13 +117,22 @@ fn prefixes(of: Option<&TenantSet>) -> Vec<Key> {
     }
 }
 
-fn push_group(state: &mut Vec<Change>, key: &Key, group: &GroupRecord) -> Result<(), Refused> {
-    if group.epoch > 0 {
+/// A group that never moved, and of which no change is announced, says nothing.
+fn push_group(
+    state: &mut Vec<Change>,
+    key: &Key,
+    group: &GroupRecord,
+    removal: UnixSeconds,
+) -> Result<(), Refused> {
+    let until = group.announced.as_ref().map(|announced| UnixSeconds::new(announced.until));
+    let announced_until = until.filter(|until| *until > removal);
+    if group.epoch > 0 || announced_until.is_some() {
         state.push(Change::Group(GroupEpoch {
             tenant: tenant_id(key)?,
             group: GroupId::parse(text(key, 1)?).map_err(|_| RefusalCode::Internal)?,
             number: group.number,
             epoch: group.epoch,
+            announced_until,
         }));
     }
     Ok(())

@@ -7,6 +7,7 @@ use tessera_token::chain::{IssuerKey, TenantTrust};
 use tessera_token::encoding::{base64url, hex};
 use tessera_token::hash::TokenHash;
 use tessera_token::key::PublicKey;
+use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
     Change, Event, EventHash, Feed, Heartbeat, Snapshot, READER_HEADER, VERIFIER_HEADER,
     VERIFIER_SHARED_HEADER,
@@ -22,6 +23,7 @@ pub struct Reader {
     tenants: HashMap<String, TenantTrust>,
     devices: HashMap<String, u64>,
     groups: HashMap<u64, u64>,
+    announced: HashMap<u64, UnixSeconds>,
     tokens: Vec<TokenHash>,
     keys: HashMap<PublicKeyBytes, IssuerKey>,
     pub device_keys: HashMap<String, Vec<u8>>,
@@ -42,6 +44,7 @@ impl Reader {
             tenants: HashMap::new(),
             devices: HashMap::new(),
             groups: HashMap::new(),
+            announced: HashMap::new(),
             tokens: Vec::new(),
             keys: HashMap::new(),
             device_keys: HashMap::new(),
@@ -87,6 +90,9 @@ impl Reader {
             }
             Change::Group(group) => {
                 self.groups.insert(group.number, group.epoch);
+                if let Some(until) = group.announced_until {
+                    self.announced.insert(group.number, until);
+                }
             }
             Change::Token(token) => self.tokens.push(token.token),
             Change::DeviceKey(known) => {
@@ -108,6 +114,10 @@ impl Reader {
 
     pub fn group_epoch(&self, number: u64) -> u64 {
         self.groups[&number]
+    }
+
+    pub fn announced(&self, number: u64) -> Option<UnixSeconds> {
+        self.announced.get(&number).copied()
     }
 
     pub fn revoked(&self, token: &TokenHash) -> bool {

@@ -9,7 +9,7 @@ use crate::time::UnixSeconds;
 
 use super::TrustError;
 
-/// A group's epoch.
+/// A group's epoch, and the change that an operator announced.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GroupEpoch {
     /// The tenant.
@@ -20,6 +20,9 @@ pub struct GroupEpoch {
     pub number: u64,
     /// Tokens with a lower group epoch are refused.
     pub epoch: u64,
+    /// Until when a change of its devices is announced: behaviour tracking raises no alert about their habits. `None`
+    /// without one.
+    pub announced_until: Option<UnixSeconds>,
 }
 
 /// A device's epoch.
@@ -111,8 +114,13 @@ impl Change {
                 w.uint(k.not_before.get()).uint(k.not_after.get()).uint(k.state.number().into());
             }
             Self::Group(g) => {
-                w.array(5).uint(GROUP).text(g.tenant.as_str()).text(g.group.as_str());
+                let announced = g.announced_until;
+                let items = if announced.is_some() { 6 } else { 5 };
+                w.array(items).uint(GROUP).text(g.tenant.as_str()).text(g.group.as_str());
                 w.uint(g.number).uint(g.epoch);
+                if let Some(until) = announced {
+                    w.uint(until.get());
+                }
             }
             Self::Device(d) => {
                 w.array(5).uint(DEVICE).text(d.tenant.as_str()).text(d.device.as_str());
@@ -152,11 +160,12 @@ impl Change {
                 not_after: UnixSeconds::new(r.uint()?),
                 state: KeyState::of_number(r.uint()?).ok_or(TrustError::Malformed)?,
             }),
-            (GROUP, 5) => Self::Group(GroupEpoch {
+            (GROUP, 5 | 6) => Self::Group(GroupEpoch {
                 tenant: tenant(r)?,
                 group: GroupId::parse(r.text()?).map_err(|_| TrustError::Malformed)?,
                 number: r.uint()?,
                 epoch: r.uint()?,
+                announced_until: if n == 6 { Some(UnixSeconds::new(r.uint()?)) } else { None },
             }),
             (DEVICE, 5) => Self::Device(DeviceEpoch {
                 tenant: tenant(r)?,

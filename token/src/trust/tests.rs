@@ -33,6 +33,14 @@ fn changes() -> Vec<Change> {
             group: GroupId::parse("north").unwrap(),
             number: 2,
             epoch: 9,
+            announced_until: None,
+        }),
+        Change::Group(GroupEpoch {
+            tenant: tenant.clone(),
+            group: GroupId::parse("north").unwrap(),
+            number: 2,
+            epoch: 0,
+            announced_until: Some(at),
         }),
         Change::Device(DeviceEpoch {
             tenant: tenant.clone(),

@@ -104,6 +104,43 @@ fn what_a_clock_ahead_told_is_told_again_and_has_the_time_of_the_wall_clock() {
     assert_eq!((alert.state, alert.t), (State::Open, rig.clock.unix_millis()));
 }
 
+/// An announced change of a group excuses a flood of its devices, and nothing that is evidence by itself.
+#[test]
+fn an_announced_change_excuses_habits_and_no_evidence() {
+    for (announced, flood) in [(None, true), (Some(3600), false), (Some(0), true)] {
+        let mut rig = Rig::new();
+        let device = rig.handle("d-1");
+        rig.connect(&device, HOME);
+        rig.learn(&device, 48);
+        let mut announce = |until| {
+            let name = ("acme".parse().unwrap(), 1);
+            *rig.announced.lock() = Arc::new([(name, rig.clock.unix().plus(until))].into());
+        };
+        // A later word takes the place of an earlier one: the last case ends its announcement.
+        if let Some(until) = announced {
+            announce(90_000);
+            rig.parts.tick();
+            rig.clock.advance(Duration::from_secs(1));
+            if until == 0 {
+                *rig.announced.lock() = Arc::default();
+                rig.parts.tick();
+                // The hours in which a change is learned are over.
+                rig.learn(&device, 25);
+            }
+        }
+        rig.told();
+        (0..100).for_each(|_| rig.publish(&device, "d/d-1/telemetry", 60));
+        let told = rig.told();
+        assert_eq!(
+            told.iter().any(|told| told.contains("flood")),
+            flood,
+            "{announced:?}: {told:?}"
+        );
+        rig.outside("d-1", RefusalCode::ProofMissing, AWAY);
+        assert!(rig.told().iter().any(|told| told.contains("stolen_token")), "{announced:?}");
+    }
+}
+
 #[test]
 fn a_clock_that_is_set_by_little_goes_on_with_the_time_that_passed() {
     let rig = Rig::new();

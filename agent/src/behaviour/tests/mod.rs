@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tessera_runtime::clock::{Clock, ManualClock};
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{SharedRandom, SystemRandom};
@@ -30,6 +31,7 @@ struct Rig {
     parts: BehaviourParts,
     metrics: Metrics,
     alerts: Receiver<Arc<Alert>>,
+    announced: Arc<Mutex<Announced>>,
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -49,10 +51,13 @@ impl Rig {
     fn with(store: &Store, clock: &Arc<ManualClock>, config: BehaviourConfig) -> Self {
         let metrics = Metrics::new();
         let random: SharedRandom = SystemRandom::shared();
-        let started = start(store, config, clock.clone(), &random, &metrics);
+        let announced = Arc::new(Mutex::new(Announced::default()));
+        let read = Arc::clone(&announced);
+        let announcements = Box::new(move || Arc::clone(&read.lock()));
+        let started = start(store, config, clock.clone(), &random, announcements, &metrics);
         let (observer, parts) = started.ok().unwrap();
         let alerts = observer.alerts();
-        Self { clock: clock.clone(), observer, parts, metrics, alerts, _folder: None }
+        Self { clock: clock.clone(), observer, parts, metrics, alerts, announced, _folder: None }
     }
 
     fn wait(&mut self, seconds: u64) {

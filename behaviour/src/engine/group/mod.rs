@@ -215,8 +215,9 @@ impl Group {
         }
     }
 
+    /// Takes in until when a change is announced; a time that has passed ends the announcement.
     pub(super) fn announce(&mut self, until: u32) {
-        self.announced_until = self.announced_until.max(until);
+        self.announced_until = until;
     }
 
     /// Whether a change was announced that is not over, with the hours in which it is learned.

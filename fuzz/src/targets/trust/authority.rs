@@ -203,6 +203,7 @@ fn any_change(draw: &mut Draw<'_>) -> Change {
             group: GroupId::parse("g").expect("a group id"),
             number: u64::from(draw.u8() & 3),
             epoch: u64::from(draw.u8()),
+            announced_until: draw.one_in(4).then(|| at(NOW + u64::from(draw.u16()))),
         }),
         3 => {
             let which = draw.below(DEVICES.len());

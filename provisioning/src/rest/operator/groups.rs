@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tessera_token::ids::GroupId;
 use tessera_token::refusal::RefusalCode;
 
+use super::announcement::AnnouncementView;
 use super::suspension::SuspensionView;
 use crate::once::{Asked, Keep};
 use crate::records::{GroupRecord, Reenrol};
@@ -62,6 +63,8 @@ pub(super) struct GroupView {
     reenrol: &'static str,
     #[serde(flatten)]
     suspension: SuspensionView,
+    #[serde(flatten)]
+    announcement: AnnouncementView,
 }
 
 impl GroupView {
@@ -74,6 +77,7 @@ impl GroupView {
             created: record.created,
             reenrol: Reenrol::word(record.reenrol),
             suspension: SuspensionView::new(record.suspended.as_ref()),
+            announcement: AnnouncementView::new(record.announced.as_ref()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::endpoint::Endpoint;
 
+pub(crate) mod announcement;
 pub(crate) mod api_tokens;
 pub(crate) mod audit;
 mod claim_line;
@@ -46,6 +47,7 @@ pub(super) fn table() -> Vec<Endpoint> {
         rekeys::table(),
         roles::table(),
         status::table(),
+        announcement::table(),
         suspension::table(),
         tenants::table(),
         tokens::table(),
