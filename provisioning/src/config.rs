@@ -62,6 +62,8 @@ pub struct ProvisioningConfig {
     pub replace_keys: bool,
     /// The most of what verifiers must hold; never more than the default, which is what they can.
     pub trust: TrustLimits,
+    /// Open claims of one tenant.
+    pub open_claims: u64,
     /// Threads that answer HTTP.
     pub workers: usize,
     /// Time between two removals of what has expired.
@@ -110,6 +112,7 @@ impl ProvisioningConfig {
             accept_loss: false,
             replace_keys: false,
             trust: TrustLimits::default(),
+            open_claims: limits::OPEN_CLAIMS,
             workers: 2,
             sweep_every: limits::SWEEP_EVERY,
             head_time: limits::HEAD_TIMEOUT,
@@ -149,6 +152,9 @@ impl ProvisioningConfig {
         }
         if self.connections == 0 || self.connections_per_address == 0 {
             return Err(StartError::Config("connections must be above 0"));
+        }
+        if !(1..=limits::OPEN_CLAIMS_MOST).contains(&self.open_claims) {
+            return Err(StartError::Config("open claims of a tenant must be 1 to 10,000,000"));
         }
         if self.sweep_every.is_zero() {
             return Err(StartError::Config("the time between sweeps must be above 0"));

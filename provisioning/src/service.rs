@@ -88,6 +88,8 @@ pub(crate) struct Service {
     pub(crate) keys_healed: Mutex<Option<Key>>,
     /// Held while the keys of a tenant take a step: steps at once would only take it from each other.
     pub(crate) keys_turn: tokio::sync::Mutex<()>,
+    /// Held while claims are made: each changes the count of its tenant.
+    pub(crate) claims_turn: tokio::sync::Mutex<()>,
     pub(crate) strangers: Strangers,
     /// Requests with an Idempotency-Key that are being done, by their scopes.
     pub(crate) running: Turns,

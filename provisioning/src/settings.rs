@@ -5,7 +5,10 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ProvisioningConfig;
-use crate::limits::{AdmissionLimits, Rate, CONNECTIONS, CONNECTIONS_PER_ADDRESS, RATES};
+use crate::limits::{
+    AdmissionLimits, Rate, CONNECTIONS, CONNECTIONS_PER_ADDRESS, OPEN_CLAIMS, OPEN_CLAIMS_MOST,
+    RATES,
+};
 use crate::start_error::StartError;
 
 const RATE: RangeInclusive<u32> = 1..=1_000_000;
@@ -21,6 +24,7 @@ macro_rules! rates {
         pub struct RawLimits {
             pub connections: usize,
             pub connections_per_address: usize,
+            pub open_claims: u64,
             $(pub $per_second: u32, pub $burst: u32,)*
         }
 
@@ -29,6 +33,7 @@ macro_rules! rates {
                 Self {
                     connections: CONNECTIONS,
                     connections_per_address: CONNECTIONS_PER_ADDRESS,
+                    open_claims: OPEN_CLAIMS,
                     $($per_second: RATES.$rate.per_second, $burst: RATES.$rate.burst,)*
                 }
             }
@@ -72,6 +77,8 @@ impl RawLimits {
         config.connections = within(self.connections, PLACES, what)?;
         let what = "limits.connections_per_address must be 16 to 1,000,000";
         config.connections_per_address = within(self.connections_per_address, PLACES, what)?;
+        let what = "limits.open_claims must be 1 to 10,000,000";
+        config.open_claims = within(self.open_claims, 1..=OPEN_CLAIMS_MOST, what)?;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use crate::records::api_tokens::ApiTokenRecord;
 use crate::records::approvals::{ApprovalCount, ApprovalRecord};
 use crate::records::attributes::AttributeRow;
 use crate::records::audit::{Chained, Entry};
+use crate::records::claim_counts::ClaimCount;
 use crate::records::claim_imports::ClaimImportRecord;
 use crate::records::families::FamilyRecord;
 use crate::records::findings::FindingRow;
@@ -46,6 +47,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/12.sql"),
         include_str!("schema/13.sql"),
         include_str!("schema/14.sql"),
+        include_str!("schema/15.sql"),
         include_str!("schema/16.sql"),
     ],
     kept: &[
@@ -72,6 +74,8 @@ pub(crate) struct Tables {
     pub(crate) groups: Table<GroupRecord>,
     /// tenant, SHA-256(code)
     pub(crate) claims: Table<ClaimRecord>,
+    /// tenant: how many are open
+    pub(crate) claim_counts: Table<ClaimCount>,
     /// tenant, SHA-256(account, tenant, Idempotency-Key)
     pub(crate) claim_imports: Table<ClaimImportRecord>,
     /// tenant, SHA-256(code), device
@@ -158,6 +162,7 @@ impl Tables {
             roles: database.table(),
             groups: database.table(),
             claims: database.table(),
+            claim_counts: database.table(),
             claim_imports: database.table(),
             claim_uses: database.table(),
             group_ways: database.table(),

@@ -124,4 +124,15 @@ fn claims_are_imported_and_a_stopped_import_goes_on() {
     assert_eq!((again.len(), &again), (1200, &codes(&whole)));
     let (_, out) = import(&to);
     assert!(out.contains("0 lines in"), "nothing is left: {out}");
+
+    // The answers are those of this tenant and of this list.
+    let before = fs::read_to_string(&answers).unwrap();
+    let (good, out) = import(&[to[0], to[1], "--tenant", "acme"]);
+    assert!(!good && out.contains("for the tenant default, not for acme"), "{out}");
+    let other = folder.join("other.ndjson");
+    fs::write(&other, list.replacen("d-699", "e-699", 1)).unwrap();
+    let mut command = server.operator(&["import", "claims"]);
+    let (good, out) = run(command.arg(&other).args(to));
+    assert!(!good && out.contains("begins with other lines"), "{out}");
+    assert_eq!(fs::read_to_string(&answers).unwrap(), before, "nothing was sent");
 }

@@ -38,7 +38,8 @@ pub(super) async fn import(what: Imported) -> Outcome {
             (tenant, job, file)
         }
         Imported::Claims { file, answers, dry_run, from_line, errors, tenant } => {
-            let answers = answers.map(|path| Answers::open(&path)).transpose()?;
+            let open = |path: PathBuf| Answers::open(&path, &tenant.tenant, &file, from_line);
+            let answers = answers.map(open).transpose()?;
             let begin = answers.as_ref().map_or(1, |answers| answers.next);
             if let Some(refused) =
                 answers.as_ref().map(|answers| answers.refused).filter(|n| *n > 0)
@@ -61,11 +62,17 @@ pub(super) async fn import(what: Imported) -> Outcome {
     };
     let errors = job.errors.map(|path| Errors::create(&path)).transpose()?;
     let mut source = Source::open(&file)?;
-    let mut progress = Progress::new(errors, job.answers.take(), call.json);
+    let answers = job.answers.take();
     if job.from_line > 1 {
-        source.skip(job.from_line - 1)?;
+        match &answers {
+            Some(answers) => answers.pass(&mut source, job.from_line)?,
+            None => {
+                source.skip(job.from_line - 1, None)?;
+            }
+        }
         output::complain(&format!("{}: it begins at line {}", file.display(), job.from_line));
     }
+    let mut progress = Progress::new(errors, answers, call.json);
     let path = tenant_path(&tenant.tenant, &format!("import/{}", job.kind));
     let resume = |line: u64, fault: Fault| {
         let words = format!(
@@ -123,8 +130,7 @@ async fn send(
         let path = format!("{}?dry_run={}&first={}", to.path, to.dry_run, piece.first);
         let why = match call.client.lines(&path, piece.bytes.clone(), to.key, PIECE_TIME).await {
             Ok(answer) => {
-                let told =
-                    progress.take(&answer, piece.first).map_err(|fault| (piece.first, fault))?;
+                let told = progress.take(&answer, &piece).map_err(|fault| (piece.first, fault))?;
                 if told.is_whole {
                     return Ok(());
                 }
@@ -210,8 +216,8 @@ impl Progress {
         }
     }
 
-    /// Counts the answers to a piece that begins at this line of the file.
-    fn take(&mut self, answer: &[u8], first: u64) -> Result<Told, Fault> {
+    /// Counts the answers to a piece.
+    fn take(&mut self, answer: &[u8], piece: &Piece) -> Result<Told, Fault> {
         let broken = || Fault::new("the answer broke off").passing(true);
         let mut told = Told { is_whole: false, lines: 0, why: broken() };
         for line in answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -221,12 +227,15 @@ impl Progress {
                 if let Some(why) = line.get("detail").and_then(Value::as_str) {
                     told.why = Fault::new(why);
                 }
+                // Empty lines have no answers.
+                let next = line.get("next").and_then(Value::as_u64).unwrap_or_default();
+                told.lines = told.lines.max(next.saturating_sub(piece.first));
                 break;
             };
-            told.lines = (number + 1).saturating_sub(first);
+            told.lines = (number + 1).saturating_sub(piece.first);
             self.lines += 1;
             if let Some(answers) = &mut self.answers {
-                answers.keep(&line)?;
+                answers.keep(&line, piece.mark(number))?;
             }
             match line.get("outcome").and_then(Value::as_str) {
                 Some("imported") => self.imported += 1,
@@ -353,15 +362,20 @@ mod tests {
     #[test]
     fn an_answer_that_broke_off_says_where_to_go_on() {
         let mut progress = Progress::new(None, None, true);
-        let answer = "{\"line\":11,\"device\":\"a\",\"outcome\":\"imported\"}\n{\"line\":12,\"outcome\":\"unchanged\"}\n{\"li";
-        let told = progress.take(answer.as_bytes(), 11).unwrap();
+        let answer = "{\"line\":1,\"device\":\"a\",\"outcome\":\"imported\"}\n{\"line\":2,\"outcome\":\"unchanged\"}\n{\"li";
+        let mut piece = source("a\nb\nc\n\nd\n").piece().unwrap();
+        let told = progress.take(answer.as_bytes(), &piece).unwrap();
         assert!(!told.is_whole);
         assert_eq!((told.lines, progress.imported, progress.unchanged), (2, 1, 1));
-        let mut piece = source("a\nb\nc\n").piece().unwrap();
         piece.drop_lines(told.lines);
-        assert_eq!((piece.first, piece.lines, piece.bytes.as_slice()), (3, 1, &b"c\n"[..]));
-        let end = "{\"line\":13,\"outcome\":\"refused\",\"code\":\"role_unknown\"}\n{\"done\":true,\"code\":null,\"detail\":null}\n";
-        let told = progress.take(end.as_bytes(), 13).unwrap();
+        assert_eq!((piece.first, piece.lines, piece.bytes.as_slice()), (3, 3, &b"c\n\nd\n"[..]));
+        // It ended early behind an empty line.
+        let end = "{\"line\":3,\"outcome\":\"imported\"}\n{\"done\":false,\"next\":5,\"code\":\"not_ready\",\"detail\":\"x\"}\n";
+        let told = progress.take(end.as_bytes(), &piece).unwrap();
+        assert_eq!((told.is_whole, told.lines, told.why.to_string()), (false, 2, "x".to_owned()));
+        piece.drop_lines(told.lines);
+        let end = "{\"line\":5,\"outcome\":\"refused\",\"code\":\"role_unknown\"}\n{\"done\":true,\"code\":null,\"detail\":null}\n";
+        let told = progress.take(end.as_bytes(), &piece).unwrap();
         assert!(told.is_whole);
         assert_eq!(progress.refused, 1);
     }

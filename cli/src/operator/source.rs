@@ -4,6 +4,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use tessera_token::encoding::base64url;
+use tessera_token::hash::sha256;
+
 use super::bulk::at;
 use crate::error::Fault;
 
@@ -20,6 +23,8 @@ pub(super) struct Source {
     reader: Box<dyn BufRead>,
     /// Lines that were read.
     read: u64,
+    /// The hash of these lines: of that of those before the last one, and the last one.
+    hash: [u8; 32],
 }
 
 /// Some lines of it.
@@ -28,6 +33,8 @@ pub(super) struct Piece {
     pub(super) first: u64,
     pub(super) lines: u64,
     pub(super) bytes: Vec<u8>,
+    /// The mark of the list up to each line.
+    marks: Vec<String>,
 }
 
 impl Source {
@@ -39,27 +46,46 @@ impl Source {
                 Box::new(BufReader::new(open))
             }
         };
-        Ok(Self { name: file.to_owned(), reader, read: 0 })
+        Ok(Self { name: file.to_owned(), reader, read: 0, hash: [0; 32] })
     }
 
-    pub(super) fn skip(&mut self, lines: u64) -> Result<(), Fault> {
+    /// Its name.
+    pub(super) fn name(&self) -> String {
+        self.name.display().to_string()
+    }
+
+    /// Passes so many lines. Whether the list up to one of them has the mark that is known of it.
+    pub(super) fn skip(&mut self, lines: u64, known: Option<(u64, &str)>) -> Result<bool, Fault> {
         let mut none = Vec::new();
+        let mut is_same = known.is_none();
         for _ in 0..lines {
             none.clear();
             if !self.line(&mut none)? {
                 break;
             }
+            if let Some((_, mark)) = known.filter(|(line, _)| *line == self.read) {
+                is_same = mark == self.mark();
+            }
         }
-        Ok(())
+        Ok(is_same)
+    }
+
+    /// The mark of the lines so far: 72 bits, for lists that are taken for each other by mistake.
+    fn mark(&self) -> String {
+        let mut mark = base64url(&self.hash);
+        mark.truncate(12);
+        mark
     }
 
     pub(super) fn piece(&mut self) -> Result<Piece, Fault> {
-        let mut piece = Piece { first: self.read + 1, lines: 0, bytes: Vec::new() };
+        let mut piece =
+            Piece { first: self.read + 1, lines: 0, bytes: Vec::new(), marks: Vec::new() };
         while (piece.lines as usize) < PIECE_LINES && piece.bytes.len() < PIECE_BYTES {
             if !self.line(&mut piece.bytes)? {
                 break;
             }
             piece.lines += 1;
+            piece.marks.push(self.mark());
         }
         Ok(piece)
     }
@@ -79,6 +105,8 @@ impl Source {
             }
             into.push(b'\n');
         }
+        let line = into.get(before..).unwrap_or_default();
+        self.hash = sha256(&[self.hash.as_slice(), line].concat());
         Ok(true)
     }
 
@@ -97,11 +125,19 @@ impl Source {
 }
 
 impl Piece {
+    /// The mark of the list up to this line of it; empty for a line that is not in it.
+    pub(super) fn mark(&self, line: u64) -> &str {
+        let at = line.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| self.marks.get(at)).map_or("", String::as_str)
+    }
+
     pub(super) fn drop_lines(&mut self, lines: u64) {
         for _ in 0..lines.min(self.lines) {
             let end = self.bytes.iter().position(|byte| *byte == b'\n');
             self.bytes.drain(..end.map_or(self.bytes.len(), |end| end + 1));
         }
+        let dropped = usize::try_from(lines).unwrap_or(usize::MAX).min(self.marks.len());
+        self.marks.drain(..dropped);
         self.first += lines.min(self.lines);
         self.lines -= lines.min(self.lines);
     }
@@ -113,7 +149,7 @@ pub(super) mod tests {
 
     pub(in crate::operator) fn source(text: &str) -> Source {
         let reader = Box::new(io::Cursor::new(text.as_bytes().to_vec()));
-        Source { name: "x".into(), reader, read: 0 }
+        Source { name: "x".into(), reader, read: 0, hash: [0; 32] }
     }
 
     #[test]
@@ -131,7 +167,7 @@ pub(super) mod tests {
         assert_eq!((lines[2], lines[3]), (&b""[..], &b"end"[..]));
         assert_eq!(file.piece().unwrap().lines, 0);
         let mut file = source("a\nb\nc\n");
-        file.skip(2).unwrap();
+        assert!(file.skip(2, None).unwrap());
         let piece = file.piece().unwrap();
         assert_eq!((piece.first, piece.bytes.as_slice()), (3, &b"c\n"[..]));
     }

@@ -6,6 +6,13 @@ use tessera_token::limits as shared;
 
 use super::Rate;
 
+/// Open claims of one tenant, unless the settings say otherwise: five imports of the longest kind. Their rows take some 300 MB.
+pub const OPEN_CLAIMS: u64 = 1_000_000;
+/// The most that the settings may say.
+pub const OPEN_CLAIMS_MOST: u64 = 10_000_000;
+/// Open claims for which a count rests a second, so that counting takes a small part of the time: up to a minute for the
+/// default.
+pub const OPEN_CLAIMS_COUNTED: u64 = 20_000;
 /// Devices that may use one claim.
 pub const CLAIM_USES: u64 = 100_000;
 /// Characters of a pattern of ids: those of an id.

@@ -177,7 +177,8 @@ async fn make_device(
         with: (),
     };
     let line = Line { number: 1, wanted: Ok(device) };
-    let outcomes = imports::take(service, &import, &mut Seen::default(), &[line]).await?;
+    let (outcomes, ended) = imports::take(service, &import, &mut Seen::default(), &[line]).await;
+    ended?;
     match outcomes.into_iter().next() {
         Some(Outcome::Refused(fault)) => Err(fault.refused),
         _ => Ok(()),

@@ -12,6 +12,7 @@ pub(crate) mod api_tokens;
 pub(crate) mod approvals;
 pub(crate) mod attributes;
 pub(crate) mod audit;
+pub(crate) mod claim_counts;
 pub(crate) mod claim_imports;
 mod device_rows;
 pub(crate) mod families;

@@ -6,7 +6,7 @@ use tessera_token::messages::Way;
 use tessera_token::refusal::RefusalCode;
 
 use super::pattern::IdPattern;
-use super::{attributes, code, groups, roles, templates, tenants, ways};
+use super::{attributes, code, groups, open_claims, roles, templates, tenants, ways};
 use crate::audit::Actor;
 use crate::limits::{CLAIMS_PER_CALL, CLAIM_SECONDS_MOST, CLAIM_USES};
 use crate::once::Keep;
@@ -49,8 +49,12 @@ pub(crate) async fn create(
     wanted: &NewClaims,
     keep: &Keep<'_, (Vec<NewClaim>, u64)>,
 ) -> Result<(Vec<NewClaim>, u64), Refused> {
+    let _turn = service.claims_turn.lock().await;
     until_committed(async || {
         let role = check(service, tenant, wanted).await?;
+        let count = u64::try_from(wanted.count).unwrap_or(u64::MAX);
+        let mut places = open_claims::places(service, tenant, count).await?;
+        places.take(service, count)?;
         let now = service.now().get();
         let record = ClaimRecord {
             role: wanted.role.as_str().to_owned(),
@@ -67,6 +71,7 @@ pub(crate) async fn create(
         let mut made = Vec::with_capacity(wanted.count);
         let mut batch = Batch::new();
         roles::expect(service, &mut batch, (tenant, wanted.role.as_str()), &role);
+        places.write(service, &mut batch, tenant);
         let devices = wanted.devices.iter().cloned().map(Some);
         let any = wanted.count.saturating_sub(wanted.devices.len());
         for device in devices.chain(std::iter::repeat_n(None, any)) {
@@ -201,6 +206,7 @@ pub(crate) async fn delete(
             }
             _ => return Err(RefusalCode::ClaimUsed.into()),
         };
+        open_claims::closed(service, &mut batch, tenant, &record).await?;
         match &left {
             Some(left) => batch.put(&service.tables.claims, key, left),
             None => batch.delete(&service.tables.claims, key),

@@ -11,6 +11,7 @@ pub(crate) mod devices;
 pub(crate) mod groups;
 pub(crate) mod history;
 pub(crate) mod imports;
+pub(crate) mod open_claims;
 pub(crate) mod open_rows;
 pub(crate) mod pattern;
 pub(crate) mod reach;

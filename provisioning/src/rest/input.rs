@@ -17,6 +17,7 @@ use tessera_token::refusal::RefusalCode;
 use super::auth::way;
 use super::gate::{behind, Gate};
 use super::problem::Problem;
+use super::unique;
 use crate::admission::Source;
 use crate::limits::{BODY_BYTES, BODY_TIMEOUT, PAGE, PAGE_MOST};
 use crate::refused::Refused;
@@ -83,12 +84,14 @@ pub(super) fn json_body(
     }
 }
 
-/// An object: the library would take an array for the members of a type in their order.
+/// An object, each member of which comes once: the library would take an array for the members of a type in their order, and
+/// the last of two members of a map.
 pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(Refused::malformed("send a JSON object"));
     }
-    serde_json::from_slice(bytes).map_err(|error| Refused::malformed(error.to_string()))
+    let read = unique::check(bytes).and_then(|()| serde_json::from_slice(bytes));
+    read.map_err(|error| Refused::malformed(error.to_string()))
 }
 
 /// The query of a list.

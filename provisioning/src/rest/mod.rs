@@ -45,6 +45,7 @@ mod trust;
 mod metadata;
 mod server;
 mod told;
+mod unique;
 
 /// Every endpoint of the service.
 fn table() -> Vec<Endpoint> {

@@ -349,6 +349,7 @@ pub(super) async fn build(
         keys_looked: Mutex::default(),
         keys_healed: Mutex::default(),
         keys_turn: tokio::sync::Mutex::new(()),
+        claims_turn: tokio::sync::Mutex::new(()),
         strangers: Strangers::default(),
         running: Turns::new(KEPT_RUNNING, 1),
         bulk: Turns::new(BULK, BULK_OF_TENANT),

@@ -13,9 +13,11 @@ use super::*;
 use crate::rest;
 
 mod families;
+mod imports;
 mod keys_due;
 mod life;
 mod links;
+mod open_claims;
 mod roles;
 mod schema;
 mod upgrade;

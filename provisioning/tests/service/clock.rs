@@ -18,7 +18,7 @@ use tessera_token::time::UnixSeconds;
 
 use crate::enrol::claims;
 use crate::feed::Reader;
-use crate::world::{random, World, START};
+use crate::world::{random, Forced, World, START};
 
 const DAY: i64 = 24 * 3600;
 
@@ -301,4 +301,32 @@ async fn api_tokens_end_once_and_in_their_time() {
     assert!(is_open(&ahead).await, "{now}");
     pass(&world, 61).await;
     assert!(!is_open(&ahead).await);
+}
+
+/// Partner tokens likewise: one that was made by a clock that was ahead has the same life, from the time of the right one.
+#[tokio::test]
+async fn partner_tokens_of_a_clock_that_was_ahead_are_dated_anew() {
+    let world = quick().await;
+    let role = json!({ "class": "partner", "publish": ["orders/new"], "token_seconds": 600 });
+    world.operator.put_over("/v1/tenants/default/roles/orders", &role).await.unwrap();
+    // A clock that is ahead for long is believed.
+    world.clock.set_unix(at(START + 40 * DAY as u64));
+    pass(&world, 31).await;
+    let wanted = json!({ "device": "erp", "purpose": "x", "role": "orders", "expires_in": 60 });
+    let made = world.post("/v1/tenants/default/partner-tokens", wanted).await;
+    let token = made["token"].as_str().unwrap();
+    world.clock.set_unix(at(START + 200));
+    let (now, expires) = loop {
+        pass(&world, 1).await;
+        let now = world.now().get();
+        let told = crate::introspect::ask(&world.operator, token).await;
+        let expires = told["exp"].as_u64().unwrap();
+        if expires <= now + 60 {
+            break (now, expires);
+        }
+        assert!(now < START + 1000, "{told}");
+    };
+    assert!(expires > now, "it is good for a while");
+    pass(&world, 61).await;
+    assert_eq!(crate::introspect::ask(&world.operator, token).await, json!({ "active": false }));
 }

@@ -39,6 +39,7 @@ mod matrix;
 mod modules;
 mod moving;
 mod once;
+mod open_claims;
 mod operators;
 mod partners;
 mod push;

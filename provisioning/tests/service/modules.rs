@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{json, Value};
 use tessera_provisioning::ProvisioningConfig;
-use tessera_runtime::pkcs11::testing::{SoftHsm, SoftToken};
+use tessera_runtime::pkcs11::testing::{HeldBack, SoftHsm, SoftToken};
 use tessera_runtime::secret::write_secret_file;
 use tessera_token::chain::KeyState;
 use tessera_token::encoding::from_base64url;
@@ -44,6 +44,13 @@ fn by(token: &SoftToken) -> impl FnOnce(&mut ProvisioningConfig) {
         config.pkcs11 = Some(settings);
         config.sweep_every = Duration::from_millis(20);
     }
+}
+
+/// Time of this machine: for calls that take as long as they take.
+fn monotonic() -> Duration {
+    static CLOCK: LazyLock<tessera_runtime::clock::SharedClock> =
+        LazyLock::new(tessera_runtime::clock::SystemClock::shared);
+    CLOCK.monotonic()
 }
 
 async fn keys(world: &World) -> BTreeMap<String, Value> {
@@ -351,7 +358,116 @@ async fn many_devices_get_tokens_at_once_while_keys_rotate() {
     for access_token in tokens.into_iter().flatten() {
         assert!(listed.iter().any(|key| signed_by(key, &access_token)));
     }
+    // An object that could not be destroyed at once is destroyed by the next look.
+    until(async || token.object_files().len() == 2).await;
+}
+
+/// The token is made by the key that signs when the module gets to it.
+#[tokio::test]
+async fn a_rotation_that_takes_the_key_of_a_token_in_the_making_has_its_successor_sign() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(held_back) = HeldBack::in_folder(folder.path()) else { return };
+    let token = token("taken");
+    let settings = held_back.settings(&token);
+    let world = World::with(|config| config.pkcs11 = Some(settings)).await;
+    let (device, _) = world.enrolled("a").await;
+    // The module answers as it does for an object that is gone, or as for one that goes in this moment.
+    for code in [None, Some(0x68)] {
+        let before = keys(&world).await;
+        held_back.hold_next();
+        let turn = async {
+            until(async || held_back.holds()).await;
+            rotate(&world).await;
+            held_back.release(code);
+        };
+        let (answer, ()) = tokio::join!(world.refresh(&device), turn);
+        let after = keys(&world).await;
+        assert_eq!(after["active"]["key"], before["next"]["key"]);
+        assert!(signed_by(&after["active"], &answer.unwrap().access_token));
+        assert_eq!(ready(&world).await, Ok(()));
+    }
     assert_eq!(token.object_files().len(), 2);
+}
+
+/// Both keys are cut while no successor can be made. The tenant has none then, and gets new ones with the module.
+#[tokio::test]
+async fn keys_that_are_cut_without_a_successor_are_cut_and_come_back_with_the_module() {
+    let token = token("cut");
+    let world = World::with(by(&token)).await;
+    let (device, _) = world.enrolled("a").await;
+    let before = keys(&world).await;
+    token.take_out();
+    for state in ["next", "active"] {
+        compromise(&world, &before[state]).await;
+    }
+    let listed = world.get(KEYS).await;
+    let states: Vec<_> =
+        listed["items"].as_array().unwrap().iter().map(|key| &key["state"]).collect();
+    assert_eq!(states, ["compromised", "compromised"]);
+    assert_eq!(world.refresh(&device).await.err(), Some(RefusalCode::IssuerKeyMissing));
+    let told = ready(&world).await.unwrap_err();
+    assert!(told["reasons"].to_string().contains("no_token"), "{told}");
+    token.put_in();
+    let access_token = refreshed(&world, &device).await;
+    let after = keys(&world).await;
+    assert!(is_in(&after["active"], &token) && signed_by(&after["active"], &access_token));
+    until(async || {
+        world.advance(1);
+        ready(&world).await.is_ok() && keys(&world).await.contains_key("next")
+    })
+    .await;
+}
+
+/// A module that never returns from a signature: requests are refused in time, tenants with seeds go on, an operator cuts a
+/// key, and the service stops.
+#[tokio::test]
+async fn a_module_that_hangs_refuses_in_time_and_holds_no_other_tenant_and_no_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(held_back) = HeldBack::in_folder(folder.path()) else { return };
+    let token = token("hangs");
+    let world = World::new().await;
+    let (by_seed, _) = world.enrolled("a").await;
+    let settings = held_back.settings(&token);
+    let world = world.restart_as(|config| config.pkcs11 = Some(settings)).await;
+    world.post("/v1/tenants", json!({ "tenant": "acme" })).await;
+    let role = json!({ "class": "device", "publish": ["d/{device}"] });
+    let role_path = "/v1/tenants/acme/roles/sensor";
+    crate::world::Forced::put_over(&world.operator, role_path, &role).await.unwrap();
+    let made = world.post("/v1/tenants/acme/claims", json!({ "role": "sensor" })).await;
+    let device = Device::of("acme", "b");
+    world.enrol(&device, made["claims"][0]["code"].as_str().unwrap()).await.unwrap();
+    let acme = world.get("/v1/tenants/acme/keys").await["items"].as_array().unwrap().clone();
+    let active = acme.iter().find(|key| key["state"] == "active").unwrap();
+    assert!(is_in(active, &token), "{active}");
+
+    held_back.hang();
+    let call = tessera_runtime::limits::PKCS11_CALL;
+    let began = monotonic();
+    let asked = futures_util::future::join_all((0..8).map(|_| world.refresh(&device)));
+    let seeds = async {
+        // While they wait.
+        for _ in 0..8 {
+            world.refresh(&by_seed).await.unwrap();
+        }
+        monotonic() - began
+    };
+    let (refused, seeds) = tokio::join!(asked, seeds);
+    assert!(refused.into_iter().all(|answer| answer.err() == Some(RefusalCode::NotReady)));
+    assert!(monotonic() - began < call * 2, "{:?}", monotonic() - began);
+    assert!(seeds < call, "{seeds:?}");
+    // No thread of the module is left: no request waits for one.
+    let began = monotonic();
+    assert_eq!(world.refresh(&device).await.err(), Some(RefusalCode::NotReady));
+    let path = format!("/v1/tenants/acme/keys/{}/compromise", active["key"].as_str().unwrap());
+    world.post(&path, json!({})).await;
+    world.refresh(&by_seed).await.unwrap();
+    assert!(monotonic() - began < call, "{:?}", monotonic() - began);
+    let told = ready(&world).await.unwrap_err();
+    assert!(told["reasons"].to_string().contains("(late)"), "{told}");
+    let began = monotonic();
+    assert_eq!(world.stop().await, Vec::<String>::new());
+    assert!(monotonic() - began < Duration::from_secs(20), "{:?}", monotonic() - began);
+    held_back.go_on();
 }
 
 #[tokio::test]

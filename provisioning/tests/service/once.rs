@@ -191,3 +191,21 @@ async fn kept_answers_are_bounded_and_end_after_a_day() {
     let again = make(&world.operator, CLAIMS, &body, &key(256)).await.unwrap();
     assert_eq!(again.status, 201);
 }
+
+/// A refusal is not kept: the same request with the same key is done once its cause has gone, and from then on it has its
+/// answer.
+#[tokio::test]
+async fn a_refused_request_is_done_when_it_comes_again() {
+    let world = World::new().await;
+    let body = json!({ "role": "sensor", "group": "hall" });
+    for _ in 0..2 {
+        let refused = make(&world.operator, CLAIMS, &body, KEY).await;
+        assert_eq!(problem(refused), (404, "group_unknown".to_owned()));
+    }
+    world.post("/v1/tenants/default/groups", json!({ "group": "hall" })).await;
+    let done = make(&world.operator, CLAIMS, &body, KEY).await.unwrap();
+    assert_eq!(done.status, 201);
+    let again = make(&world.operator, CLAIMS, &body, KEY).await.unwrap();
+    assert_eq!(again.body, done.body);
+    assert_eq!(world.get(CLAIMS).await["items"].as_array().unwrap().len(), 1);
+}

@@ -215,3 +215,27 @@ async fn a_role_sets_the_life_and_a_changed_role_the_next_scope() {
         world.operator.put_over(path, &json!({ "class": "service", "publish": ["#"] })).await;
     assert_eq!(problem(class), (422, "role_invalid".to_owned()));
 }
+
+/// A refusal uses up no nonce, neither of the device nor of the service: the same request gets its token once its cause has
+/// gone, and the same token when it comes again.
+#[tokio::test]
+async fn a_refused_request_gets_its_token_when_it_comes_again() {
+    let world = World::new().await;
+    let (device, _) = world.enrolled("a").await;
+    let own = world.request(&device, TokenKind::Key);
+    let Device { tenant, id, key } = &device;
+    let (epoch, kind) = (UnixSeconds::new(9), TokenKind::Key);
+    let in_1970 = TokenRequest::sign(key, tenant, id, epoch, &random(), kind);
+    let (_, cnonce) = nonce_after(&world, &in_1970).await;
+    let served = TokenRequest::sign_nonce(key, tenant, id, &cnonce, &random(), kind);
+    for request in [own, served] {
+        let ask = async || world.ask("/v1/token", request.to_cbor()).await;
+        world.post("/v1/tenants/default/devices/a/suspend", json!({})).await;
+        for _ in 0..2 {
+            assert_eq!(ask().await, Err(RefusalCode::DeviceSuspended));
+        }
+        world.post("/v1/tenants/default/devices/a/reinstate", json!({})).await;
+        let first = ask().await.unwrap();
+        assert_eq!(ask().await.unwrap().access_token, first.access_token);
+    }
+}

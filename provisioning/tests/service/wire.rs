@@ -280,3 +280,40 @@ async fn numbers_out_of_their_range_are_refused_as_the_document_says() {
     let refused = problem(world.feed.get("/v1/trust/events?after=0&wait=61").await);
     assert_eq!(refused, (400, "request_malformed".to_owned()));
 }
+
+/// Of two members of one name none is taken: not of a type, not of a map, not in a line of an import, not from a device.
+#[tokio::test]
+async fn a_member_of_a_json_body_that_comes_twice_is_refused() {
+    let world = World::new().await;
+    let sent = async |path: &str, body: &str| {
+        let request = Request::new(Method::Post, path).body(JSON, body.as_bytes().to_vec());
+        world.operator.send(request).await
+    };
+    let claims = "/v1/tenants/default/claims";
+    let malformed = (400, "request_malformed".to_owned());
+    for body in [
+        r#"{"role":"sensor","role":"sensor"}"#,
+        r#"{"role":"sensor","attributes":{"site":"a","site":"b"}}"#,
+        r#"{"role":"sensor","attributes":{"site":"a","s\u0069te":"a"}}"#,
+        r#"{"role":"sensor","none":[{"a":1,"a":1}]}"#,
+    ] {
+        let refused = sent(claims, body).await;
+        let Err(HttpError::Status { response, .. }) = &refused else { panic!("{body}") };
+        let told = response.text();
+        assert!(told.contains("twice"), "{told}");
+        assert_eq!(problem(refused), malformed, "{body}");
+    }
+    assert_eq!(world.get(claims).await["items"], json!([]));
+    // The same name in two objects is none twice.
+    sent(claims, r#"{"role":"sensor","attributes":{"role":"a"}}"#).await.unwrap();
+    let line = r#"{"role":"sensor","attributes":{"site":"a","site":"b"}}"#;
+    let path = "/v1/tenants/default/import/claims";
+    let request = Request::new(Method::Post, path).body("application/x-ndjson", line.into());
+    let request = request.header("idempotency-key", "abcdefghijklmnopqrstuvwxyz");
+    let told = world.operator.send(request).await.unwrap();
+    assert!(told.text().contains("request_malformed"), "{}", told.text());
+    let body = r#"{"tenant":"default","tenant":"default","device":"a","claim":"x"}"#;
+    let refused =
+        world.stranger.send(Request::new(Method::Post, "/v1/enrol").body(JSON, body.into()));
+    assert_eq!(problem(refused.await), malformed);
+}

@@ -142,7 +142,14 @@ fn signed(open: &mut Open, key: &ModuleKey, message: &[u8]) -> Tried<Vec<u8>> {
                     return Tried::Missing(ModuleError::NoKey(key.object));
                 }
             }
-            Err(error) => return error.into(),
+            // A key that is destroyed while the module begins to sign gives answers of all kinds.
+            Err(error) => {
+                open.forget(key.object);
+                return match private(&open.session, key.object) {
+                    Ok(Ok(None)) => Tried::Missing(ModuleError::NoKey(key.object)),
+                    _ => error.into(),
+                };
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A token for callers that must not wait on their own thread: calls go to threads of the module through a bounded queue.
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicIsize, AtomicU8, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender, TrySendError};
 use std::sync::Arc;
 
@@ -22,6 +23,9 @@ type Job = Box<dyn FnOnce(&Token) + Send>;
 pub struct Module {
     token: Arc<Token>,
     jobs: SyncSender<Job>,
+    threads: isize,
+    /// Calls that took too long and are in the module still: each has a thread.
+    hung: Arc<AtomicIsize>,
 }
 
 impl Module {
@@ -33,6 +37,7 @@ impl Module {
         let (jobs, waiting) = sync_channel::<Job>(PKCS11_QUEUE);
         let waiting = Arc::new(Mutex::new(waiting));
         let sessions = settings.sessions;
+        let threads = isize::try_from(sessions).unwrap_or(isize::MAX);
         let token = Arc::new(Token::of(settings, clock));
         for _ in 0..sessions {
             let (token, waiting) = (Arc::clone(&token), Arc::clone(&waiting));
@@ -40,7 +45,7 @@ impl Module {
             let made = thread.spawn(move || work(&token, &waiting));
             made.map_err(|error| ModuleError::Device(format!("no thread for it: {error}")))?;
         }
-        Ok(Self { token, jobs })
+        Ok(Self { token, jobs, threads, hung: Arc::default() })
     }
 
     /// The label of the token.
@@ -124,9 +129,16 @@ impl Module {
         work: impl FnOnce(&Token) -> T + Send + 'static,
         unwanted: impl FnOnce(&Token, T) + Send + 'static,
     ) -> Result<T, ModuleError> {
+        if self.hung.load(Ordering::Acquire) >= self.threads {
+            // No thread would take it: the caller, and those behind it, need not wait to hear that.
+            self.token.note(&ModuleError::Late);
+            return Err(ModuleError::Late);
+        }
         let (answer, answered) = oneshot::channel();
+        let stay = Stay { state: Arc::default(), hung: Arc::clone(&self.hung) };
+        let state = Arc::clone(&stay.state);
         let job = move |token: &Token| {
-            if answer.is_closed() {
+            if answer.is_closed() || !stay.begins() {
                 return;
             }
             if let Err(late) = answer.send(work(token)) {
@@ -139,7 +151,12 @@ impl Module {
                 Ok(Ok(done)) => return Ok(done),
                 // A panic of the call.
                 Ok(Err(_)) => ModuleError::Ended,
-                Err(_) => ModuleError::Late,
+                Err(_) => {
+                    if step(&state, IN_MODULE, GIVEN_UP) {
+                        self.hung.fetch_add(1, Ordering::AcqRel);
+                    }
+                    ModuleError::Late
+                }
             },
             Err(TrySendError::Full(_)) => ModuleError::Busy,
             Err(TrySendError::Disconnected(_)) => ModuleError::Ended,
@@ -147,6 +164,36 @@ impl Module {
         self.token.note(&outcome);
         Err(outcome)
     }
+}
+
+const WAITS: u8 = 0;
+const IN_MODULE: u8 = 1;
+const GIVEN_UP: u8 = 2;
+const OVER: u8 = 3;
+
+/// The stay of a call in the module, until it is dropped.
+struct Stay {
+    state: Arc<AtomicU8>,
+    hung: Arc<AtomicIsize>,
+}
+
+impl Stay {
+    fn begins(&self) -> bool {
+        step(&self.state, WAITS, IN_MODULE)
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        if self.state.swap(OVER, Ordering::AcqRel) == GIVEN_UP {
+            // It may come before the caller has counted it: the number is below zero for that moment.
+            self.hung.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+fn step(state: &AtomicU8, from: u8, to: u8) -> bool {
+    state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
 }
 
 fn work(token: &Token, waiting: &Mutex<Receiver<Job>>) {

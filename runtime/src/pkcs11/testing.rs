@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     missing_docs,
     reason = "it serves tests alone"
 )]
@@ -133,5 +134,121 @@ impl SoftToken {
     /// Puts it in again.
     pub fn put_in(&self) {
         fs::rename(self.away(), &self.objects).unwrap();
+    }
+}
+
+/// SoftHSM behind a library that holds calls back when it is told to.
+pub struct HeldBack {
+    pub module: PathBuf,
+    folder: PathBuf,
+}
+
+/// `C_SignInit` and `C_Sign` of a copy of SoftHSM, which has a state of its own. A call waits as long as its file is there.
+const HELD_BACK: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <unistd.h>
+
+struct list { unsigned char major, minor; void *calls[68]; };
+typedef unsigned long number;
+static struct list wrapped;
+static number (*begin)(number, void *, number);
+static number (*sign)(number, unsigned char *, number, unsigned char *, number *);
+
+static number held_begin(number session, void *mechanism, number key) {
+    if (rename(FOLDER "/hold", FOLDER "/held") == 0) {
+        while (access(FOLDER "/held", F_OK) == 0) usleep(1000);
+        number code = 0;
+        FILE *file = fopen(FOLDER "/code", "r");
+        if (file) {
+            if (fscanf(file, "%lu", &code) != 1) code = 0;
+            fclose(file);
+            unlink(FOLDER "/code");
+        }
+        if (code) return code;
+    }
+    return begin(session, mechanism, key);
+}
+
+static number held_sign(number session, unsigned char *data, number size, unsigned char *out, number *room) {
+    while (access(FOLDER "/hang", F_OK) == 0) usleep(1000);
+    return sign(session, data, size, out, room);
+}
+
+number C_GetFunctionList(struct list **out) {
+    void *real = dlopen(REAL, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+    if (!real) return 5;
+    number (*get)(struct list **) = (number (*)(struct list **))dlsym(real, "C_GetFunctionList");
+    struct list *found = 0;
+    if (!get || get(&found) != 0) return 5;
+    wrapped = *found;
+    begin = (number (*)(number, void *, number))wrapped.calls[42];
+    sign = (number (*)(number, unsigned char *, number, unsigned char *, number *))wrapped.calls[43];
+    wrapped.calls[42] = (void *)held_begin;
+    wrapped.calls[43] = (void *)held_sign;
+    *out = &wrapped;
+    return 0;
+}
+"#;
+
+impl HeldBack {
+    /// Makes the library in this folder; `None`, and a word, where there is no C compiler.
+    pub fn in_folder(folder: &Path) -> Option<Self> {
+        let folder = folder.canonicalize().unwrap();
+        let (code, copy) = (folder.join("held_back.c"), folder.join("softhsm_copy.so"));
+        let module = folder.join("held_back.so");
+        fs::write(&code, HELD_BACK).unwrap();
+        fs::copy(SoftHsm::module(), &copy).unwrap();
+        let define = |name: &str, value: &Path| format!("-D{name}=\"{}\"", value.display());
+        let made = Command::new("cc")
+            .args(["-shared", "-fPIC", &define("FOLDER", &folder), &define("REAL", &copy), "-o"])
+            .args([&module, &code])
+            .arg("-ldl")
+            .output();
+        match made {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                println!("LEFT OUT: there is no C compiler (cc)");
+                return None;
+            }
+            made => {
+                let made = made.unwrap();
+                assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            }
+        }
+        Some(Self { module, folder })
+    }
+
+    /// The settings of a token, by this library.
+    pub fn settings(&self, token: &SoftToken) -> ModuleSettings {
+        ModuleSettings { module: self.module.clone(), ..token.settings() }
+    }
+
+    /// No signature returns from now on.
+    pub fn hang(&self) {
+        fs::write(self.folder.join("hang"), "").unwrap();
+    }
+
+    /// All of them go on.
+    pub fn go_on(&self) {
+        fs::remove_file(self.folder.join("hang")).unwrap();
+    }
+
+    /// The next signature waits before the module looks at its key.
+    pub fn hold_next(&self) {
+        fs::write(self.folder.join("hold"), "").unwrap();
+    }
+
+    /// Whether it waits.
+    pub fn holds(&self) -> bool {
+        self.folder.join("held").exists()
+    }
+
+    /// Lets it go on; with a code the module answers that.
+    pub fn release(&self, code: Option<u64>) {
+        if let Some(code) = code {
+            fs::write(self.folder.join("code"), code.to_string()).unwrap();
+        }
+        fs::remove_file(self.folder.join("held")).unwrap();
     }
 }

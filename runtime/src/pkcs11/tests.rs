@@ -41,6 +41,13 @@ fn id(number: u8) -> ObjectId {
     ObjectId::from_bytes([number; 16])
 }
 
+/// Time of this machine: for calls that take as long as they take.
+fn monotonic() -> Duration {
+    static CLOCK: LazyLock<crate::clock::SharedClock> =
+        LazyLock::new(crate::clock::SystemClock::shared);
+    CLOCK.monotonic()
+}
+
 type Signed = Result<[u8; 64], SignError>;
 
 async fn sign(module: &Module, key: &ModuleKey, message: &[u8]) -> Result<Signed, ModuleError> {
@@ -201,6 +208,62 @@ async fn many_sign_at_once_and_a_full_queue_is_an_error() {
         call.await.unwrap();
     }
     module.check().await.unwrap();
+}
+
+/// Calls that never return take the threads, and no more: each caller is told in time, and at once when no thread is left.
+#[tokio::test]
+async fn a_module_that_hangs_is_told_in_time_and_serves_again_when_it_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(held_back) = testing::HeldBack::in_folder(folder.path()) else { return };
+    let token = token("hangs");
+    let clock = ManualClock::at(UnixSeconds::new(1_800_000_000));
+    let settings = ModuleSettings { sessions: 2, ..held_back.settings(&token) };
+    let module = Module::open(settings, clock.clone()).unwrap();
+    let key = key(&module, KeyKind::Ed25519, id(1)).await;
+    held_back.hang();
+    let began = monotonic();
+    let first = sign(&module, &key, b"m").await.unwrap_err();
+    assert_eq!((first.code(), module.fault().unwrap().code()), ("late", "late"));
+    // One thread is left, and calls that do not sign come through.
+    assert!(module.holds(id(1)).await.unwrap());
+    assert_eq!(sign(&module, &key, b"m").await.unwrap_err().code(), "late");
+    assert!(monotonic() - began < crate::limits::PKCS11_CALL * 3, "{:?}", monotonic() - began);
+    // None is left: no caller waits.
+    let mut call = Box::pin(module.holds(id(1)));
+    assert_eq!(polled(&mut call).unwrap().unwrap_err().code(), "late");
+    drop(call);
+    held_back.go_on();
+    while sign(&module, &key, b"m").await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert!(module.fault().is_none());
+    assert!(module.holds(id(1)).await.unwrap());
+}
+
+/// A module answers with codes of all kinds for a key that is destroyed while it begins to sign: the key is gone, and the
+/// module is well.
+#[tokio::test]
+async fn a_key_that_goes_while_it_signs_is_no_fault_of_the_module() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(held_back) = testing::HeldBack::in_folder(folder.path()) else { return };
+    let token = token("goes");
+    let clock = ManualClock::at(UnixSeconds::new(1_800_000_000));
+    let module = Module::open(held_back.settings(&token), clock.clone()).unwrap();
+    // Its own answer, and CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_GENERAL_ERROR and CKR_KEY_TYPE_INCONSISTENT.
+    for (number, code) in [(1, None), (2, Some(0x68)), (3, Some(0x05)), (4, Some(0x63))] {
+        let key = key(&module, KeyKind::Ed25519, id(number)).await;
+        held_back.hold_next();
+        let destroy = async {
+            while !held_back.holds() {
+                tokio::task::yield_now().await;
+            }
+            assert!(module.destroy(id(number)).await.unwrap());
+            held_back.release(code);
+        };
+        let (signed, ()) = tokio::join!(sign(&module, &key, b"m"), destroy);
+        assert_eq!(signed.unwrap(), Err(SignError::Unusable), "{code:?}");
+        assert!(module.fault().is_none(), "{code:?}");
+    }
 }
 
 /// The outcome of a future that is polled once.

@@ -282,6 +282,32 @@ impl<R: Record> Table<R> {
         rows.into_iter().next().map_or(Ok(0), |mut row| row.number())
     }
 
+    /// How many rows have these values and a `column` above `above`, and fulfil the condition of a partial index, which stands
+    /// here as it stands there. Reads all that it counts of the index: not for every request.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub async fn count_above(
+        &self,
+        (index, condition): (&'static str, &'static str),
+        columns: &[(&'static str, Value)],
+        (column, above): (&'static str, u64),
+    ) -> Result<u64, StoreError> {
+        let (names, mut values): (Vec<&str>, Vec<Value>) = columns.iter().cloned().unzip();
+        let by =
+            if self.database.is_sqlite() { format!(" INDEXED BY {index}") } else { String::new() };
+        let (table, wanted) = (R::TABLE, equal(&names, 1));
+        // No column holds more.
+        values.push(Value::Int(i64::try_from(above).unwrap_or(i64::MAX)));
+        let last = values.len();
+        let sql = format!(
+            "SELECT COUNT(*) FROM {table}{by} WHERE {wanted} AND {column} > ${last} AND {condition}"
+        );
+        // Not on the thread that asks, since many rows are read.
+        let rows = self.database.query(self.statement(&sql.into(), values), usize::MAX).await?;
+        rows.into_iter().next().map_or(Ok(0), |mut row| row.number())
+    }
+
     fn scanning(
         &self,
         columns: &[(&'static str, Value)],

@@ -11,13 +11,17 @@ use tessera_token::hash::sha256;
 use tessera_token::ids::{DeviceId, GroupId, RoleId, TenantId};
 use tessera_token::messages::Way;
 use tessera_token::refusal::RefusalCode;
+use tokio::sync::MutexGuard;
 
 use super::{Fault, Judge, Judged, Outcome, Wanted};
-use crate::limits::{CLAIM_IMPORTS, CLAIM_IMPORT_RANGES, CLAIM_SECONDS_MOST, CLAIM_USES};
+use crate::limits::{
+    CLAIM_IMPORTS, CLAIM_IMPORT_RANGES, CLAIM_SECONDS_MOST, CLAIM_USES, IMPORT_BATCH,
+};
 use crate::mac;
 use crate::records::claim_imports::{ClaimImportRecord, Lines};
 use crate::records::{Attributes, ClaimRecord, Counted};
 use crate::refused::Refused;
+use crate::registry::open_claims::{self, Places};
 use crate::registry::pattern::IdPattern;
 use crate::registry::{attributes, code, ways};
 use crate::service::Service;
@@ -109,6 +113,8 @@ async fn salt(
 #[derive(Default)]
 pub(crate) struct Seen {
     import: Option<ClaimImportRecord>,
+    /// Places for further claims; a dry run takes them over all of its batches.
+    places: Option<Places>,
     /// Lines of the batch that make claims.
     made: Vec<u64>,
 }
@@ -126,6 +132,11 @@ impl Wanted for WantedClaim {
     type Seen = Seen;
     /// None in a dry run.
     type Told = Option<Told>;
+
+    /// Claims change the count of their tenant, which others would take from each other.
+    async fn turn(service: &Service) -> Option<MutexGuard<'_, ()>> {
+        Some(service.claims_turn.lock().await)
+    }
 
     async fn judge(&self, number: u64, judge: &mut Judge<'_, Self>) -> Judged<Option<Told>> {
         let (service, import) = (judge.service, judge.of);
@@ -167,6 +178,15 @@ impl Wanted for WantedClaim {
             }
             taken => taken?,
         }
+        let mut places = match judge.seen.places.take() {
+            Some(places) => places,
+            None => open_claims::places(service, &import.tenant, IMPORT_BATCH as u64).await?,
+        };
+        let taken = places.take(service, 1);
+        judge.seen.places = Some(places);
+        if let Err(refused) = taken {
+            return Ok(Err(Fault { field: None, refused }));
+        }
         let record = self.record(service.now().get(), &import.by.name);
         judge.prepared.batch.insert(table, row, &record);
         let entry = judge.entry("claim.import", number, &code::id(&hash), &self.words());
@@ -193,6 +213,9 @@ impl Wanted for WantedClaim {
         let (table, row) = (&service.tables.claim_imports, pair(&import.tenant, import.with.name));
         judge.prepared.batch.expect(table, row.clone(), old);
         judge.prepared.batch.put(table, row, &new);
+        if let Some(places) = &judge.seen.places {
+            places.write(service, &mut judge.prepared.batch, &import.tenant);
+        }
         Ok(())
     }
 }

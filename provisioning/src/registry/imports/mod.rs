@@ -10,6 +10,7 @@ use tessera_runtime::sql::Batch;
 use tessera_token::ids::{GroupId, RoleId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Change;
+use tokio::sync::MutexGuard;
 
 use super::{groups, roles, templates, tenants};
 use crate::audit::{Actor, Entry};
@@ -35,6 +36,11 @@ pub(crate) trait Wanted: Clone + 'static {
     type Seen: Default + 'static;
     /// The part of the answer to a line beside its outcome.
     type Told: 'static;
+
+    /// Held while a batch is judged and written, where batches at one time would only change the same row.
+    async fn turn(_service: &Service) -> Option<MutexGuard<'_, ()>> {
+        None
+    }
 
     /// Judges a line, and adds what it makes to the batch. The outer refusal is one of the whole batch.
     async fn judge(&self, number: u64, of: &mut Judge<'_, Self>) -> Judged<Self::Told>;
@@ -93,20 +99,22 @@ type Outcomes<W> = Vec<Outcome<<W as Wanted>::Told>>;
 
 /// Takes a batch of lines. `seen` is kept from batch to batch; only a dry run needs it.
 ///
-/// # Errors
-/// The refusal that concerns all lines: the tenant, the database, the service. No line is answered then, and none was taken.
+/// The refusal is one that concerns all lines: the tenant, the database, the service. The lines before it have their outcomes,
+/// which are durable. Of the others none has one; where a commit got no answer, they may be stored all the same.
 pub(crate) async fn take<W: Wanted>(
     service: &Service,
     of: &Import<W>,
     seen: &mut W::Seen,
     lines: &[Line<W>],
-) -> Result<Outcomes<W>, Refused> {
-    if of.dry_run {
-        return attempt(service, of, seen, lines).await.map(|(_, outcomes)| outcomes);
-    }
-    match write(service, of, lines).await {
-        Err(refused) if is_of_batch(refused.code) => {}
-        outcomes => return outcomes,
+) -> (Outcomes<W>, Result<(), Refused>) {
+    let together = match of.dry_run {
+        true => attempt(service, of, seen, lines).await.map(|(_, outcomes)| outcomes),
+        false => write(service, of, lines).await,
+    };
+    match together {
+        Ok(outcomes) => return (outcomes, Ok(())),
+        Err(refused) if !of.dry_run && is_of_batch(refused.code) => {}
+        Err(refused) => return (Vec::new(), Err(refused)),
     }
     // Together they find no room, or others change the same rows all the time: one by one some are taken.
     let mut outcomes = Vec::with_capacity(lines.len());
@@ -116,10 +124,10 @@ pub(crate) async fn take<W: Wanted>(
             Err(refused) if is_of_batch(refused.code) => {
                 outcomes.push(Outcome::Refused(Fault { field: None, refused }));
             }
-            Err(refused) => return Err(refused),
+            Err(refused) => return (outcomes, Err(refused)),
         }
     }
-    Ok(outcomes)
+    (outcomes, Ok(()))
 }
 
 /// Whether a refusal of a write may not concern a smaller one.
@@ -132,6 +140,7 @@ async fn write<W: Wanted>(
     of: &Import<W>,
     lines: &[Line<W>],
 ) -> Result<Outcomes<W>, Refused> {
+    let _turn = W::turn(service).await;
     until_committed(async || {
         let (prepared, outcomes) = attempt(service, of, &mut W::Seen::default(), lines).await?;
         let Prepared { mut batch, changes, mut entries } = prepared;

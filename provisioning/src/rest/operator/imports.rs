@@ -1,5 +1,6 @@
 //! Imports of devices and claims as streams: a line of JSON for each, and an answer for each line.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use actix_web::http::header::CACHE_CONTROL;
@@ -36,7 +37,8 @@ use crate::turns::Turn;
 /// The endpoints of this resource.
 pub(crate) fn table() -> Vec<Endpoint> {
     let answers = "Lines of ImportedLine, and a last one of ImportEnd. An answer without it broke \
-                   off: send the lines again from the first one that was not answered";
+                   off: send the lines again from the first one that was not answered. Where \
+                   ImportEnd has a code, that one is next, and all before it are answered";
     let devices = Endpoint::post("/v1/tenants/{tenant}/import/devices", devices)
         .summary(
             "Import devices whose keys are known: a JSON object a line. Each line is answered by \
@@ -141,7 +143,8 @@ async fn import<W: Lined>(
         with,
     };
     begin(&app, &of).await?;
-    let work = |out: Out| Run { app, of, before: how.first - 1, out, _turn: turn }.run(lines);
+    let (before, next) = (how.first - 1, Cell::new(how.first));
+    let work = |out: Out| Run { app, of, before, next, out, _turn: turn }.run(lines);
     Ok(stream(Flow::of(work)))
 }
 
@@ -162,6 +165,8 @@ struct Run<W: Lined> {
     of: Import<W>,
     /// Lines before its first one.
     before: u64,
+    /// The first line that has no answer.
+    next: Cell<u64>,
     out: Out,
     _turn: Turn,
 }
@@ -180,7 +185,8 @@ impl<W: Lined> Run<W> {
         let Counts { lines, imported, unchanged, refused } = counts;
         let mut last = json!({
             "done": ended.is_ok(), "lines": lines, "imported": imported, "unchanged": unchanged,
-            "refused": refused, "dry_run": self.of.dry_run, "code": null, "detail": null,
+            "refused": refused, "dry_run": self.of.dry_run, "next": self.next.get(), "code": null,
+            "detail": null,
         });
         if let (Err(why), Some(last)) = (ended, last.as_object_mut()) {
             let detail = why.detail.unwrap_or_else(|| why.code.words().to_owned());
@@ -218,7 +224,10 @@ impl<W: Lined> Run<W> {
                 answered = now;
             }
             match (next, over) {
-                (Ok(Next::End), _) => return Ok(()),
+                (Ok(Next::End), _) => {
+                    self.next.set(self.before + number + 1);
+                    return Ok(());
+                }
                 (Err(broken), _) => return Err(off(broken)),
                 (Ok(_), Some(over)) => return Err(over),
                 (Ok(_), None) => {}
@@ -241,7 +250,8 @@ impl<W: Lined> Run<W> {
         None
     }
 
-    /// Takes the lines of a batch and answers them. A batch that was begun is done, also when the connection breaks.
+    /// Takes the lines of a batch and answers them. A batch that was begun is done, also when the connection breaks. Lines that
+    /// are durable are answered also when the rest of the batch failed.
     async fn batch(
         &self,
         seen: &mut W::Seen,
@@ -255,18 +265,19 @@ impl<W: Lined> Run<W> {
         let (app, of, told) = (self.app.clone(), self.of.clone(), told.clone());
         let mut own = std::mem::take(seen);
         let work = async move {
-            let outcomes = take(&app, &of, &mut own, &lines).await?;
+            let (outcomes, ended) = take(&app, &of, &mut own, &lines).await;
             told.send_modify(|(counts, _)| outcomes.iter().for_each(|one| counts.count(one)));
-            Ok((own, lines, outcomes))
+            Ok((own, lines, outcomes, ended))
         };
-        let (own, lines, outcomes) = Service::to_its_end(work).await?;
+        let (own, lines, outcomes, ended) = Service::to_its_end(work).await?;
         *seen = own;
         let mut part = Vec::new();
         for ((device, line), outcome) in devices.iter().zip(&lines).zip(&outcomes) {
             part.extend(line_of(&answer::<W>(line.number, device.as_deref(), outcome)));
+            self.next.set(line.number + 1);
         }
         self.out.send(part).await;
-        Ok(())
+        ended
     }
 }
 
