@@ -1,7 +1,7 @@
 //! One binary for all of Tessera.
 //!
 //! It wires: the command line ([`args`]) to the servers ([`serve`], [`demo`]), backups ([`backup`]) and ticket keys ([`ticket_keys`]), the device's folder ([`device`]), the
-//! operator interface ([`operator`]), completions and manual pages ([`pages`]), the simulators ([`sim`]), the judge of odd behaviour ([`detection`]) and the load ([`mod@bench`]). The work is done by the other crates.
+//! operator interface ([`operator`]), completions and manual pages ([`pages`]), the simulators ([`sim`]), the judge of odd behaviour ([`detection`]), rules ([`mod@rule`]) and the load ([`mod@bench`]). The work is done by the other crates.
 
 mod allocator;
 mod args;
@@ -23,6 +23,7 @@ mod output;
 mod pages;
 mod progress;
 mod root;
+mod rule;
 mod secrets;
 mod terminal;
 mod ticket_keys;
@@ -142,6 +143,7 @@ async fn run(command: Command) -> Outcome {
         Command::Demo(args) => demo::run(args).await,
         Command::Device(command) => device::run(command).await,
         Command::Sim(command) => simulate(command).await,
+        Command::Rule(command) => rule::run(command),
         Command::Bench(args) => bench::run(args).await,
         Command::Config(command) => config::run(command),
         Command::Completions(args) => pages::completions(args),

@@ -8,10 +8,11 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "token",
     "runtime",
     "behaviour",
+    "rules",
     "agent",
     "broker",
     "provisioning",
@@ -21,11 +22,12 @@ const CRATES: [&str; 9] = [
 ];
 
 /// Which of our crates each may depend on.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("token", &[]),
     ("runtime", &["token"]),
     ("behaviour", &["token"]),
     ("agent", &["token", "runtime", "behaviour"]),
+    ("rules", &["token"]),
     ("broker", &["agent", "token", "runtime"]),
     ("provisioning", &["token", "runtime"]),
     ("simulators", &["token", "runtime", "behaviour"]),
@@ -93,7 +95,7 @@ fn code(source: &Source) -> Vec<(usize, &str)> {
 
 /// The rooms of each crate by level, from below: a room names none of its own level or above. `ARCHITECTURE.md` says what
 /// each level is for.
-const LEVELS: [(&str, &[&[&str]]); 8] = [
+const LEVELS: [(&str, &[&[&str]]); 9] = [
     (
         "behaviour",
         &[
@@ -104,6 +106,7 @@ const LEVELS: [(&str, &[&[&str]]); 8] = [
             &["engine"],
         ],
     ),
+    ("rules", &[&["limits"], &["attributes"], &["language"], &["rule"], &["set"], &["dry_run"]]),
     (
         "token",
         &[
@@ -225,7 +228,7 @@ const LEVELS: [(&str, &[&[&str]]); 8] = [
             &["terminal"],
             &["args", "progress", "secrets"],
             &["config", "detection", "device", "operator", "pages", "sim", "ticket_keys"],
-            &["bench", "root", "serve"],
+            &["bench", "root", "rule", "serve"],
             &["backup", "demo"],
             &["store"],
         ],

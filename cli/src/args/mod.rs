@@ -25,6 +25,7 @@ mod place;
 mod revoke;
 mod role;
 mod root;
+mod rule;
 mod server;
 mod sim;
 #[cfg(test)]
@@ -62,6 +63,7 @@ pub(crate) use place::Place;
 pub(crate) use revoke::{Waits, What};
 pub(crate) use role::{LineArgs, RoleCommand};
 pub(crate) use root::{RootCommand, RootRequestArgs};
+pub(crate) use rule::{RuleCheckArgs, RuleCommand, RuleTestArgs};
 pub(crate) use server::{
     AgentArgs, BrokerArgs, DatabaseArgs, DerivationArgs, FeedArgs, ListenArgs, LogArgs, LogFormat,
     LossArgs, Pkcs11Args, ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs, UpArgs,
@@ -132,6 +134,9 @@ pub(crate) enum Command {
     /// Run simulated devices against a running system.
     #[command(subcommand)]
     Sim(SimCommand),
+    /// Check a rule, or hold it against recorded observations.
+    #[command(subcommand)]
+    Rule(RuleCommand),
     /// Measure Tessera beside mosquitto, or FlashMQ, on this machine.
     Bench(BenchArgs),
     /// Print or check the configuration of the servers.

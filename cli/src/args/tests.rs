@@ -35,6 +35,8 @@ fn every_line_that_the_documents_show() {
         "tessera agent replay --input o.ndjson --alerts a.ndjson",
         "tessera agent convert --from mosquitto-log --input m.log --out o.ndjson",
         "tessera agent convert --from tshark --input - --out - --tenant acme --name-level 2",
+        "tessera rule check --rule r.toml --json",
+        "tessera rule test --rule r.json --against - --json",
         "tessera sim observe --default",
         "tessera sim observe --scenario s.toml --seed 7 --out o.ndjson --truth t.ndjson",
         "tessera sim score",

@@ -178,6 +178,11 @@ pub(crate) struct LogConfig {
     pub(crate) format: Format,
 }
 
+/// The value that a text in TOML holds, for the other rooms that read it.
+pub(crate) fn from_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error| error.to_string())
+}
+
 impl Raw {
     /// Reads the file; without one, everything has its default.
     pub(crate) fn read(path: Option<&Path>) -> Result<Self, Fault> {
@@ -188,7 +193,7 @@ impl Raw {
             return Err(named(format!("larger than {FILE_BYTES} bytes")));
         }
         let text = std::fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
-        toml::from_str(&text).map_err(|error| named(error.to_string()))
+        from_toml(&text).map_err(named)
     }
 
     /// Puts what the command line says before what the file says.

@@ -52,7 +52,7 @@ fn read_line(input: &mut dyn BufRead, text: &mut Vec<u8>, most: usize) -> io::Re
 }
 
 /// Gives each observation of a file in the order of the times, until `take` answers no. The answer is the lines read.
-pub(super) fn observations(
+pub(crate) fn observations(
     path: &Path,
     take: &mut dyn FnMut(&Observation<'_>) -> bool,
 ) -> Result<u64, Fault> {

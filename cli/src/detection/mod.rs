@@ -21,7 +21,7 @@ use crate::args::{ConvertArgs, ObserveArgs, ReplayArgs, ScoreArgs, Source};
 use crate::error::{Fault, Outcome};
 use crate::output;
 
-mod files;
+pub(crate) mod files;
 #[cfg(test)]
 mod tests;
 

@@ -10,6 +10,7 @@ pub mod packets;
 pub mod password;
 pub mod proxy;
 pub mod roots;
+pub mod rules;
 pub mod scope;
 pub mod session;
 pub mod token;
@@ -55,6 +56,7 @@ targets! {
     views: 1500 runs, 100 outcomes;
     roots: 700 runs, 200 outcomes;
     scope: 120000 runs, 1000 outcomes;
+    rules: 150000 runs, 35 outcomes;
     cbor: 1000000 runs, 2500 outcomes;
     config: 300000 runs, 1000 outcomes;
     proxy: 2000000 runs, 1000 outcomes;

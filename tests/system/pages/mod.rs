@@ -11,9 +11,10 @@ use tessera_tests::process::root;
 mod words;
 
 /// Folders whose files a page may cite.
-const FOLDERS: [&str; 13] = [
+const FOLDERS: [&str; 14] = [
     "token",
     "runtime",
+    "rules",
     "agent",
     "broker",
     "provisioning",
