@@ -1,7 +1,7 @@
 //! One binary for all of Tessera.
 //!
 //! It wires: the command line ([`args`]) to the servers ([`serve`], [`demo`]), backups ([`backup`]) and ticket keys ([`ticket_keys`]), the device's folder ([`device`]), the
-//! operator interface ([`operator`]), completions and manual pages ([`pages`]), the simulators ([`sim`]), the judge of odd behaviour ([`detection`]), rules ([`mod@rule`]) and the load ([`mod@bench`]). The work is done by the other crates.
+//! operator interface ([`operator`]), completions and manual pages ([`pages`]), the simulators ([`sim`], [`mod@load`]), the judge of odd behaviour ([`detection`]), rules ([`mod@rule`]) and the load ([`mod@bench`]). The work is done by the other crates.
 
 mod allocator;
 mod args;
@@ -14,11 +14,13 @@ mod serve;
 mod bench;
 mod detection;
 mod device;
+mod load;
 mod operator;
 mod sim;
 mod store;
 
 mod error;
+mod open_files;
 mod output;
 mod pages;
 mod progress;
@@ -165,6 +167,11 @@ async fn simulate(command: SimCommand) -> Outcome {
     match command {
         SimCommand::Run(args) => sim::fleet(args).await,
         SimCommand::Credentials(args) => sim::credentials(args).await,
+        SimCommand::Conn(args) => load::conn(*args).await,
+        SimCommand::Pub(args) => load::publish(*args).await,
+        SimCommand::Sub(args) => load::subscribe(*args).await,
+        SimCommand::Storm(args) => load::storm(*args).await,
+        SimCommand::Remove(args) => load::remove(args).await,
         SimCommand::Observe(args) => detection::observe(&args),
         SimCommand::Score(args) => detection::score(&args),
     }

@@ -92,7 +92,7 @@ pub(crate) fn seed(given: Option<u64>) -> Result<u64, Fault> {
 }
 
 /// Runs of different seeds do not meet in one registry.
-fn prefix(seed: u64) -> String {
+pub(crate) fn prefix(seed: u64) -> String {
     format!("s{seed}-")
 }
 
@@ -133,7 +133,8 @@ pub(crate) fn stop_when_told(stop: &Stop) -> Result<(), Fault> {
     Ok(())
 }
 
-fn operator(http: &Server, args: &SimOperator) -> Result<OperatorClient, Fault> {
+/// The operator of a run.
+pub(crate) fn operator(http: &Server, args: &SimOperator) -> Result<OperatorClient, Fault> {
     let token = secrets::operator_token(args.operator_token.as_deref())?;
     Ok(OperatorClient::new(http, token)?)
 }

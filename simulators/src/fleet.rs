@@ -104,7 +104,31 @@ impl Yard {
     }
 
     async fn enrol_all(&self, kind: &Kind, tally: &Arc<Tally>) -> Result<Vec<Device>, FleetError> {
-        let newborns = self.newborns(kind).await?;
+        let ids: Vec<String> =
+            (1..=kind.count).map(|number| format!("{}{number:04}", kind.prefix)).collect();
+        self.enrol_each(kind, &ids, tally).await
+    }
+
+    /// The same for these ids, whatever prefix and count of the kind are.
+    ///
+    /// # Errors
+    /// [`FleetError`] when not even a try was possible.
+    pub fn enrol_named<'a>(
+        &'a self,
+        kind: &'a Kind,
+        ids: &'a [String],
+        tally: &'a Arc<Tally>,
+    ) -> Boxed<'a, Result<Vec<Device>, FleetError>> {
+        Box::pin(self.enrol_each(kind, ids, tally))
+    }
+
+    async fn enrol_each(
+        &self,
+        kind: &Kind,
+        ids: &[String],
+        tally: &Arc<Tally>,
+    ) -> Result<Vec<Device>, FleetError> {
+        let newborns = self.newborns(kind, ids).await?;
         let permits = Arc::new(Semaphore::new(limits::ENROL_AT_ONCE));
         let mut tasks = JoinSet::new();
         for newborn in newborns {
@@ -156,23 +180,23 @@ impl Yard {
         enrolled.map_err(|error| FleetError::Enrol(id.to_owned(), error))
     }
 
-    async fn newborns(&self, kind: &Kind) -> Result<Vec<Newborn>, FleetError> {
-        if kind.count > limits::DEVICES {
+    async fn newborns(&self, kind: &Kind, ids: &[String]) -> Result<Vec<Newborn>, FleetError> {
+        if ids.len() > limits::DEVICES {
             return Err(FleetError::TooMany);
         }
-        let mut newborns = Vec::with_capacity(kind.count);
-        while newborns.len() < kind.count {
-            let wanted = (kind.count - newborns.len()).min(limits::CLAIMS_PER_CALL);
+        let mut newborns = Vec::with_capacity(ids.len());
+        let mut left = ids.iter();
+        while !left.as_slice().is_empty() {
+            let wanted = left.len().min(limits::CLAIMS_PER_CALL);
             let claims = self.operator.claims(&kind.tenant, &kind.role, wanted).await;
             let claims = claims.map_err(FleetError::Claims)?;
             if claims.is_empty() {
                 return Err(FleetError::Claims(OperatorError::Empty));
             }
-            for claim in claims.into_iter().take(wanted) {
+            for (claim, id) in claims.into_iter().zip(left.by_ref().take(wanted)) {
                 let number = newborns.len() + 1;
-                let id = format!("{}{number:04}", kind.prefix);
                 newborns.push(Newborn {
-                    identity: self.identity(&kind.tenant, &id)?,
+                    identity: self.identity(&kind.tenant, id)?,
                     claim,
                     number,
                 });

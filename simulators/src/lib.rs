@@ -7,8 +7,8 @@
 //!
 //! Reading order: [`mqtt`] (MQTT), [`device`] (one device), [`personas`] (what devices do), [`fleet`] (many of them),
 //! [`operator`] (the operator API), [`scenario`] (a whole run with its expectations), [`report`], [`credentials`],
-//! [`mod@bench`] (load, and Tessera beside a peer), [`detection`] (fleets on a virtual clock, for the detection of odd
-//! behaviour).
+//! [`mod@bench`] (measures, and Tessera beside a peer), [`load`] (load on a running system), [`detection`] (fleets on a
+//! virtual clock, for the detection of odd behaviour).
 
 pub mod detection;
 pub mod limits;
@@ -24,3 +24,5 @@ pub mod report;
 pub mod bench;
 pub mod credentials;
 pub mod scenario;
+
+pub mod load;

@@ -16,6 +16,10 @@ pub const IN_FLIGHT: u16 = 64;
 pub const CONNECT_SECONDS: u64 = 15;
 /// Keep-alive of a virtual device.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Between two pings of a connection without a keep-alive.
+pub const NO_KEEP_ALIVE: Duration = Duration::from_secs(3600);
+/// Between two acts of a device.
+pub const TICK_LEAST: Duration = Duration::from_millis(1);
 /// How long one answer (SUBACK, PUBACK, token) may take before it counts as lost.
 pub const ANSWER: Duration = Duration::from_secs(10);
 /// Until a token that the broker had no room for is handed in again.

@@ -30,6 +30,7 @@ mod independent;
 mod judges;
 mod kills;
 mod life;
+mod load;
 mod logs;
 mod modules;
 mod mosquitto;

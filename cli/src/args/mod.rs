@@ -18,6 +18,7 @@ mod device;
 mod device_proxy;
 mod life;
 mod list;
+mod load;
 mod operator;
 mod pages;
 mod partner;
@@ -54,6 +55,9 @@ pub(crate) use device::{
 pub(crate) use device_proxy::{DeviceProxyArgs, Listen};
 pub(crate) use life::{Again, RekeyCommand, Suspended};
 pub(crate) use list::{Act, ListArgs};
+pub(crate) use load::{
+    ConnArgs, HeaderArg, LoadArgs, PubArgs, RemoveArgs, StormArgs, StormKind, SubArgs,
+};
 pub(crate) use operator::{
     AccountCommand, Changed, Deleted, GroupCommand, KeysCommand, OperatorCommand, TenantCommand,
 };

@@ -4,7 +4,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use tessera_token::ids::VerifierName;
 
-use super::{HttpArg, ObserveArgs, PopArg, ScoreArgs};
+use super::{
+    ConnArgs, HttpArg, ObserveArgs, PopArg, PubArgs, RemoveArgs, ScoreArgs, StormArgs, SubArgs,
+};
 use crate::time;
 
 #[derive(Args)]
@@ -40,6 +42,16 @@ pub(crate) enum SimCommand {
     Run(SimRunArgs),
     /// Enrol devices and write one line each for any load tool: client id TAB user name TAB password as hex.
     Credentials(CredentialsArgs),
+    /// Connect many devices and report, with the flags of emqtt-bench.
+    Conn(Box<ConnArgs>),
+    /// Let many devices publish and report, with the flags of emqtt-bench.
+    Pub(Box<PubArgs>),
+    /// Let many devices subscribe and report, with the flags of emqtt-bench.
+    Sub(Box<SubArgs>),
+    /// Run a named storm: reconnect, rejected, refresh, revocation, fan-out.
+    Storm(Box<StormArgs>),
+    /// Remove the devices that a load left behind.
+    Remove(RemoveArgs),
     /// Write the observations of a simulated fleet on a virtual clock, with attacks and ground truth.
     Observe(ObserveArgs),
     /// Score the detection of odd behaviour, beside six references.

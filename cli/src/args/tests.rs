@@ -208,3 +208,68 @@ fn commands_and_their_page_are_the_same() {
     let commands = leaves(&Cli::command(), "tessera").into_iter().collect();
     assert_eq!(rows, commands, "docs/commands.md: left the page, right the commands");
 }
+
+/// Lines of emqtt-bench's own pages, behind the name of its program, and what they mean here.
+#[test]
+fn lines_of_emqtt_bench_are_taken() {
+    for line in [
+        "conn -c 50000 -R 1000",
+        "conn -c 50000 -i 10",
+        "conn -h 192.168.1.10 -p 1883 -c 200 -V 4 -k 60 -C false -x 300 -n 100",
+        "sub -c 50000 -i 10 -t bench/%i -q 2",
+        "sub -t t -h emqx-server -c 500 -q 2",
+        "sub -c 100 -i 10 -t bench/%i -p 8883 -S",
+        "sub -c 100 -i 10 -t bench/%i -p 8883 --certfile path/client-cert.pem --keyfile path/client-key.pem",
+        "sub -t t --ifaddr 192.168.2.10",
+        "sub -t t --prefix a -s",
+        "pub -c 100 -I 10 -t bench/%i -s 256",
+        "pub -c 100 -I 10 -t bench/%i -p 8883 -s 256 -S",
+        "pub -t t --ifaddr 192.168.1.10",
+        "pub -t t -h emqx-server -s 4096 -q 2 -r true -L 1000 -w",
+        "pub -t bench/%c -c 10 --ws true --shortids true --payload-hdrs cnt64,ts",
+        "pub -c 1 -m hello -t t -C true -R 10 --ifaddr 127.0.0.1,127.0.0.2",
+    ] {
+        let parsed = parse(&format!("tessera sim {line}"));
+        assert!(parsed.is_ok(), "{line}: {}", parsed.err().map(|e| e.to_string()).unwrap_or_default());
+    }
+    for line in [
+        "conn -u name",
+        "conn -P secret",
+        "conn -V 3",
+        "conn -c 0",
+        "conn -c 50001",
+        "pub -c 1",
+        "pub -t t -q 3",
+        "pub -t t -s 70000",
+        "sub -t t --ifaddr eth0",
+        "storm -c 1",
+        "remove --prefix a",
+    ] {
+        assert!(parse(&format!("tessera sim {line}")).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn flags_of_emqtt_bench_mean_the_same_here() {
+    let sim = |line: &str| match parse(line).unwrap().command {
+        Command::Sim(command) => command,
+        _ => panic!("{line}"),
+    };
+    let line = "tessera sim pub -h b -p 8883 -V 4 -c 7 -n 3 -i 20 -R 50 -t a/%c -t b/%i -s 9 -q 1 -r -k 5 \
+                -C false -x 60 -I 8 -L 40 -S --cacertfile ca --ws --ifaddr 127.0.0.2,127.0.0.3 --prefix p \
+                --shortids -w --payload-hdrs cnt64,ts";
+    let SimCommand::Pub(args) = sim(line) else { panic!("{line}") };
+    let load = &args.load;
+    assert_eq!((load.host.as_str(), load.port, load.mqtt_version), ("b", 8883, 4));
+    assert_eq!((load.count, load.startnumber, load.interval, load.connrate), (7, 3, 20, 50));
+    assert_eq!((load.keepalive, load.clean, load.session_expiry), (5, false, 60));
+    assert_eq!((load.ssl, load.ws, load.ifaddr.len()), (true, true, 2));
+    assert_eq!(load.cacertfile.as_deref(), Some(std::path::Path::new("ca")));
+    assert_eq!((args.topic.len(), args.size, args.qos, args.retain), (2, 9, 1, true));
+    assert_eq!((args.interval_of_msg, args.limit), (8, 40));
+    assert!(args.wait_before_publishing && args.shortids && args.payload_hdrs.len() == 2);
+    let SimCommand::Conn(args) = sim("tessera sim conn -s -c 2") else { panic!("no conn") };
+    let load = args.load;
+    assert!(args.shortids && load.clean && !load.ssl && load.mqtt_version == 5);
+    assert_eq!((load.host.as_str(), load.port, load.keepalive), ("localhost", 1883, 300));
+}

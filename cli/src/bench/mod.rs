@@ -10,7 +10,7 @@ use tessera_token::ids::TenantId;
 
 use crate::args::{BenchArgs, Peer, Which};
 use crate::error::{Fault, Outcome};
-use crate::{output, sim};
+use crate::{open_files, output, sim};
 
 mod certificate;
 mod child;
@@ -150,13 +150,7 @@ fn check(args: &BenchArgs) -> Result<(), Fault> {
 fn raise_open_files(clients: usize, flood: bool) -> Result<(), Fault> {
     let flood = if flood { FLOOD_FILES } else { 0 };
     let needed = (clients as u64 + SPARE_FILES).max(flood);
-    let limit = rlimit::increase_nofile_limit(u64::MAX)?;
-    if limit >= needed {
-        return Ok(());
-    }
-    let words = format!("{needed} open files are needed, and this user may have {limit}");
-    Err(Fault::new(words)
-        .hint(format!("raise it (ulimit -Hn {needed}, as root), or use fewer --clients")))
+    open_files::raise(needed, "--clients")
 }
 
 const fn measure(which: Which) -> Measure {

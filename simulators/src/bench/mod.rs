@@ -30,6 +30,7 @@ pub use connection::Place;
 pub use crowd::mosquitto_password;
 pub use error::BenchError;
 pub use measures::Measure;
+pub(crate) use measures::{Flood, Flooding};
 pub use report::{render, Report, Row};
 pub use roles::Site;
 pub use server::{Running, Server, Servers, Setup};

@@ -1,10 +1,11 @@
 //! The life of a device: connect with proof, do its duty, refresh, come back.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tessera_runtime::random::SharedRandom;
+use tessera_runtime::random::{Random, SharedRandom};
 use tessera_runtime::stop::Stop;
 use tessera_token::encoding::base64url;
 use tessera_token::ids::VerifierName;
@@ -21,7 +22,7 @@ use super::renewal::{
 };
 use super::Duty;
 use crate::limits;
-use crate::mqtt::{Broker, Closed, Connect, Incoming, Link, Version};
+use crate::mqtt::{Broker, Closed, Connect, Incoming, Link, Milestone, Qos, Session, Version};
 use crate::report::Tally;
 
 /// How a device behaves.
@@ -39,6 +40,10 @@ pub struct Habits {
     pub token: TokenKind,
     /// The verifier that it proves itself for, when that has a name of its own.
     pub verifier: Option<VerifierName>,
+    /// The keep-alive of its connections.
+    pub keep_alive: Duration,
+    /// The session that it asks for.
+    pub session: Session,
 }
 
 impl Default for Habits {
@@ -50,6 +55,8 @@ impl Default for Habits {
             refresh_over_mqtt: true,
             token: TokenKind::Key,
             verifier: None,
+            keep_alive: limits::KEEP_ALIVE,
+            session: Session::default(),
         }
     }
 }
@@ -122,7 +129,8 @@ impl Device {
             username: id.to_owned(),
             password,
             version: self.habits.version,
-            keep_alive: limits::KEEP_ALIVE,
+            keep_alive: self.habits.keep_alive,
+            session: self.habits.session,
         }
     }
 
@@ -153,7 +161,7 @@ impl Device {
     ) -> End {
         let filters = duty.filters();
         let opened = tokio::select! {
-            opened = self.open(&filters, world) => opened,
+            opened = self.open(&filters, duty.qos(), world) => opened,
             () = stop.stopping() => return End::Stopped,
         };
         let link = match opened {
@@ -164,24 +172,34 @@ impl Device {
         world.tally.online.one();
         let ended = self.attend(link, duty, world, stop).await;
         world.tally.online.less();
+        duty.disconnected();
         ended
     }
 
-    async fn open(&mut self, filters: &[String], world: &World) -> Result<Link, Closed> {
+    /// A connection by a good token, with its time by stages.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn link(&mut self, world: &World) -> Result<Link, Closed> {
+        self.open(&[], Qos::One, world).await
+    }
+
+    async fn open(&mut self, filters: &[String], qos: Qos, world: &World) -> Result<Link, Closed> {
         let permit = world.gangway.acquire().await;
         if !self.token.is_good(self.clock.now(), 2) {
             self.refresh_by_rest(world).await;
         }
-        let started = self.clock.monotonic();
-        let link = Link::open(&self.connect(&world.broker)).await?;
+        let stages = Stages::begin(&self.clock, &world.tally);
+        let connect = self.connect(&world.broker);
+        let link = Link::open_watched(&connect, &|milestone| stages.reached(milestone)).await?;
         drop(permit);
-        world.tally.connect_latency.observe(self.clock.monotonic().saturating_sub(started));
         world.tally.connections.one();
         if !std::mem::replace(&mut self.connected, true) {
             world.tally.connected.one();
         }
-        for filter in filters.iter().map(String::as_str).chain([TOKEN_TOPIC]) {
-            if link.subscribe(filter).is_err() {
+        let wanted = filters.iter().map(|filter| (filter.as_str(), qos));
+        for (filter, qos) in wanted.chain([(TOKEN_TOPIC, Qos::One)]) {
+            if link.subscribe_at(filter, qos).is_err() {
                 world.tally.failure("queue_full");
             }
         }
@@ -195,7 +213,7 @@ impl Device {
         world: &World,
         stop: &Stop,
     ) -> End {
-        let mut tick = Timer::after(self.habits.tick.mul_f64(fraction(&*self.random)));
+        let mut ticks = Ticks::new(self.habits.tick, &self.clock, &*self.random);
         let Habits { refresh_percent, refresh_over_mqtt, .. } = self.habits;
         let mut renewal = Renewal::new(refresh_percent, refresh_over_mqtt, &self.holder(world));
         loop {
@@ -208,12 +226,14 @@ impl Device {
                     }
                     event => self.take(event, duty, world),
                 },
-                () = &mut tick.0 => {
+                () = &mut ticks.next => {
                     duty.tick(&link, &world.tally);
-                    tick = Timer::after(self.habits.tick);
+                    ticks.go_on(&self.clock);
                 }
                 () = renewal.due() => {
                     let news = renewal.act(&link, &self.holder(world)).await;
+                    let asked = news.iter().filter(|one| matches!(one, News::Asked));
+                    asked.for_each(|_| duty.asked());
                     self.heed(news, world);
                 }
                 () = stop.stopping() => { link.close().await; return End::Stopped; }
@@ -251,10 +271,11 @@ impl Device {
     fn take(&self, event: Incoming, duty: &mut dyn Duty, world: &World) {
         match event {
             Incoming::Message { topic, payload } => duty.message(&topic, &payload, &world.tally),
-            Incoming::Published => world.tally.acknowledged.one(),
-            Incoming::PublishRefused(why) => world.tally.failure(&format!("publish:{why}")),
+            Incoming::Published => duty.acknowledged(&world.tally),
+            Incoming::Completed => duty.completed(&world.tally),
+            Incoming::PublishRefused(why) => duty.refused(&why, &world.tally),
             Incoming::SubscribeRefused(why) => world.tally.failure(&format!("subscribe:{why}")),
-            Incoming::Subscribed => world.tally.subscribed.one(),
+            Incoming::Subscribed => duty.subscribed(&world.tally),
             Incoming::Closed(_) => {}
         }
     }
@@ -269,7 +290,8 @@ impl Device {
         }
     }
 
-    async fn refresh_by_rest(&mut self, world: &World) {
+    /// Gets the next token over REST; a failure is counted.
+    pub async fn refresh_by_rest(&mut self, world: &World) {
         let news = match by_rest(&self.holder(world)).await {
             Ok((token, took)) => News::Token { token, took, over_mqtt: false, pushed: false },
             Err(error) => News::Failed(error),
@@ -283,12 +305,64 @@ impl Device {
     }
 }
 
-struct Timer(Pin<Box<Sleep>>);
+/// The ticks of a duty: the first one after a part of the time between two. One that is late moves none of the others, and
+/// those that were missed are left out.
+struct Ticks {
+    every: Duration,
+    due: Duration,
+    next: Pin<Box<Sleep>>,
+}
 
-impl Timer {
-    fn after(wait: Duration) -> Self {
-        Self(Box::pin(sleep(wait)))
+impl Ticks {
+    fn new(every: Duration, clock: &DeviceClock, random: &dyn Random) -> Self {
+        let every = every.max(limits::TICK_LEAST);
+        let first = every.mul_f64(fraction(random));
+        Self { every, due: clock.monotonic() + first, next: Box::pin(sleep(first)) }
     }
+
+    fn go_on(&mut self, clock: &DeviceClock) {
+        let now = clock.monotonic();
+        self.due += self.every;
+        if self.due + self.every < now {
+            self.due = now;
+        }
+        let wait = self.due.saturating_sub(now).min(self.every);
+        self.next = Box::pin(sleep(wait));
+    }
+}
+
+/// The times of the stages of one connection, told to the tally as they end.
+struct Stages<'a> {
+    clock: &'a DeviceClock,
+    tally: &'a Tally,
+    began: Duration,
+    last_micros: AtomicU64,
+}
+
+impl<'a> Stages<'a> {
+    fn begin(clock: &'a DeviceClock, tally: &'a Tally) -> Self {
+        let began = clock.monotonic();
+        Self { clock, tally, began, last_micros: AtomicU64::new(micros(began)) }
+    }
+
+    fn reached(&self, milestone: Milestone) {
+        let now = self.clock.monotonic();
+        let last = self.last_micros.swap(micros(now), Ordering::Relaxed);
+        let took = Duration::from_micros(micros(now).saturating_sub(last));
+        match milestone {
+            Milestone::Reached => self.tally.tcp_latency.observe(took),
+            Milestone::Secured => self.tally.tls_latency.observe(took),
+            Milestone::Opened => {}
+            Milestone::Welcomed => {
+                self.tally.connack_latency.observe(took);
+                self.tally.connect_latency.observe(now.saturating_sub(self.began));
+            }
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

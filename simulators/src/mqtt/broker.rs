@@ -1,6 +1,7 @@
 //! Where a broker is, and how it is spoken to.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use tessera_runtime::tls::{Identity, TlsClient, TlsError, Trust};
 
@@ -52,6 +53,8 @@ pub struct Broker {
     pub port: u16,
     /// The path of a WebSocket.
     pub path: String,
+    /// The address of this machine to connect from; the system takes one when there is none.
+    pub from: Option<IpAddr>,
     pub(super) tls: Option<TlsClient>,
 }
 
@@ -59,7 +62,7 @@ impl Broker {
     /// The broker at this host and port, over TCP.
     pub fn plain(host: impl Into<String>, port: u16) -> Self {
         let (host, path) = (host.into(), "/mqtt".to_owned());
-        Self { scheme: Scheme::Mqtt, host, port, path, tls: None }
+        Self { scheme: Scheme::Mqtt, host, port, path, from: None, tls: None }
     }
 
     /// Takes `mqtt://host:port`, the same with `mqtts`, `ws` or `wss` (which may have a path), `host:port`, `[v6]:port` or a
@@ -84,6 +87,12 @@ impl Broker {
         };
         let named = !host.is_empty() && port != 0 && clean;
         named.then(|| Self { scheme, path: path.to_owned(), ..Self::plain(host, port) })
+    }
+
+    /// The same, reached from this address.
+    #[must_use]
+    pub fn reached_from(self, from: Option<IpAddr>) -> Self {
+        Self { from, ..self }
     }
 
     /// The same with trust settings, and the client's identity for it. Without TLS nothing is read.

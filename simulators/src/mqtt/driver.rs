@@ -86,7 +86,9 @@ impl Driver {
     ) -> Result<(), Closed> {
         // Packets that came with the CONNACK.
         self.hand_on(events).await?;
-        let mut ping = tokio::time::interval(self.keep_alive.max(Duration::from_secs(1)));
+        // Without a keep-alive no ping is owed.
+        let every = if self.keep_alive.is_zero() { limits::NO_KEEP_ALIVE } else { self.keep_alive };
+        let mut ping = tokio::time::interval(every.max(Duration::from_secs(1)));
         ping.tick().await;
         loop {
             tokio::select! {

@@ -55,6 +55,61 @@ pub struct Connect {
     pub version: Version,
     /// Keep-alive.
     pub keep_alive: Duration,
+    /// The session that is asked for.
+    pub session: Session,
+}
+
+/// The session that a client asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Session {
+    /// Whether a former session of the client ends (Clean Session, Clean Start).
+    pub clean: bool,
+    /// Seconds for which it outlives the connection (MQTT 5 alone).
+    pub expiry: u32,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self { clean: true, expiry: 0 }
+    }
+}
+
+/// Quality of service of a message or a subscription.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Qos {
+    /// At most once.
+    Zero,
+    /// At least once.
+    #[default]
+    One,
+    /// Exactly once.
+    Two,
+}
+
+/// A message to publish.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outgoing {
+    /// Its topic.
+    pub topic: String,
+    /// Its quality of service.
+    pub qos: Qos,
+    /// Whether the broker retains it.
+    pub retain: bool,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
+
+/// A step on the way to a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Milestone {
+    /// The name is resolved and TCP is connected.
+    Reached,
+    /// The handshake of TLS is done.
+    Secured,
+    /// The handshakes of all layers are done, and CONNECT is about to be sent.
+    Opened,
+    /// CONNACK said success.
+    Welcomed,
 }
 
 /// An event of a connection.
@@ -69,6 +124,8 @@ pub enum Incoming {
     },
     /// A QoS 1 publish was acknowledged.
     Published,
+    /// A QoS 2 publish was completed.
+    Completed,
     /// A QoS 1 publish was refused (MQTT 5 alone can say so), with the name of the reason.
     PublishRefused(String),
     /// A subscription was granted.
@@ -100,7 +157,8 @@ impl Closed {
         match self {
             Self::Refused(reason) => format!("connect:{reason}"),
             Self::Disconnected(reason) => format!("disconnect:{reason}"),
-            Self::Lost(_) | Self::Silent | Self::NotOpened(..) => "connection_lost".to_owned(),
+            Self::NotOpened(obstacle, _) => format!("connect:{}", obstacle.name()),
+            Self::Lost(_) | Self::Silent => "connection_lost".to_owned(),
         }
     }
 }
@@ -153,7 +211,18 @@ impl Link {
     /// # Errors
     /// [`Closed`].
     pub async fn open(connect: &Connect) -> Result<Self, Closed> {
-        Self::open_by(connect, None).await
+        Self::open_by(connect, None, &|_| ()).await
+    }
+
+    /// As [`Link::open`]; `reached` is called at each milestone.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn open_watched(
+        connect: &Connect,
+        reached: &(dyn Fn(Milestone) + Sync),
+    ) -> Result<Self, Closed> {
+        Self::open_by(connect, None, reached).await
     }
 
     /// As [`Link::open`], by a challenge in the place of the password: MQTT 5 alone.
@@ -164,21 +233,28 @@ impl Link {
         connect: &Connect,
         challenge: &Challenge<'_>,
     ) -> Result<Self, Closed> {
-        Self::open_by(connect, Some(challenge)).await
+        Self::open_by(connect, Some(challenge), &|_| ()).await
     }
 
-    async fn open_by(connect: &Connect, challenge: Option<&Challenge<'_>>) -> Result<Self, Closed> {
+    async fn open_by(
+        connect: &Connect,
+        challenge: Option<&Challenge<'_>>,
+        reached: &(dyn Fn(Milestone) + Sync),
+    ) -> Result<Self, Closed> {
         let wait = Duration::from_secs(limits::CONNECT_SECONDS);
-        let mut reached = false;
+        let mut is_open = false;
         let opening = async {
-            let stream = ByteStream::open(&connect.broker).await;
+            let stream = ByteStream::open_watched(&connect.broker, reached).await;
             let stream = stream.map_err(|(obstacle, why)| Closed::NotOpened(obstacle, why))?;
-            reached = true;
-            Driver::open(stream, connect, challenge).await
+            is_open = true;
+            reached(Milestone::Opened);
+            let driver = Driver::open(stream, connect, challenge).await?;
+            reached(Milestone::Welcomed);
+            Ok(driver)
         };
         let driver = match tokio::time::timeout(wait, opening).await {
             Ok(opened) => opened?,
-            Err(_) if reached => return Err(too_late(Obstacle::Silent, "no CONNACK in time")),
+            Err(_) if is_open => return Err(too_late(Obstacle::Silent, "no CONNACK in time")),
             Err(_) => return Err(too_late(Obstacle::Address, "no answer in time")),
         };
         let (asks, asked) = mpsc::channel(limits::LINK_REQUESTS);
@@ -217,8 +293,16 @@ impl Link {
         acknowledged: bool,
         payload: Vec<u8>,
     ) -> Result<(), NotSent> {
-        let topic = topic.to_owned();
-        self.ask(Asked::Publish { topic, acknowledged, payload })
+        let qos = if acknowledged { Qos::One } else { Qos::Zero };
+        self.send(Outgoing { topic: topic.to_owned(), qos, retain: false, payload })
+    }
+
+    /// Queues a publish.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    pub fn send(&self, message: Outgoing) -> Result<(), NotSent> {
+        self.ask(Asked::Publish(message))
     }
 
     /// Queues a subscription with QoS 1.
@@ -226,7 +310,15 @@ impl Link {
     /// # Errors
     /// [`NotSent`].
     pub fn subscribe(&self, filter: &str) -> Result<(), NotSent> {
-        self.ask(Asked::Subscribe(filter.to_owned()))
+        self.subscribe_at(filter, Qos::One)
+    }
+
+    /// Queues a subscription.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    pub fn subscribe_at(&self, filter: &str, qos: Qos) -> Result<(), NotSent> {
+        self.ask(Asked::Subscribe(filter.to_owned(), qos))
     }
 
     fn ask(&self, asked: Asked) -> Result<(), NotSent> {

@@ -9,6 +9,8 @@ use tessera_runtime::tls::TlsError;
 pub enum Obstacle {
     /// The name has no address, or nothing answers at the address.
     Address,
+    /// This machine has no free port at the address to connect from, or not that address.
+    Source,
     /// The machine answers, and nothing listens on the port.
     Port,
     /// No trusted authority has signed the certificate of the server.
@@ -34,9 +36,29 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
+    /// A short stable name for counting.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Address => "no_address",
+            Self::Source => "no_source_port",
+            Self::Port => "port_closed",
+            Self::Untrusted => "certificate_untrusted",
+            Self::WrongName => "certificate_of_another_name",
+            Self::Tls => "tls_handshake",
+            Self::NoCertificate => "certificate_wanted",
+            Self::Upgrade => "no_websocket",
+            Self::SpeaksTls => "server_speaks_tls",
+            Self::SpeaksHttp => "server_speaks_http",
+            Self::Closed => "closed_before_connack",
+            Self::Silent => "no_connack",
+            Self::NotMqtt => "no_mqtt",
+        }
+    }
+
     pub(super) fn of_socket(error: &io::Error) -> Self {
         match error.kind() {
             ErrorKind::ConnectionRefused => Self::Port,
+            ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse => Self::Source,
             _ => Self::Address,
         }
     }

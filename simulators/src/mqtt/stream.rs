@@ -8,11 +8,12 @@ use bytes::{Buf, BytesMut};
 use tessera_runtime::tls::{Carried, TlsError};
 use tessera_token::ace::{Channel, ExporterSecret, BINDING_LABEL};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{lookup_host, TcpSocket, TcpStream};
 
 use super::broker::Broker;
 use super::obstacle::Obstacle;
 use super::web_socket::WebSocket;
+use super::Milestone;
 
 /// Bytes that one read takes.
 const READ_BYTES: usize = 8 * 1024;
@@ -53,9 +54,18 @@ impl ByteStream {
     /// # Errors
     /// The fault that was in the way, and in words.
     pub async fn open(broker: &Broker) -> Result<Self, (Obstacle, String)> {
+        Self::open_watched(broker, &|_| ()).await
+    }
+
+    /// The same; `reached` is called at each milestone.
+    pub(super) async fn open_watched(
+        broker: &Broker,
+        reached: &(dyn Fn(Milestone) + Sync),
+    ) -> Result<Self, (Obstacle, String)> {
         let host = broker.host.trim_start_matches('[').trim_end_matches(']');
         let of_socket = |error: io::Error| (Obstacle::of_socket(&error), error.to_string());
-        let socket = TcpStream::connect((host, broker.port)).await.map_err(of_socket)?;
+        let socket = connect(host, broker).await.map_err(of_socket)?;
+        reached(Milestone::Reached);
         // A packet of a device is small, and leaves at once.
         socket.set_nodelay(true).map_err(of_socket)?;
         let (carried, channel): (Carried, _) = match (broker.scheme.is_tls(), &broker.tls) {
@@ -63,6 +73,7 @@ impl ByteStream {
             (true, Some(tls)) => {
                 let of_tls = |error: TlsError| (Obstacle::of_tls(&error), error.to_string());
                 let bound = tls.connect_bound(host, socket, BINDING_LABEL).await.map_err(of_tls)?;
+                reached(Milestone::Secured);
                 let exported = bound.1.map(|bytes| ExporterSecret::from_bytes(&bytes));
                 (bound.0, exported.map(Channel::Tls))
             }
@@ -184,6 +195,21 @@ impl ByteStream {
             Way::WebSocket(web_socket) => web_socket.poll_in(cx, inbox),
         }
     }
+}
+
+/// A connection to the first address of the host that answers, from the address that the broker is to be reached from.
+async fn connect(host: &str, broker: &Broker) -> io::Result<TcpStream> {
+    let Some(from) = broker.from else { return TcpStream::connect((host, broker.port)).await };
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for at in lookup_host((host, broker.port)).await?.filter(|at| at.is_ipv4() == from.is_ipv4()) {
+        let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.bind((from, 0).into())?;
+        match socket.connect(at).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Appends what comes; 0 is the end.

@@ -49,6 +49,7 @@ fn connect_to(port: u16) -> Connect {
         password: "cGFzc3dvcmQ".to_owned(),
         version: Version::V311,
         keep_alive: limits::KEEP_ALIVE,
+        session: Session::default(),
     }
 }
 

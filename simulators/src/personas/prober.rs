@@ -125,7 +125,10 @@ async fn one(link: &mut Link, attempt: &Try<'_>, probe: &mut Probe, tally: &Tall
             tally.refusal(&format!("prober:{}", closed.kind()));
             true
         }
-        Incoming::Published | Incoming::Subscribed | Incoming::Message { .. } => {
+        Incoming::Published
+        | Incoming::Completed
+        | Incoming::Subscribed
+        | Incoming::Message { .. } => {
             probe.breaches.push(text.to_owned());
             false
         }

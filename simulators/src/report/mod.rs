@@ -64,6 +64,27 @@ pub struct Report {
     pub latencies: BTreeMap<&'static str, Latency>,
 }
 
+/// Percentiles in microseconds.
+#[derive(Debug, Clone, Copy, Serialize, PartialEq, Eq)]
+pub struct Micros {
+    /// Observations.
+    pub count: u64,
+    /// The shortest.
+    pub min: u64,
+    /// Half are below.
+    pub p50: u64,
+    /// 90 % are below.
+    pub p90: u64,
+    /// 95 % are below.
+    pub p95: u64,
+    /// 99 % are below.
+    pub p99: u64,
+    /// 999 of 1,000 are below.
+    pub p999: u64,
+    /// The longest.
+    pub max: u64,
+}
+
 /// Percentiles in milliseconds.
 #[derive(Debug, Clone, Copy, Serialize, PartialEq)]
 pub struct Latency {

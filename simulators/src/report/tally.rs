@@ -77,8 +77,16 @@ pub struct Tally {
     pub lost: Count,
     /// From the first request to the token.
     pub enrol_latency: Histogram,
-    /// From the first byte to CONNACK.
+    /// From the name of the broker to the open TCP connection.
+    pub tcp_latency: Histogram,
+    /// The handshake of TLS.
+    pub tls_latency: Histogram,
+    /// From CONNECT to CONNACK.
+    pub connack_latency: Histogram,
+    /// From the name of the broker to CONNACK.
     pub connect_latency: Histogram,
+    /// From publish to its acknowledgement.
+    pub publish_latency: Histogram,
     /// From the request on `$tessera/token` or REST to the new token.
     pub refresh_latency: Histogram,
     /// From publish to the backend.
@@ -115,6 +123,11 @@ impl Tally {
     /// Failures of honest devices so far, all codes.
     pub fn failures(&self) -> u64 {
         locked(&self.failures).values().sum()
+    }
+
+    /// The same by code.
+    pub fn failures_by_code(&self) -> BTreeMap<String, u64> {
+        locked(&self.failures).clone()
     }
 
     /// The report at this moment.

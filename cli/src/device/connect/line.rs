@@ -4,7 +4,7 @@ use serde_json::{json, Value};
 use tessera_simulators::device::renewal::TOKEN_TOPIC;
 use tessera_simulators::device::unverified_claims::unverified_claims;
 use tessera_simulators::limits;
-use tessera_simulators::mqtt::{Closed, Connect, Incoming, Link, Told, Version};
+use tessera_simulators::mqtt::{Closed, Connect, Incoming, Link, Session, Told, Version};
 use tessera_token::claims::Claims;
 use tessera_token::encoding::base64url;
 
@@ -68,6 +68,7 @@ impl<'a> Line<'a> {
             password: base64url(&password),
             version: if args.v5 { Version::V5 } else { Version::V311 },
             keep_alive: limits::KEEP_ALIVE,
+            session: Session::default(),
         })
     }
 
@@ -126,7 +127,7 @@ impl<'a> Line<'a> {
                 )),
                 Incoming::Closed(closed) => return Err(ended(&closed)),
                 Incoming::Message { topic, payload } => self.print(&topic, &payload),
-                Incoming::Published | Incoming::PublishRefused(_) => {}
+                Incoming::Published | Incoming::Completed | Incoming::PublishRefused(_) => {}
             }
             }
         };

@@ -213,7 +213,10 @@ impl<'a> Relay<'a> {
                 self.refused += 1;
                 output::complain(&format!("publish refused: {why}"));
             }
-            Incoming::Subscribed | Incoming::SubscribeRefused(_) | Incoming::Closed(_) => {}
+            Incoming::Subscribed
+            | Incoming::Completed
+            | Incoming::SubscribeRefused(_)
+            | Incoming::Closed(_) => {}
         }
     }
 }

@@ -101,6 +101,9 @@ async fn answer(link: &mut Option<Link>) -> Result<(), String> {
             *link = None;
             Err(closed.to_string())
         }
-        Incoming::Subscribed | Incoming::Published | Incoming::Message { .. } => Ok(()),
+        Incoming::Subscribed
+        | Incoming::Published
+        | Incoming::Completed
+        | Incoming::Message { .. } => Ok(()),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tessera_simulators::device::clock::DeviceClock;
 use tessera_simulators::device::credential::HeldToken;
 use tessera_simulators::limits;
-use tessera_simulators::mqtt::{Broker, Closed, Connect, Link, Obstacle, Told, Version};
+use tessera_simulators::mqtt::{Broker, Closed, Connect, Link, Obstacle, Session, Told, Version};
 use tessera_token::encoding::base64url;
 use tessera_token::ids::VerifierName;
 use tessera_token::key::SecretKey;
@@ -181,6 +181,7 @@ impl Door<'_> {
             password,
             version,
             keep_alive: limits::KEEP_ALIVE,
+            session: Session::default(),
         }
     }
 }

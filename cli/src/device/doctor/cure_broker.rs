@@ -15,6 +15,10 @@ pub(super) fn unreachable(obstacle: Obstacle, why: &str, ward: &Ward) -> Cure {
             format!("nothing answers at {at} ({why})"),
             "correct the host in --mqtt, or mend the network in between".to_owned(),
         ),
+        Obstacle::Source => (
+            format!("this machine has no free port to connect from ({why})"),
+            "end some of its connections, or try again in a minute".to_owned(),
+        ),
         Obstacle::Port => (
             format!("nothing listens at {at} ({why})"),
             "start the broker, or correct the port in --mqtt".to_owned(),

@@ -1,5 +1,7 @@
 //! The measures, one file each. Every function is one round of one measure on one server that was just started.
 
+pub(crate) use flood::{Flood, Flooding};
+
 use super::error::BenchError;
 use super::packet::Qos;
 use super::server::{Running, Server, Servers, Setup};

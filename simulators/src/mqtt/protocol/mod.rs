@@ -11,13 +11,13 @@ use rumqttc::{v5, QoS as QoS4};
 use tessera_token::ace::BOUND_METHOD;
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::{Challenge, Closed, Connect, Incoming, Version};
+use super::{Challenge, Closed, Connect, Incoming, Outgoing, Qos, Version};
 use crate::limits;
 
 /// A request by the user of a link.
 pub(super) enum Asked {
-    Publish { topic: String, acknowledged: bool, payload: Vec<u8> },
-    Subscribe(String),
+    Publish(Outgoing),
+    Subscribe(String, Qos),
     Ping,
     Disconnect,
 }
@@ -57,7 +57,7 @@ impl Protocol {
             Self::V311(_, codec) => {
                 let mut packet = rumqttc::Connect::new(id.as_str());
                 packet.keep_alive = keep_alive;
-                packet.clean_session = true;
+                packet.clean_session = connect.session.clean;
                 packet.login =
                     Some(rumqttc::Login { username: name.clone(), password: password.clone() });
                 codec.encode(rumqttc::Packet::Connect(packet), out).map_err(lost)
@@ -66,13 +66,18 @@ impl Protocol {
                 let mut packet = p5::Connect {
                     keep_alive,
                     client_id: id.clone(),
-                    clean_start: true,
+                    clean_start: connect.session.clean,
                     properties: None,
                 };
                 let mut login =
                     Some(p5::Login { username: name.clone(), password: password.clone() });
-                if let Some(challenge) = challenge {
+                if connect.session.expiry > 0 {
                     let mut properties = p5::ConnectProperties::new();
+                    properties.session_expiry_interval = Some(connect.session.expiry);
+                    packet.properties = Some(properties);
+                }
+                if let Some(challenge) = challenge {
+                    let mut properties = packet.properties.take().unwrap_or_default();
                     properties.authentication_method = Some(BOUND_METHOD.to_owned());
                     properties.authentication_data = Some(challenge.data()?.into());
                     packet.properties = Some(properties);
@@ -173,12 +178,13 @@ impl Protocol {
 
 fn request_311(asked: Asked) -> rumqttc::Request {
     match asked {
-        Asked::Publish { topic, acknowledged, payload } => {
-            let qos = if acknowledged { QoS4::AtLeastOnce } else { QoS4::AtMostOnce };
-            rumqttc::Request::Publish(rumqttc::Publish::new(topic, qos, payload))
+        Asked::Publish(Outgoing { topic, qos, retain, payload }) => {
+            let mut packet = rumqttc::Publish::new(topic, qos_311(qos), payload);
+            packet.retain = retain;
+            rumqttc::Request::Publish(packet)
         }
-        Asked::Subscribe(filter) => {
-            rumqttc::Request::Subscribe(rumqttc::Subscribe::new(filter, QoS4::AtLeastOnce))
+        Asked::Subscribe(filter, qos) => {
+            rumqttc::Request::Subscribe(rumqttc::Subscribe::new(filter, qos_311(qos)))
         }
         Asked::Ping => rumqttc::Request::PingReq(rumqttc::PingReq),
         Asked::Disconnect => rumqttc::Request::Disconnect(rumqttc::Disconnect),
@@ -187,16 +193,33 @@ fn request_311(asked: Asked) -> rumqttc::Request {
 
 fn request_5(asked: Asked) -> v5::Request {
     match asked {
-        Asked::Publish { topic, acknowledged, payload } => {
-            let qos = if acknowledged { QoS5::AtLeastOnce } else { QoS5::AtMostOnce };
-            v5::Request::Publish(p5::Publish::new(topic, qos, payload, None))
+        Asked::Publish(Outgoing { topic, qos, retain, payload }) => {
+            let mut packet = p5::Publish::new(topic, qos_5(qos), payload, None);
+            packet.retain = retain;
+            v5::Request::Publish(packet)
         }
-        Asked::Subscribe(filter) => {
-            let filter = p5::Filter::new(filter, QoS5::AtLeastOnce);
+        Asked::Subscribe(filter, qos) => {
+            let filter = p5::Filter::new(filter, qos_5(qos));
             v5::Request::Subscribe(p5::Subscribe::new(filter, None))
         }
         Asked::Ping => v5::Request::PingReq,
         Asked::Disconnect => v5::Request::Disconnect,
+    }
+}
+
+const fn qos_311(qos: Qos) -> QoS4 {
+    match qos {
+        Qos::Zero => QoS4::AtMostOnce,
+        Qos::One => QoS4::AtLeastOnce,
+        Qos::Two => QoS4::ExactlyOnce,
+    }
+}
+
+const fn qos_5(qos: Qos) -> QoS5 {
+    match qos {
+        Qos::Zero => QoS5::AtMostOnce,
+        Qos::One => QoS5::AtLeastOnce,
+        Qos::Two => QoS5::ExactlyOnce,
     }
 }
 
@@ -206,6 +229,7 @@ fn incoming_311(packet: rumqttc::Packet) -> Option<Incoming> {
             Some(Incoming::Message { topic: publish.topic, payload: publish.payload.to_vec() })
         }
         rumqttc::Packet::PubAck(_) => Some(Incoming::Published),
+        rumqttc::Packet::PubComp(_) => Some(Incoming::Completed),
         rumqttc::Packet::SubAck(ack) => Some(match ack.return_codes.first() {
             Some(rumqttc::SubscribeReasonCode::Success(_)) => Incoming::Subscribed,
             _ => Incoming::SubscribeRefused("failure".to_owned()),
@@ -226,6 +250,7 @@ fn incoming_5(packet: p5::Packet) -> Option<Incoming> {
             }
             refused => Incoming::PublishRefused(reasons::puback(refused).to_owned()),
         }),
+        p5::Packet::PubComp(_) => Some(Incoming::Completed),
         p5::Packet::SubAck(ack) => Some(match ack.return_codes.first() {
             Some(p5::SubscribeReasonCode::Success(_)) => Incoming::Subscribed,
             Some(refused) => Incoming::SubscribeRefused(reasons::suback(refused).to_owned()),

@@ -156,6 +156,7 @@ fn kinds() -> Vec<(Trouble, Option<RefusalCode>, &'static str, &'static str)> {
             "device password",
         ),
         (away(Obstacle::Address), None, "nothing answers", "host"),
+        (away(Obstacle::Source), None, "no free port", "try again"),
         (away(Obstacle::Port), None, "nothing listens", "port"),
         (away(Obstacle::Untrusted), None, "not trusted", "--cafile"),
         (away(Obstacle::WrongName), None, "another name", "name in --mqtt"),

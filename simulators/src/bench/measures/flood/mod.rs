@@ -16,11 +16,13 @@ use super::super::server::Running;
 use super::super::stage::{Meter, Sample, Stage};
 use super::super::usage::Usage;
 
+mod alone;
 mod attack;
 mod honest;
 mod newcomers;
 mod shots;
 
+pub(crate) use alone::{Flood, Flooding};
 use attack::{Attack, Offered};
 use honest::{Heard, Honest};
 use newcomers::{Arrival, Plan};
