@@ -45,6 +45,7 @@ mod error;
 mod namesake;
 pub mod trust;
 
+mod alert_delivery;
 pub mod ledger;
 pub mod sync;
 

@@ -148,6 +148,12 @@ pub const TRACKER_TICK: Duration = Duration::from_millis(100);
 pub const SESSION_TOPICS: usize = 8;
 /// Bytes of a topic, filter or client id that waits for the tracker: a longer one is cut.
 pub const TOPIC_BYTES: usize = 256;
+/// Alerts that wait on the disk until provisioning has taken them; the oldest make room.
+pub const ALERTS_KEPT: u64 = 10_000;
+/// Alerts of one request to provisioning.
+pub const ALERTS_PER_REQUEST: usize = 50;
+/// Time between two attempts to hand alerts over, after the first failure and at most.
+pub const ALERTS_PAUSE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(300)];
 /// Alerts that a slow reader may lag behind.
 pub const ALERTS: usize = 256;
 /// Profiles written in one batch: the ledger's writes wait for at most this many.

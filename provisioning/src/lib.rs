@@ -16,6 +16,7 @@ mod start;
 mod rest;
 mod sweep;
 
+mod alerts;
 mod api_tokens;
 mod enrol;
 mod feed;

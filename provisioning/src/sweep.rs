@@ -11,8 +11,8 @@ use crate::audit::actor::ChainPending;
 use crate::audit::Actor;
 use crate::heal;
 use crate::limits::{
-    API_TOKEN_KEPT_SECONDS, CLAIM_IMPORT_SECONDS, CLAIM_KEPT_SECONDS, EVENTS_KEPT, SWEEP_ROWS,
-    VERIFIERS_SWEPT_EVERY,
+    ALERT_LINE_SECONDS, API_TOKEN_KEPT_SECONDS, CLAIM_IMPORT_SECONDS, CLAIM_KEPT_SECONDS,
+    EVENTS_KEPT, SWEEP_ROWS, VERIFIERS_SWEPT_EVERY,
 };
 use crate::partners::uses;
 use crate::records::IssuedRecord;
@@ -114,6 +114,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("approvals", crate::registry::ways::approvals::sweep(service).await);
     round.took("kept", kept(service).await);
     round.took("claim_imports", claim_imports(service).await);
+    round.took("alert_lines", alert_lines(service).await);
     round.took("webhooks", webhooks(service, cursors).await);
     round.took("api_tokens", api_tokens(service, &mut cursors.api_tokens).await);
     round.took("partner_tokens", partner_tokens(service, &mut cursors.partner_tokens).await);
@@ -291,6 +292,14 @@ async fn api_tokens(service: &Service, from: &mut Option<Key>) -> Result<(), Ref
     let before = service.time.removal().minus(API_TOKEN_KEPT_SECONDS).get();
     let ended = table.up_to("expires", before, SWEEP_ROWS).await?;
     delete_all(service, "api_tokens", table, ended).await
+}
+
+/// A line that was silent for so long has another name when its verifier comes back.
+async fn alert_lines(service: &Service) -> Result<(), Refused> {
+    let table = &service.tables.alert_lines;
+    let before = service.time.removal().minus(ALERT_LINE_SECONDS).get();
+    let ended = table.up_to("touched", before, SWEEP_ROWS).await?;
+    delete_all(service, "alert_lines", table, ended).await
 }
 
 async fn claim_imports(service: &Service) -> Result<(), Refused> {

@@ -3,6 +3,7 @@
 use tessera_runtime::sql::{Database, Key, Schema, Table, Value};
 use tessera_runtime::store::StoreError;
 
+use crate::records::alert_lines::AlertLine;
 use crate::records::api_tokens::ApiTokenRecord;
 use crate::records::approvals::{ApprovalCount, ApprovalRecord};
 use crate::records::attributes::AttributeRow;
@@ -49,6 +50,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/14.sql"),
         include_str!("schema/15.sql"),
         include_str!("schema/16.sql"),
+        include_str!("schema/17.sql"),
     ],
     kept: &[
         "tenants",
@@ -77,6 +79,7 @@ pub(crate) struct Tables {
     /// tenant: how many are open
     pub(crate) claim_counts: Table<ClaimCount>,
     /// tenant, SHA-256(account, tenant, Idempotency-Key)
+    pub(crate) alert_lines: Table<AlertLine>,
     pub(crate) claim_imports: Table<ClaimImportRecord>,
     /// tenant, SHA-256(code), device
     pub(crate) claim_uses: Table<CountedUse>,
@@ -163,6 +166,7 @@ impl Tables {
             groups: database.table(),
             claims: database.table(),
             claim_counts: database.table(),
+            alert_lines: database.table(),
             claim_imports: database.table(),
             claim_uses: database.table(),
             group_ways: database.table(),

@@ -151,7 +151,7 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
             &["error", "validator"],
             &["verifier"],
             &["config"],
-            &["sync"],
+            &["alert_delivery", "sync"],
             &["start"],
             &["daemon"],
         ],
@@ -190,6 +190,7 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
             &["registry"],
             &["families", "operators", "reenrol", "revoke", "rotation", "token_for_device"],
             &[
+                "alerts",
                 "api_tokens",
                 "enrol",
                 "feed",

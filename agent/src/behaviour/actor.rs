@@ -17,6 +17,7 @@ use tessera_runtime::store::{Store, StoreError};
 
 use super::announcements::{Announcements, Told as Announced};
 use super::counters::Counters;
+use super::kept::KeptAlerts;
 use super::observer::{Entry, Observer, Session, What};
 use super::reading::Reading;
 use super::store::{ProfileStore, SeedError};
@@ -32,6 +33,7 @@ pub(crate) struct BehaviourParts {
     reading: Reading,
     announced: Announced,
     counters: Counters,
+    kept: Arc<KeptAlerts>,
     /// Alerts of the present step.
     alerts: Vec<Alert>,
     /// Profiles that are still to be written in this round.
@@ -57,6 +59,7 @@ pub(crate) fn start(
     announcements: Announcements,
     metrics: &Metrics,
 ) -> Result<(Observer, BehaviourParts), StartError> {
+    let kept = KeptAlerts::open(store, random.as_ref())?;
     let (observer, entries) = Observer::new();
     let mut store = ProfileStore::new(store).map_err(StartError::Store)?;
     let counters = Counters::new(metrics).map_err(StartError::Metrics)?;
@@ -81,6 +84,7 @@ pub(crate) fn start(
         reading,
         announced: Announced::new(announcements),
         counters,
+        kept,
         alerts: Vec::new(),
         unsaved: Vec::new(),
         rounds: 0,
@@ -104,13 +108,31 @@ impl BehaviourParts {
         }
         // Hours end also while nothing is seen.
         self.engine.advance(now, &mut self.alerts);
-        for alert in std::mem::take(&mut self.alerts) {
+        let alerts = std::mem::take(&mut self.alerts);
+        if !alerts.is_empty() {
+            self.keep(&alerts);
+        }
+        for alert in alerts {
             self.tell(alert);
         }
         let (dropped, left) = (self.observer.dropped(), self.store.rows_left);
         self.counters.follow(taken, dropped, left, self.engine.totals());
+        self.counters.let_go(self.kept.let_go());
         self.counters.devices(self.engine.len());
         taken == limits::OBSERVATIONS_PER_STEP
+    }
+
+    /// Alerts that wait for provisioning.
+    pub(crate) fn kept(&self) -> &Arc<KeptAlerts> {
+        &self.kept
+    }
+
+    /// An alert that cannot be written down is told all the same.
+    fn keep(&self, alerts: &[Alert]) {
+        if let Err(error) = self.kept.keep(alerts) {
+            self.counters.store_errors.inc(&[]);
+            tracing::warn!(%error, alerts = alerts.len(), "alerts not kept for provisioning");
+        }
     }
 
     /// Begins a round of writing, which is one part of the devices; [`BehaviourParts::save_some`] does it piece by

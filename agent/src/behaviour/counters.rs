@@ -11,6 +11,7 @@ pub(super) struct Counters {
     rows_left: Told,
     leaps: Told,
     excused: Told,
+    let_go: Told,
     devices: Gauge,
     pub(super) store_errors: Counter,
     pub(super) written: Counter,
@@ -67,6 +68,10 @@ impl Counters {
                 "tessera_behaviour_excused_total",
                 "Alarms that were not told, since their group changed or a change was announced",
             )?,
+            let_go: told(
+                "tessera_behaviour_alerts_let_go_total",
+                "Alerts that provisioning had not taken when too many waited",
+            )?,
             devices: metrics.gauge("tessera_behaviour_devices", "Profiles in memory", &[])?,
             store_errors: counter(
                 "tessera_behaviour_store_errors_total",
@@ -94,6 +99,10 @@ impl Counters {
         self.evicted.follow(totals.evicted);
         self.leaps.follow(totals.leaps);
         self.excused.follow(totals.excused);
+    }
+
+    pub(super) fn let_go(&mut self, total: u64) {
+        self.let_go.follow(total);
     }
 
     pub(super) fn devices(&self, devices: usize) {

@@ -14,6 +14,7 @@ mod actor;
 mod announcements;
 mod counters;
 mod counts;
+mod kept;
 mod observation;
 mod observer;
 mod reading;
@@ -24,3 +25,4 @@ mod tests;
 
 pub(crate) use actor::{start, BehaviourActor, BehaviourParts, StartError};
 pub(crate) use announcements::Announced;
+pub(crate) use kept::KeptAlerts;

@@ -13,6 +13,7 @@ use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{Store, StoreError};
 
 use crate::actor_thread;
+use crate::alert_delivery::Delivery;
 use crate::behaviour::{BehaviourActor, Observer};
 use crate::config::AgentConfig;
 pub use crate::error::AgentError;
@@ -65,6 +66,7 @@ impl Agent {
         let derivation = config.derivation_key_file.as_deref();
         let derivation = derivation.map(|path| derivation::read(path, &config.audience));
         let derivation = derivation.transpose().map_err(AgentError::Derivation)?;
+        let alert_random = Arc::clone(&random);
         let opened = Opened::open(&config, &clock, random, metrics)?;
         let Opened { agent, core, parts, namesake } = opened;
         let source = |feed| Source::new(feed, Arc::clone(&clock), Arc::clone(&namesake));
@@ -76,6 +78,13 @@ impl Agent {
             core: Arc::clone(&core),
             source: source.clone(),
         })?;
+        if let Some(feed) = &config.feed {
+            let kept = Arc::clone(parts.kept());
+            let named = Arc::clone(&namesake);
+            let delivery = Delivery::new(kept, feed, named, alert_random);
+            let delivery = delivery.map_err(AgentError::Feed)?;
+            stop.spawn("agent alerts", delivery.run(stop.clone()));
+        }
         let parts = Arc::new(Mutex::new(parts));
         actor_thread::run("agent-behaviour", stop, move || BehaviourActor(Arc::clone(&parts)))?;
         upkeep::start(Arc::clone(&agent.ledger), Arc::clone(&agent.trust), stop);

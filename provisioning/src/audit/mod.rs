@@ -28,6 +28,8 @@ pub(crate) use crate::records::audit::{Chained, Entry, How, More, Origin};
 pub(crate) use crate::records::heads::AuditHead as Head;
 
 pub(crate) const HEAD: &str = "audit_head";
+/// The action of alerts that verifiers hand over.
+pub(crate) const ALERT: &str = "behaviour.alert";
 /// The outcome of an act that was not refused.
 const DONE: &str = "done";
 
@@ -91,6 +93,14 @@ impl Entry {
     pub(crate) fn signed(mut self, signed: &str) -> Self {
         if let Some(more) = &mut self.more {
             more.after = serde_json::json!({ "signed": signed }).to_string();
+        }
+        self
+    }
+
+    /// With an object that says more than its words.
+    pub(crate) fn with(mut self, object: String) -> Self {
+        if let Some(more) = &mut self.more {
+            more.after = object;
         }
         self
     }

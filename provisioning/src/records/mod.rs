@@ -7,6 +7,7 @@ use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::key::PublicKey;
 use tessera_token::trust::{Change, RegisteredKey};
 
+pub(crate) mod alert_lines;
 mod announcement;
 pub(crate) mod api_tokens;
 pub(crate) mod approvals;

@@ -19,6 +19,7 @@ use problem::Problem;
 
 pub(crate) mod measure;
 
+mod alerts;
 mod attempts;
 mod attributes;
 mod auth;
@@ -56,6 +57,7 @@ fn table() -> Vec<Endpoint> {
         trl::table(),
         introspect::table(),
         trust::table(),
+        alerts::table(),
         partner_uses::table(),
         metadata::table(),
         server::table(),

@@ -126,6 +126,7 @@ impl Move<'_> {
         self.table(|tables| tables.groups.clone()).await?;
         self.table(|tables| tables.claims.clone()).await?;
         self.table(|tables| tables.claim_counts.clone()).await?;
+        self.table(|tables| tables.alert_lines.clone()).await?;
         self.table(|tables| tables.claim_imports.clone()).await?;
         self.table(|tables| tables.claim_uses.clone()).await?;
         self.table(|tables| tables.group_ways.clone()).await?;

@@ -3,13 +3,13 @@
 //! The id names the entry of the audit log, so it is the same in each attempt; after a restore another entry has another id. A signature covers the id, the time of
 //! the attempt and the body, to the byte.
 
-use serde_json::json;
+use serde_json::{json, Value};
 use tessera_runtime::secret::Secret;
 use tessera_token::encoding::base64;
 use tessera_token::key::SecretKey;
 use tessera_token::proof::SymmetricKey;
 
-use crate::audit::Chained;
+use crate::audit::{Chained, ALERT};
 use crate::mac;
 
 /// The signing keys of a webhook. They follow from one key, which is sealed at rest: a receiver that has the one for HMAC does
@@ -57,7 +57,10 @@ impl Message {
     pub(crate) fn of(number: u64, row: &Chained) -> Self {
         let entry = &row.entry;
         let more = entry.more.as_ref();
-        let body = json!({
+        // The one object that is for its receiver: it has no column of a row.
+        let alert = more.filter(|_| entry.action == ALERT);
+        let alert: Option<Value> = alert.and_then(|more| serde_json::from_str(&more.after).ok());
+        let mut body = json!({
             "type": entry.action,
             "data": {
                 "seq": number,
@@ -70,6 +73,9 @@ impl Message {
                 "detail": entry.detail,
             },
         });
+        if let (Some(alert), Some(data)) = (alert, body.get_mut("data")) {
+            data["alert"] = alert;
+        }
         Self { id: format!("evt_{number}_{}", row.mark()), body: body.to_string().into_bytes() }
     }
 

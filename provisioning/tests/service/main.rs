@@ -13,6 +13,7 @@
 mod postgres;
 mod world;
 
+mod alerts;
 mod announce;
 mod api_tokens;
 mod attributes;

@@ -17,6 +17,7 @@ use super::actor::BehaviourParts;
 use super::*;
 
 mod alerts;
+mod kept;
 mod queue;
 mod rest;
 

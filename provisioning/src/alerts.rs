@@ -1,0 +1,102 @@
+//! Alerts about odd behaviour, from brokers and gateways into the audit log: from there they reach operators, streams of
+//! events and webhooks.
+
+use serde_json::{json, Value};
+use tessera_runtime::sql::Batch;
+use tessera_token::ids::TenantId;
+use tessera_token::refusal::RefusalCode;
+
+use crate::audit::{Actor, Entry, ALERT};
+use crate::limits::{ALERTS_AN_HOUR, ALERT_TEXT_BYTES};
+use crate::operators::Tenants;
+use crate::records::alert_lines::AlertLine;
+use crate::refused::Refused;
+use crate::service::Service;
+use crate::tables::pair;
+use crate::write::{until_committed, Attempt};
+
+const HOUR: u64 = 3600;
+
+/// An alert, and its number in its line.
+pub(crate) struct Numbered {
+    pub(crate) number: u64,
+    pub(crate) alert: Value,
+}
+
+/// Takes alerts of one line, each number once. An alert about a tenant that the account does not have is passed over.
+///
+/// # Errors
+/// `limit_reached` when the account has told too many in this hour; then none of them was taken.
+pub(crate) async fn take(
+    service: &Service,
+    by: &Actor,
+    tenants: &Tenants,
+    (verifier, line): (&str, &str),
+    items: &[Numbered],
+) -> Result<(), Refused> {
+    until_committed(async || {
+        let table = &service.tables.alert_lines;
+        let (of_line, of_account) = (pair(&by.name, line), pair(&by.name, ""));
+        let known = table.get(of_line.clone()).await?;
+        let taken = known.map_or(0, |line| line.taken);
+        let new = items.iter().filter(|item| item.number > taken);
+        let entries: Vec<Entry> =
+            new.filter_map(|item| entry(service, by, tenants, verifier, &item.alert)).collect();
+        let Some(last) = items.iter().map(|item| item.number).filter(|last| *last > taken).max()
+        else {
+            return Ok(Attempt::Committed(()));
+        };
+        let now = service.now().get();
+        let counted = table.get(of_account.clone()).await?;
+        let hour = counted.filter(|counted| counted.touched == now / HOUR * HOUR);
+        let told = hour.map_or(0, |hour| hour.taken) + entries.len() as u64;
+        if told > ALERTS_AN_HOUR {
+            return Err(Refused::because(
+                RefusalCode::LimitReached,
+                format!("no more than {ALERTS_AN_HOUR} alerts of an account in an hour"),
+            ));
+        }
+        let mut batch = Batch::new();
+        batch.expect_same(table, of_line.clone(), known.as_ref());
+        batch.put(table, of_line, &AlertLine { taken: last, touched: now });
+        batch.expect_same(table, of_account.clone(), counted.as_ref());
+        batch.put(table, of_account, &AlertLine { taken: told, touched: now / HOUR * HOUR });
+        entries.iter().for_each(|entry| service.note(&mut batch, entry));
+        let tried = service.write_unnoted(batch).await?;
+        if tried == Attempt::Committed(()) {
+            entries.iter().for_each(|entry| service.noted(entry));
+        }
+        Ok(tried)
+    })
+    .await
+}
+
+/// The entry of an alert; none when it is about no tenant of the account.
+fn entry(
+    service: &Service,
+    by: &Actor,
+    tenants: &Tenants,
+    verifier: &str,
+    alert: &Value,
+) -> Option<Entry> {
+    let text = |name: &str| alert.get(name).and_then(Value::as_str).unwrap_or_default();
+    let tenant = TenantId::parse(text("tenant")).ok()?;
+    if !tenants.cover(tenant.as_str()) {
+        return None;
+    }
+    let subject = alert.get("subject").unwrap_or(&Value::Null);
+    let of =
+        |kind: &str| subject.get(kind).map(|of| of.as_str().map_or(of.to_string(), str::to_owned));
+    let subject = match (of("device"), of("group"), of("campaign")) {
+        (Some(device), _, _) => device,
+        (_, Some(number), _) => format!("group {number}"),
+        (_, _, Some(cause)) => format!("campaign {cause}"),
+        _ => String::new(),
+    };
+    let signals = alert.get("signals").and_then(Value::as_array).into_iter().flatten();
+    let words: Vec<&str> = signals.filter_map(|signal| signal.get("words")?.as_str()).collect();
+    let detail = format!("{} {}: {}", text("severity"), text("state"), words.join("; "));
+    let told = json!({ "verifier": verifier, "alert": alert }).to_string();
+    let entry = service.entry(by, ALERT, tenant.as_str(), &subject).detail(detail.trim());
+    Some(if told.len() <= ALERT_TEXT_BYTES { entry.with(told) } else { entry })
+}

@@ -1,0 +1,70 @@
+//! `POST /v1/trust/alerts`: a broker or gateway hands its alerts over.
+
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde_json::Value;
+use tessera_token::ids::VerifierName;
+use tessera_token::trust::VERIFIER_HEADER;
+
+use super::auth::{Among, Feed};
+use super::endpoint::Endpoint;
+use super::input::{App, Json};
+use super::Answer;
+use crate::alerts::{self, Numbered};
+use crate::limits::ALERTS_TOLD;
+use crate::refused::Refused;
+use crate::service::Service;
+use tessera_token::refusal::RefusalCode;
+
+/// The endpoints of this resource.
+pub(super) fn table() -> Vec<Endpoint> {
+    vec![Endpoint::post("/v1/trust/alerts", take)
+        .summary("Hand alerts about odd behaviour over: for brokers and gateways")
+        .body("AlertReport")
+        .empty(204, "In the audit log, durably; each number of a line once")
+        .refuses(&[RefusalCode::LimitReached])]
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Report {
+    /// The name of the row of numbers, 16 hexadecimal digits.
+    line: String,
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item {
+    number: u64,
+    alert: Value,
+}
+
+pub(super) async fn take(
+    by: Among<Feed>,
+    app: App,
+    request: HttpRequest,
+    Json(told): Json<Report>,
+) -> Answer {
+    let is_line = told.line.len() == 16 && told.line.bytes().all(|b| b.is_ascii_hexdigit());
+    let in_order = told.items.is_sorted_by(|one, next| one.number < next.number);
+    if !is_line || !in_order || told.items.len() > ALERTS_TOLD {
+        let why = format!(
+            "line has 16 hexadecimal digits; items has at most {ALERTS_TOLD} alerts, with numbers that rise"
+        );
+        return Err(Refused::malformed(why).into());
+    }
+    let named = request.headers().get(VERIFIER_HEADER).and_then(|name| name.to_str().ok());
+    let verifier = named.filter(|name| VerifierName::parse(name).is_ok()).unwrap_or_default();
+    let verifier = verifier.to_owned();
+    let items: Vec<Numbered> = told
+        .items
+        .into_iter()
+        .map(|one| Numbered { number: one.number, alert: one.alert })
+        .collect();
+    let (actor, tenants) = (by.operator().actor(), by.operator().tenants.clone());
+    let done =
+        async move { alerts::take(&app, &actor, &tenants, (&verifier, &told.line), &items).await };
+    Service::to_its_end(done).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
