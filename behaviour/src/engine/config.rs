@@ -56,7 +56,7 @@ pub struct Config {
     /// The policy of groups without one of their own.
     pub policy: Policy,
     /// Policies by tenant, and by tenant and group.
-    policies: HashMap<(String, Option<u64>), Policy>,
+    pub(super) policies: HashMap<(String, Option<u64>), Policy>,
 }
 
 impl Default for Config {

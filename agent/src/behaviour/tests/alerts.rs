@@ -112,7 +112,7 @@ fn an_announced_change_excuses_habits_and_no_evidence() {
         let device = rig.handle("d-1");
         rig.connect(&device, HOME);
         rig.learn(&device, 48);
-        let mut announce = |until| {
+        let announce = |until| {
             let name = ("acme".parse().unwrap(), 1);
             *rig.announced.lock() = Arc::new([(name, rig.clock.unix().plus(until))].into());
         };

@@ -33,7 +33,7 @@ async fn alerts_wait_over_a_restart_until_they_are_taken_and_numbers_come_once()
     drop(rig);
 
     let store = Store::open(folder.path()).unwrap();
-    let mut rig = Rig::on(&store, &clock);
+    let rig = Rig::on(&store, &clock);
     assert_eq!(rig.parts.kept().line(), line);
     let last = rig.parts.kept().waiting().unwrap()[1].number;
     rig.parts.kept().taken(last).await.unwrap();
