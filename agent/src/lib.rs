@@ -59,6 +59,7 @@ pub mod start;
 pub mod verifier;
 
 mod actor_thread;
+mod announced;
 pub mod limits;
 #[cfg(test)]
 mod testing;

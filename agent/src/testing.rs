@@ -318,7 +318,7 @@ impl Verifier {
         let metrics = tessera_runtime::metrics::Metrics::new();
         let random = tessera_runtime::random::SystemRandom::shared();
         let (observer, _) = {
-            let announced = Box::new(behaviour::Announced::default);
+            let announced = Box::new(crate::announced::Announced::default);
             behaviour::start(
                 &store,
                 BehaviourConfig::default(),

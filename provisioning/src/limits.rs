@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tessera_token::limits as shared;
 
+pub use alerts::*;
 pub use bulk::*;
 pub use events::*;
 pub use partners::*;
@@ -11,6 +12,7 @@ pub use push::*;
 pub use ways::*;
 pub use webhooks::*;
 
+mod alerts;
 mod bulk;
 mod events;
 mod partners;
@@ -281,17 +283,6 @@ pub const API_TOKENS_LOOK: usize = 2_000;
 pub const AUDIT_GROUP: usize = 500;
 /// Characters of the reason that an operator gives for a suspension: it is whole in the audit entry.
 pub const REASON_CHARS: usize = 200;
-/// Alerts of one report of a verifier.
-pub const ALERTS_TOLD: usize = 50;
-/// Alerts that an account of verifiers hands over in an hour.
-pub const ALERTS_AN_HOUR: u64 = 2_000;
-/// Bytes of an alert in the audit log; of a longer one the log has its words alone.
-pub const ALERT_TEXT_BYTES: usize = 4 * 1024;
-/// Seconds after which a line of alerts that no verifier went on with is forgotten: 400 days, since an alert that comes again
-/// after that would have an entry twice.
-pub const ALERT_LINE_SECONDS: u64 = 400 * 24 * 3600;
-/// Seconds for which a change of a group is announced at most: a week.
-pub const ANNOUNCED_SECONDS_MOST: u64 = 7 * 24 * 3600;
 /// Seconds between two entries that hold the signed head of the audit log.
 pub const AUDIT_HEAD_SECONDS: u64 = 3600;
 /// Characters of a text in an audit entry.

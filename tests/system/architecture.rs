@@ -146,7 +146,7 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
     (
         "agent",
         &[
-            &["actor_thread", "limits"],
+            &["actor_thread", "announced", "limits"],
             &["behaviour", "ledger", "namesake", "trust"],
             &["error", "validator"],
             &["verifier"],

@@ -2,13 +2,9 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use tessera_behaviour::observation::{Event, Observation, UnixMillis};
-use tessera_token::ids::TenantId;
-use tessera_token::time::UnixSeconds;
 
-/// Groups, by tenant and number, and until when a change of them is announced.
-pub(crate) type Announced = Arc<HashMap<(TenantId, u64), UnixSeconds>>;
+use crate::announced::Announced;
 
 /// Reads the announcements as they are now.
 pub(crate) type Announcements = Box<dyn Fn() -> Announced + Send>;

@@ -35,7 +35,8 @@ impl Told {
 impl Counters {
     pub(super) fn new(metrics: &Metrics) -> Result<Self, MetricsError> {
         let counter = |name, help| metrics.counter(name, help, &[]);
-        let told = |name, help| counter(name, help).map(|counter| Told { counter, told: 0 });
+        let told_counter =
+            |name, help| counter(name, help).map(|counter| Told { counter, told: 0 });
         let alerts = metrics.counter(
             "tessera_behaviour_alerts_total",
             "Messages of alerts, by the signal that caused them",
@@ -48,27 +49,27 @@ impl Counters {
                 "tessera_behaviour_observations_total",
                 "Observations processed",
             )?,
-            dropped: told(
+            dropped: told_counter(
                 "tessera_behaviour_dropped_total",
                 "Observations dropped because the queue was full",
             )?,
-            evicted: told(
+            evicted: told_counter(
                 "tessera_behaviour_evicted_total",
                 "Profiles removed because the table was full",
             )?,
-            rows_left: told(
+            rows_left: told_counter(
                 "tessera_behaviour_rows_left_total",
                 "Rows of removed profiles that stay in the store until the next start",
             )?,
-            leaps: told(
+            leaps: told_counter(
                 "tessera_behaviour_clock_leaps_total",
                 "Times that the clock was set by more than ten minutes",
             )?,
-            excused: told(
+            excused: told_counter(
                 "tessera_behaviour_excused_total",
                 "Alarms that were not told, since their group changed or a change was announced",
             )?,
-            let_go: told(
+            let_go: told_counter(
                 "tessera_behaviour_alerts_let_go_total",
                 "Alerts that provisioning had not taken when too many waited",
             )?,

@@ -24,5 +24,4 @@ mod store;
 mod tests;
 
 pub(crate) use actor::{start, BehaviourActor, BehaviourParts, StartError};
-pub(crate) use announcements::Announced;
 pub(crate) use kept::KeptAlerts;

@@ -16,7 +16,7 @@ use super::names::{DeviceKey, DeviceName, GroupKey, GroupName};
 use super::refusal::TrustRefusal;
 use super::rollback_floor::RollbackFloor;
 use super::shards::Shards;
-use crate::behaviour::Announced;
+use crate::announced::Announced;
 use crate::limits;
 
 /// Everything a verifier knows, at one sequence number. A version is never changed; a clone shares what does not differ.

@@ -15,6 +15,7 @@ use tokio::sync::broadcast::Receiver;
 
 use super::actor::BehaviourParts;
 use super::*;
+use crate::announced::Announced;
 
 mod alerts;
 mod kept;
