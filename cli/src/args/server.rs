@@ -276,7 +276,7 @@ pub(crate) struct BrokerArgs {
     --feed-token feed.token --root root.thumbprint --http 127.0.0.1:9465 --socket /run/tessera.sock")]
 pub(crate) struct AgentArgs {
     /// A TOML file with settings (docs/settings.md); flags override it. The agent takes data, http, audience, verifier,
-    /// cafile, drain_seconds, not_followed_seconds, [log] and [behaviour] from it.
+    /// cafile, drain_seconds, not_followed_seconds, and the sections log and behaviour from it.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The folder of the agent's state (default: ./tessera-agent).
