@@ -223,7 +223,7 @@ fn enter(
     let id = SubscriberId(u64::from(sim.number));
     let policy = &parts().policy;
     let outbox = Outbox::with_limits(id, policy.queue_messages, policy.queue_bytes);
-    let device = parts().observer.device(known.grant.tenant(), known.grant.device());
+    let device = parts().observer.device(&known.grant);
     let routes = parts().routing.session(known.grant.tenant().clone(), Arc::clone(&outbox));
     let session = Session::new(known.grant.clone(), client_id, device, outbox, routes);
     let attached = session.attach(connect, &handle, false, context(&Asked(&sim.world)), sim.now());
