@@ -105,3 +105,10 @@ pub(super) struct Alarm {
     /// Whether it is so large that it is told before peers are asked.
     pub(super) is_loud: bool,
 }
+
+impl Alarm {
+    /// Whether a device without habits passed a ceiling: no change of a group explains that.
+    pub(super) fn is_of_ceiling(&self) -> bool {
+        matches!(self.signal, SignalName::Flood | SignalName::Burst) && self.usual <= 0.0
+    }
+}

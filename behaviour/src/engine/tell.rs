@@ -71,7 +71,7 @@ impl Engine {
             return;
         }
         for alarm in std::mem::take(&mut self.alarms) {
-            if alarm.signal.is_evidence() {
+            if alarm.signal.is_evidence() || alarm.is_of_ceiling() {
                 self.message(place, &alarm, alerts);
             } else {
                 self.ask(place, alarm, alerts);

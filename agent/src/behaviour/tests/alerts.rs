@@ -141,6 +141,19 @@ fn an_announced_change_excuses_habits_and_no_evidence() {
     }
 }
 
+/// A ceiling is no habit.
+#[test]
+fn an_announced_change_does_not_excuse_a_device_without_habits() {
+    let mut rig = Rig::new();
+    let device = rig.handle("d-1");
+    rig.connect(&device, HOME);
+    let name = ("acme".parse().unwrap(), 1);
+    *rig.announced.lock() = Arc::new([(name, rig.clock.unix().plus(3600))].into());
+    rig.parts.tick();
+    (0..501).for_each(|_| rig.publish(&device, "d/d-1/t", 1));
+    assert_eq!(rig.told(), ["d-1: flood"]);
+}
+
 #[test]
 fn a_clock_that_is_set_by_little_goes_on_with_the_time_that_passed() {
     let rig = Rig::new();
