@@ -59,6 +59,10 @@ impl Delivery {
                 }
                 Err(fault) => {
                     match fault {
+                        // An outage of the service is told by the trust feed; a refusal is told by nothing else.
+                        Fault::Http(error) if error.code().is_some() => {
+                            tracing::warn!(%error, "alerts wait: provisioning refuses them");
+                        }
                         Fault::Http(error) => tracing::debug!(%error, "alerts not handed over"),
                         Fault::Store(error) => tracing::warn!(%error, "alerts not read"),
                     }
@@ -104,5 +108,71 @@ impl Delivery {
         self.client.send(request).await.map_err(Fault::Http)?;
         self.kept.taken(last).await.map_err(Fault::Store)?;
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tessera_runtime::clock::ManualClock;
+    use tessera_runtime::metrics::Metrics;
+    use tessera_runtime::random::SystemRandom;
+    use tessera_runtime::secret::Secret;
+    use tessera_runtime::store::Store;
+    use tessera_token::time::UnixSeconds;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::behaviour::Alert;
+
+    /// Reads one request, answers it, and gives its body.
+    async fn answer(service: &TcpListener, status: &str) -> Value {
+        let (mut peer, _) = service.accept().await.unwrap();
+        let mut read = Vec::new();
+        loop {
+            peer.read_buf(&mut read).await.unwrap();
+            let text = String::from_utf8_lossy(&read).into_owned();
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            if body.len() == length.unwrap().parse::<usize>().unwrap() {
+                assert!(head.starts_with("POST /v1/trust/alerts "), "{head}");
+                let answer = format!("HTTP/1.1 {status}\r\nconnection: close\r\n\r\n");
+                peer.write_all(answer.as_bytes()).await.unwrap();
+                return serde_json::from_str(body).unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn long_alerts_come_in_several_requests_and_go_when_they_were_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let random = SystemRandom::shared();
+        let kept = KeptAlerts::open(&store, random.as_ref()).ok().unwrap();
+        let alert = |advice: usize| Alert { advice: "x".repeat(advice), ..Alert::default() };
+        let alerts = [alert(10_000), alert(10_000), alert(10_000), alert(20_000), alert(1)];
+        kept.keep(&alerts).unwrap();
+        let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", service.local_addr().unwrap()).as_str().into();
+        let feed = FeedConfig { server, token: Secret::new("t".to_owned()), tenants: None };
+        let clock = ManualClock::at(UnixSeconds::new(1_800_000_000));
+        let name = "mqtt".parse().unwrap();
+        let namesake = Namesake::new(name, [0; 16], clock, &Metrics::new()).unwrap();
+        let delivery = Delivery::new(kept.clone(), &feed, Arc::new(namesake), random).unwrap();
+        let numbers = |body: &Value| -> Vec<u64> {
+            let items = body["items"].as_array().unwrap();
+            items.iter().map(|item| item["number"].as_u64().unwrap()).collect()
+        };
+        // Nothing goes before it was taken.
+        let (refused, body) = tokio::join!(delivery.hand_over(), answer(&service, "503 Away"));
+        assert!(refused.is_err() && numbers(&body) == [1, 2]);
+        let (done, body) = tokio::join!(delivery.hand_over(), answer(&service, "204 Done"));
+        assert!(matches!(done, Ok(true)) && numbers(&body) == [1, 2]);
+        // The one that is longer than any request was never kept, and holds up no other.
+        let (done, body) = tokio::join!(delivery.hand_over(), answer(&service, "204 Done"));
+        assert!(matches!(done, Ok(true)) && numbers(&body) == [3, 4]);
+        assert_eq!(body["line"], format!("{:016x}", kept.line()));
+        assert!(matches!(delivery.hand_over().await, Ok(false)));
+        assert_eq!(kept.let_go(), 1);
     }
 }

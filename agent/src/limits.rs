@@ -152,6 +152,10 @@ pub const TOPIC_BYTES: usize = 256;
 pub const ALERTS_KEPT: u64 = 10_000;
 /// Alerts of one request to provisioning.
 pub const ALERTS_PER_REQUEST: usize = 50;
+/// Bytes of their texts: a body there has at most 32 KiB.
+pub const ALERTS_REQUEST_BYTES: usize = 24 * 1024;
+/// Bytes of an alert that is kept. A longer one, of which none is made, would never be taken.
+pub const ALERT_KEPT_BYTES: usize = 16 * 1024;
 /// Time between two attempts to hand alerts over, after the first failure and at most.
 pub const ALERTS_PAUSE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(300)];
 /// Alerts that a slow reader may lag behind.

@@ -117,7 +117,7 @@ impl BehaviourParts {
         }
         let (dropped, left) = (self.observer.dropped(), self.store.rows_left);
         self.counters.follow(taken, dropped, left, self.engine.totals());
-        self.counters.let_go(self.kept.let_go());
+        self.counters.kept(self.kept.number(), self.kept.let_go());
         self.counters.devices(self.engine.len());
         taken == limits::OBSERVATIONS_PER_STEP
     }

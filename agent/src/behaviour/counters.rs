@@ -12,6 +12,7 @@ pub(super) struct Counters {
     leaps: Told,
     excused: Told,
     let_go: Told,
+    waiting: Gauge,
     devices: Gauge,
     pub(super) store_errors: Counter,
     pub(super) written: Counter,
@@ -73,6 +74,11 @@ impl Counters {
                 "tessera_behaviour_alerts_let_go_total",
                 "Alerts that provisioning had not taken when too many waited",
             )?,
+            waiting: metrics.gauge(
+                "tessera_behaviour_alerts_waiting",
+                "Alerts that wait until provisioning has taken them",
+                &[],
+            )?,
             devices: metrics.gauge("tessera_behaviour_devices", "Profiles in memory", &[])?,
             store_errors: counter(
                 "tessera_behaviour_store_errors_total",
@@ -102,8 +108,9 @@ impl Counters {
         self.excused.follow(totals.excused);
     }
 
-    pub(super) fn let_go(&mut self, total: u64) {
-        self.let_go.follow(total);
+    pub(super) fn kept(&mut self, waiting: u64, let_go: u64) {
+        self.waiting.set(&[], i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.let_go.follow(let_go);
     }
 
     pub(super) fn devices(&self, devices: usize) {

@@ -9,7 +9,7 @@ use tessera_runtime::store::{Batch, Store, StoreError, Table};
 use tokio::sync::Notify;
 
 use super::StartError;
-use crate::limits::{ALERTS_KEPT, ALERTS_PER_REQUEST};
+use crate::limits::{ALERTS_KEPT, ALERTS_PER_REQUEST, ALERTS_REQUEST_BYTES, ALERT_KEPT_BYTES};
 
 const NAME: &str = "alerts";
 /// The next number: a number is used once, also when no row is left.
@@ -43,7 +43,7 @@ pub(crate) struct Waiting {
 }
 
 impl KeptAlerts {
-    pub(super) fn open(store: &Store, random: &dyn Random) -> Result<Arc<Self>, StartError> {
+    pub(crate) fn open(store: &Store, random: &dyn Random) -> Result<Arc<Self>, StartError> {
         let table = store.table("behaviour_alerts").map_err(StartError::Store)?;
         let names = store.table("behaviour_seed").map_err(StartError::Store)?;
         let line = match names.get(NAME).map_err(StartError::Store)?.and_then(|row| number(&row)) {
@@ -75,17 +75,21 @@ impl KeptAlerts {
     }
 
     /// Alerts that were let go since the start.
-    pub(super) fn let_go(&self) -> u64 {
+    pub(crate) fn let_go(&self) -> u64 {
         self.numbers.lock().let_go
     }
 
     /// Writes alerts down before they are told. When too many wait, the oldest make room.
-    pub(super) fn keep(&self, alerts: &[Alert]) -> Result<(), StoreError> {
+    pub(crate) fn keep(&self, alerts: &[Alert]) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         let mut numbers = *self.numbers.lock();
         for alert in alerts {
             // An alert is texts and numbers, which JSON can hold.
-            let Ok(text) = serde_json::to_vec(alert) else { continue };
+            let text = serde_json::to_vec(alert).unwrap_or_default();
+            if text.is_empty() || text.len() > ALERT_KEPT_BYTES {
+                numbers.let_go += 1;
+                continue;
+            }
             batch.put(&self.table, numbers.next.to_be_bytes(), text);
             numbers.next += 1;
         }
@@ -105,13 +109,26 @@ impl KeptAlerts {
         Ok(())
     }
 
-    /// The oldest alerts that wait.
+    /// Alerts that wait.
+    pub(super) fn number(&self) -> u64 {
+        let numbers = self.numbers.lock();
+        numbers.next - numbers.first
+    }
+
+    /// The oldest alerts that wait, as many as one request holds.
     pub(crate) fn waiting(&self) -> Result<Vec<Waiting>, StoreError> {
         let rows = self.table.scan_prefix(&[], None, ALERTS_PER_REQUEST)?;
-        let read = |(key, text): (Vec<u8>, Vec<u8>)| {
-            Some(Waiting { number: number(&key)?, text: String::from_utf8(text).ok()? })
+        let mut bytes = 0;
+        let rows = rows.into_iter().enumerate().take_while(|(place, (_, text))| {
+            bytes += text.len();
+            *place == 0 || bytes <= ALERTS_REQUEST_BYTES
+        });
+        // A text that is damaged keeps its place, so that those behind it are handed over.
+        let read = |(_, (key, text)): (usize, (Vec<u8>, Vec<u8>))| {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            Some(Waiting { number: number(&key)?, text })
         };
-        Ok(rows.into_iter().filter_map(read).collect())
+        Ok(rows.filter_map(read).collect())
     }
 
     /// Waits until an alert is written down.

@@ -1,4 +1,4 @@
-//! An agent, started: store, trust synchronisation, validator and behaviour tracker as one.
+//! An agent, started: store, trust synchronisation, validator and behaviour tracking as one.
 
 use std::path::Path;
 use std::sync::Arc;
