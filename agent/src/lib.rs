@@ -60,6 +60,7 @@ pub mod verifier;
 
 mod actor_thread;
 mod announced;
+pub mod rulebook;
 pub mod limits;
 #[cfg(test)]
 mod testing;

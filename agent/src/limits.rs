@@ -9,7 +9,8 @@ use std::time::Duration;
 pub const TRUST_SHARDS: usize = 256;
 // Shared with provisioning, which refuses what would not fit here.
 pub use tessera_token::limits::{
-    TRUST_DEVICES, TRUST_DEVICE_KEYS, TRUST_GROUPS, TRUST_KEYS, TRUST_TENANTS, TRUST_TOKENS,
+    TRUST_DEVICES, TRUST_DEVICE_KEYS, TRUST_GROUPS, TRUST_KEYS, TRUST_RESTRAINTS, TRUST_RULES,
+    TRUST_TENANTS, TRUST_TOKENS,
 };
 /// Issuer keys with a table by which they verify faster: 215 KiB and a quarter of a millisecond each, while its
 /// tokens come in (active, retiring).

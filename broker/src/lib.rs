@@ -27,6 +27,7 @@ mod admission;
 mod authz_info;
 mod challenges;
 mod enrolment;
+mod guard;
 mod partners;
 mod shares;
 pub mod transport;

@@ -410,6 +410,24 @@ pub const ALERT_BYTES: usize = 16 * 1024;
 /// Time for connections to write their DISCONNECT on stop.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
+// --- restrictions ------------------------------------------------------------------------------------------------
+
+/// Seconds for which a rule holds a device back; each later match begins them anew.
+pub const RESTRAINT_OF_RULE: u64 = 900;
+/// Devices that rules hold back at a time. Past it a match is logged and holds nothing back.
+pub const RESTRAINTS_OF_RULES: usize = 50_000;
+/// Seconds after which the match of a rule in one session is told again.
+pub const RULE_TOLD_AGAIN: u64 = 60;
+/// Messages a second of a device whose rate is held down.
+pub const CLAMP_MESSAGES_A_SECOND: u64 = 1;
+/// Bytes a second of it.
+pub const CLAMP_BYTES_A_SECOND: u64 = 4096;
+/// Time of this rate that may come at once.
+pub const CLAMP_BURST: Duration = Duration::from_secs(5);
+
+/// Longest time for which nothing is read of such a device.
+pub const CLAMP_PAUSE: Duration = Duration::from_secs(60);
+
 // --- lines about refusals ----------------------------------------------------------------------------------------
 
 /// Bytes of a client id in a line: all that a valid one has.

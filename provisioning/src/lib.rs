@@ -29,12 +29,14 @@ mod recovery;
 mod refresh;
 mod refresh_grant;
 mod rekey;
+mod rules;
 mod signed_head;
 mod webhooks;
 
 mod families;
 mod operators;
 mod reenrol;
+mod restraints;
 mod revoke;
 mod rotation;
 mod token_for_device;

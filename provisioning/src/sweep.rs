@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tessera_runtime::sql::{Batch, Key, Record, Table};
-use tessera_token::limits::TOKEN_LIFE_SECONDS;
+use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
 
 use crate::attempts::Counted;
 use crate::audit::actor::ChainPending;
@@ -12,17 +12,19 @@ use crate::audit::Actor;
 use crate::heal;
 use crate::limits::{
     ALERT_LINE_SECONDS, API_TOKEN_KEPT_SECONDS, CLAIM_IMPORT_SECONDS, CLAIM_KEPT_SECONDS,
-    EVENTS_KEPT, SWEEP_ROWS, VERIFIERS_SWEPT_EVERY,
+    EVENTS_KEPT, RULE_TEST_SECONDS, SWEEP_ROWS, VERIFIERS_SWEPT_EVERY,
 };
 use crate::partners::uses;
 use crate::records::IssuedRecord;
 use crate::refused::Refused;
 use crate::registry::rights;
 use crate::revoke::{taken, trl};
+use crate::room::Load;
+use crate::rules;
 use crate::rotation::{retire_expired, schedule};
 use crate::service::Service;
 use crate::signed_head;
-use crate::tables::number;
+use crate::tables::{number, text};
 use crate::trust::ledger::Head;
 use crate::trust::restored::lifting;
 use crate::webhooks::Swept;
@@ -105,6 +107,9 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("revoked", revoked(service).await);
     round.took("families", families(service).await);
     round.took("moved", moved(service).await);
+    round.took("restraints", restraints(service).await);
+    round.took("rule_tests", rule_tests(service).await);
+    round.took("rules", rules::end(service).await);
     round.took("trl", trl(service).await);
     round.took("events", events(service).await);
     round.took("roles", rights::resume(service).await);
@@ -197,6 +202,22 @@ async fn moved(service: &Service) -> Result<(), Refused> {
     let before = service.time.removal().minus(TOKEN_LIFE_SECONDS + 1).get();
     let ended = service.tables.moved_devices.up_to("moved_at", before, SWEEP_ROWS).await?;
     delete_all(service, "moved_devices", &service.tables.moved_devices, ended).await
+}
+
+async fn restraints(service: &Service) -> Result<(), Refused> {
+    let before = service.time.removal().minus(2 * CLOCK_SKEW_SECONDS).get();
+    let ended = service.tables.restraints.up_to("ends", before, SWEEP_ROWS).await?;
+    for (key, _) in &ended {
+        let tenant = text(key, 0)?;
+        service.room.gone(tenant, &Load::restraint(tenant, text(key, 1)?));
+    }
+    delete_all(service, "restraints", &service.tables.restraints, ended).await
+}
+
+async fn rule_tests(service: &Service) -> Result<(), Refused> {
+    let before = service.time.removal().minus(RULE_TEST_SECONDS).get();
+    let ended = service.tables.rule_tests.up_to("tested", before, SWEEP_ROWS).await?;
+    delete_all(service, "rule_tests", &service.tables.rule_tests, ended).await
 }
 
 /// Events of the line before a jump tell what this service said unknowing, and where readers stand: they go as events of

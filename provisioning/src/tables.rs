@@ -19,6 +19,8 @@ use crate::records::operators::OperatorRecord;
 use crate::records::partners::{PartnerTokenRecord, PartnerUse};
 use crate::records::push::PushTurn;
 use crate::records::rekey::RekeyRecord;
+use crate::records::restraints::{AnswerPolicy, RestraintRecord};
+use crate::records::rules::{RuleRecord, RuleTest};
 use crate::records::trl::{ListState, ListUpdate, ListedToken};
 use crate::records::verifiers::VerifierRow;
 use crate::records::ways::{
@@ -51,6 +53,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/15.sql"),
         include_str!("schema/16.sql"),
         include_str!("schema/17.sql"),
+        include_str!("schema/18.sql"),
     ],
     kept: &[
         "tenants",
@@ -83,6 +86,14 @@ pub(crate) struct Tables {
     pub(crate) claim_imports: Table<ClaimImportRecord>,
     /// tenant, SHA-256(code), device
     pub(crate) claim_uses: Table<CountedUse>,
+    /// tenant, rule
+    pub(crate) rules: Table<RuleRecord>,
+    /// tenant, substance of a rule
+    pub(crate) rule_tests: Table<RuleTest>,
+    /// tenant, device: how it is held back
+    pub(crate) restraints: Table<RestraintRecord>,
+    /// tenant, group; the tenant's own has no group
+    pub(crate) answer_policies: Table<AnswerPolicy>,
     /// tenant, group
     pub(crate) group_ways: Table<GroupWays>,
     /// tenant, device
@@ -169,6 +180,10 @@ impl Tables {
             alert_lines: database.table(),
             claim_imports: database.table(),
             claim_uses: database.table(),
+            rules: database.table(),
+            rule_tests: database.table(),
+            restraints: database.table(),
+            answer_policies: database.table(),
             group_ways: database.table(),
             listed_keys: database.table(),
             group_keys: database.table(),

@@ -13,7 +13,7 @@ pub const RULES: usize = 64;
 /// Seconds from the begin of a rule to its end: a rule that is needed for longer is written again.
 pub const LIFE_SECONDS: u64 = 90 * 86_400;
 /// Bytes of a rule as CBOR: what one event of the trust feed holds.
-pub const WIRE_BYTES: usize = 4096;
+pub const WIRE_BYTES: usize = tessera_token::limits::RULE_BYTES;
 /// Bytes of a rule as a file.
 pub const FILE_BYTES: usize = 32 * 1024;
 /// Entries of each list of a selector.

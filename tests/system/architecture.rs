@@ -26,9 +26,9 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("token", &[]),
     ("runtime", &["token"]),
     ("behaviour", &["token"]),
-    ("agent", &["token", "runtime", "behaviour"]),
+    ("agent", &["token", "runtime", "behaviour", "rules"]),
     ("rules", &["token"]),
-    ("broker", &["agent", "token", "runtime"]),
+    ("broker", &["agent", "token", "runtime", "rules"]),
     ("provisioning", &["token", "runtime"]),
     ("simulators", &["token", "runtime", "behaviour"]),
 ];
@@ -146,7 +146,7 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
     (
         "agent",
         &[
-            &["actor_thread", "announced", "limits"],
+            &["actor_thread", "announced", "limits", "rulebook"],
             &["behaviour", "ledger", "namesake", "trust"],
             &["error", "validator"],
             &["verifier"],
@@ -164,7 +164,7 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
             &["challenges", "message", "partners", "transport", "visits"],
             &["authz_info", "enrolment"],
             &["authentication", "persistence", "authorisation", "push"],
-            &["routing"],
+            &["guard", "routing"],
             &["metrics", "session"],
             &["registry"],
             &["config", "hub"],
@@ -188,7 +188,7 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
             &["service"],
             &["once", "warrant"],
             &["registry"],
-            &["families", "operators", "reenrol", "revoke", "rotation", "token_for_device"],
+            &["families", "operators", "reenrol", "restraints", "revoke", "rotation", "token_for_device"],
             &[
                 "alerts",
                 "api_tokens",
@@ -203,6 +203,7 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
                 "refresh",
                 "refresh_grant",
                 "rekey",
+                "rules",
                 "signed_head",
                 "webhooks",
             ],

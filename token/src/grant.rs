@@ -17,6 +17,7 @@ pub struct Grant {
     token: TokenHash,
     confirmation: Option<Thumbprint>,
     derived_by: Option<DerivationId>,
+    is_p256: bool,
 }
 
 impl Grant {
@@ -28,8 +29,9 @@ impl Grant {
         confirmation: Option<Thumbprint>,
         derived_by: Option<DerivationId>,
     ) -> Self {
-        claims.confirmation = None;
-        Self { claims, key_id, token, confirmation, derived_by }
+        let key = claims.confirmation.take();
+        let is_p256 = key.is_some_and(|key| key.as_ed25519().is_none());
+        Self { claims, key_id, token, confirmation, derived_by, is_p256 }
     }
 
     /// The tenant.
@@ -91,6 +93,12 @@ impl Grant {
     /// The derivation key behind the symmetric key of the token; `None` for tokens of every other kind.
     pub fn derived_by(&self) -> Option<DerivationId> {
         self.derived_by
+    }
+
+    /// Whether its token came with a public key on P-256. A grant that was kept over a restart does not say.
+    #[must_use]
+    pub fn is_p256(&self) -> bool {
+        self.is_p256
     }
 
     /// Whether a peer that proves this grant holds what a peer with a key of this name, of the same device, held: the

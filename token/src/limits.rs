@@ -60,6 +60,8 @@ pub const PUSH_PAGE_BYTES: usize = 64 * 1024;
 pub const SNAPSHOT_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of one trust event or heartbeat.
 pub const EVENT_BYTES: usize = 4096;
+/// Bytes of a rule inside of an event: the rest of the event is its head and its signature.
+pub const RULE_BYTES: usize = 3584;
 /// Bytes of one link between root sets: its statement and four signatures, with room.
 pub const ROOT_LINK_BYTES: usize = 1024;
 /// Links between root sets, from the first on: a change a month for five years.
@@ -87,6 +89,10 @@ pub const TRUST_DEVICE_KEYS: usize = 1_000_000;
 pub const TRUST_TOKENS: usize = 1_000_000;
 /// Groups with a moved epoch.
 pub const TRUST_GROUPS: usize = 200_000;
+/// Rules of all tenants: each counts for [`EVENT_BYTES`] of a snapshot.
+pub const TRUST_RULES: usize = 20_000;
+/// Devices that are held back: each counts for 512 bytes of a snapshot.
+pub const TRUST_RESTRAINTS: usize = 200_000;
 /// Tenants.
 pub const TRUST_TENANTS: usize = 20_000;
 /// Issuer keys, all states, all tenants.

@@ -137,6 +137,12 @@ codes! {
     WillNotAuthorised = "will_not_authorised": "the scope does not allow publishing the will",
     /// A delivery that the scope no longer covers.
     DeliveryNotAuthorised = "delivery_not_authorised": "the scope no longer covers this message",
+    /// A rule of the tenant refuses it.
+    RuleDenied = "rule_denied": "a rule of the tenant refuses it: `tessera rule list` shows the rules",
+    /// The device is quarantined.
+    Quarantined = "quarantined": "the device is quarantined: it reaches its token and its status alone, until an operator releases it or the time is over",
+    /// The device must prove its key anew.
+    StepUpRequired = "step_up_required": "the device must prove its key anew: connect with a proof by the key, no resumption secret and no bearer token",
     /// A bound of the broker or service was reached.
     LimitReached = "limit_reached": "a limit was reached: slow down",
     /// A device holds as much as one device may, or a tenant as much as one tenant may.
@@ -147,6 +153,8 @@ codes! {
     NotReady = "not_ready": "the server is not ready",
     /// The server's clock is wrong.
     ClockWrong = "clock_wrong": "the server's clock is wrong: set it; service comes back by itself once it is right",
+    /// A rule is to be enforced that was never tried.
+    RuleNotTried = "rule_not_tried": "the rule was not tried: put it in shadow for an hour, or test it against recorded observations first, or say now with a reason",
     /// The request is not well formed.
     RequestMalformed = "request_malformed": "the request is not well formed",
     /// The authentication method is not supported.
@@ -248,6 +256,12 @@ impl RefusalCode {
     /// Whether the verifier cannot tell, for want of trust data that are fresh: nothing was withdrawn.
     pub const fn cannot_tell(self) -> bool {
         matches!(self, Self::TrustMissing | Self::TrustNotFollowed | Self::TrustStale)
+    }
+
+    /// Whether a restriction beside the rights of the token is the cause: a rule, or a restraint. The device does what its
+    /// token allows, so it is no behaviour of it.
+    pub const fn is_of_a_restriction(self) -> bool {
+        matches!(self, Self::RuleDenied | Self::Quarantined | Self::StepUpRequired)
     }
 
     /// Whether the server is the cause: its state, its clock or its bounds. Such a refusal says nothing about the peer.

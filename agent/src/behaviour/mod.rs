@@ -4,7 +4,7 @@
 //! through a bounded queue that counts what it drops. The `actor` hands all of it to the engine with its times, keeps the
 //! profiles in the store, and tells alerts.
 
-pub use observation::{NewConnection, Observation};
+pub use observation::{kind, NewConnection, Observation};
 pub use observer::{DeviceHandle, Observer};
 pub use tessera_behaviour::alert::{Alert, Severity, Signal, State, Subject};
 pub use tessera_behaviour::engine::{Config as BehaviourConfig, Policy, SignalName};

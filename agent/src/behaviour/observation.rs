@@ -78,7 +78,7 @@ impl<'a> NewConnection<'a> {
 }
 
 /// The kind of subject that a grant's scope speaks of.
-fn kind(grant: &Grant) -> SubjectKind {
+pub fn kind(grant: &Grant) -> SubjectKind {
     let entries = grant.scope().entries();
     match entries.iter().all(|entry| entry.filter.is_exact()) {
         true => SubjectKind::Device,

@@ -40,6 +40,15 @@ pub enum TrustEffect {
         /// Its name.
         hash: TokenHash,
     },
+    /// The rules of a tenant, or the names of its groups, which rules read.
+    Rules(TenantId),
+    /// A device is held back, or no more.
+    Restraint {
+        /// The tenant.
+        tenant: TenantId,
+        /// The device.
+        device: DeviceId,
+    },
     /// Anything: check every session.
     Reloaded,
 }
@@ -53,6 +62,8 @@ impl TrustEffect {
             Self::Device { .. } => "device",
             Self::Key { .. } => "key",
             Self::Token { .. } => "token",
+            Self::Rules(_) => "rules",
+            Self::Restraint { .. } => "restraint",
             Self::Reloaded => "reloaded",
         }
     }

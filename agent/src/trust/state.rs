@@ -14,10 +14,12 @@ use tessera_token::trust::{
 use super::effect::TrustEffect;
 use super::names::{DeviceKey, DeviceName, GroupKey, GroupName};
 use super::refusal::TrustRefusal;
+use super::restrictions::Restrained;
 use super::rollback_floor::RollbackFloor;
 use super::shards::Shards;
 use crate::announced::Announced;
 use crate::limits;
+use crate::rulebook::Rulebook;
 
 /// Everything a verifier knows, at one sequence number. A version is never changed; a clone shares what does not differ.
 #[derive(Clone)]
@@ -42,6 +44,10 @@ pub struct TrustState {
     pub(super) groups: Arc<HashMap<GroupKey, u64>>,
     /// Groups of which a change is announced, until when.
     announced: Announced,
+    /// Names of groups, by tenant and number.
+    pub(super) group_names: Arc<HashMap<GroupKey, Arc<str>>>,
+    pub(super) rulebooks: Arc<HashMap<TenantId, Arc<Rulebook>>>,
+    pub(super) restraints: Shards<DeviceKey, Restrained>,
     pub(super) devices: Shards<DeviceKey, Moved>,
     pub(super) tokens: Shards<TokenHash, UnixSeconds>,
     device_keys: Shards<DeviceKey, Arc<[u8]>>,
@@ -77,6 +83,9 @@ impl TrustState {
             keys: Arc::default(),
             groups: Arc::default(),
             announced: Announced::default(),
+            group_names: Arc::default(),
+            rulebooks: Arc::default(),
+            restraints: Shards::new(),
             devices: Shards::new(),
             tokens: Shards::new(),
             device_keys: Shards::new(),
@@ -109,6 +118,7 @@ impl TrustState {
         if self.announced.keys().any(|(tenant, _)| !tenants.contains(tenant)) {
             Arc::make_mut(&mut self.announced).retain(|(tenant, _), _| tenants.contains(tenant));
         }
+        self.narrow_restrictions_to(tenants);
         self.devices.retain_keys(|key| tenants.contains(&key.tenant));
         self.device_keys.retain_keys(|key| tenants.contains(&key.tenant));
     }
@@ -230,6 +240,8 @@ impl TrustState {
             Change::Device(device) => self.apply_device(device),
             Change::Token(token) => self.apply_token(token),
             Change::DeviceKey(key) => self.apply_device_key(key),
+            Change::Rule(rule) => self.apply_rule(&rule),
+            Change::Restraint(restraint) => self.apply_restraint(restraint),
         }
     }
 
@@ -285,6 +297,8 @@ impl TrustState {
     fn apply_group(&mut self, group: GroupEpoch) -> Result<TrustEffect, TrustRefusal> {
         let key = GroupKey { tenant: group.tenant.clone(), number: group.number };
         room(self.groups.contains_key(&key), self.groups.len(), limits::TRUST_GROUPS)?;
+        let name: Arc<str> = group.group.as_str().into();
+        Arc::make_mut(&mut self.group_names).insert(key.clone(), name);
         let epoch = Arc::make_mut(&mut self.groups).entry(key).or_default();
         *epoch = group.epoch.max(*epoch);
         let name = (group.tenant.clone(), group.number);
@@ -343,6 +357,7 @@ impl TrustState {
             Arc::make_mut(&mut self.announced).retain(|_, until| *until >= expired);
         }
         self.tokens.retain(|expires| *expires >= expired);
+        self.prune_restrictions(expired);
         // A compromised key stays: it must not come back with an older world. One that has retired signs no more.
         let over = |key: &IssuerKey| key.state == KeyState::Retired && key.not_after < expired;
         if self.keys.values().flatten().any(over) {
@@ -355,7 +370,7 @@ impl TrustState {
 }
 
 /// A full table still takes what it knows already.
-fn room(known: bool, used: usize, most: usize) -> Result<(), TrustRefusal> {
+pub(super) fn room(known: bool, used: usize, most: usize) -> Result<(), TrustRefusal> {
     if known || used < most {
         Ok(())
     } else {

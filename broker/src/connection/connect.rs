@@ -9,7 +9,7 @@
 //! 5. The client id is not empty.
 //! 6. The client takes a packet of the size of its CONNACK.
 //! 7. Authentication: the guards of the token, then the proof is used up ([`crate::authentication`]).
-//! 8. The will is authorised.
+//! 8. The will is authorised, and no restriction keeps the client out ([`crate::guard`]).
 //! 9. The session is resumed, or a new one takes its place ([`open_session`]).
 //! 10. The grant still holds: a revocation that came in since step 7 found no session to end.
 //! 11. The ticket key of a resumption secret is still accepted, for the same reason.
@@ -26,7 +26,9 @@ use bytes::BytesMut;
 use tessera_agent::behaviour::{Network, NewConnection};
 use tessera_token::chain::Admission;
 use tessera_token::grant::Grant;
+use tessera_token::ids::ClientId;
 use tessera_token::refusal::RefusalCode;
+use tessera_token::trust::Step;
 
 use super::fingerprint;
 use super::open_session::{self, Joined};
@@ -40,6 +42,7 @@ use crate::admission::SocketPermit;
 use crate::authentication::Evidence;
 use crate::authorisation::Rights;
 use crate::codec::{ConnAck, Connect, Packet, ReasonCode, Recipient, Version};
+use crate::guard::facts::Channel;
 use crate::hub::Hub;
 use crate::message::SubscriberId;
 use crate::partners::PartnerUse;
@@ -144,7 +147,7 @@ async fn join(
     let evidence =
         credentials::evidence(hub, stream, inbox, &mut connect, prefix, origin.remote).await?;
     let (remote, suspect) = (origin.remote, permit.is_suspect());
-    let from = partner::From { security, remote, prefix, suspect };
+    let from = partner::From { security, remote, prefix, suspect, tls: stream.tls_version() };
     match authenticate_and_open(hub, &connect, evidence, from).await {
         Ok(joined) => {
             note_connected(hub, &joined, &connect, origin.network, accepted);
@@ -182,6 +185,7 @@ async fn authenticate_and_open(
     let refused = |code| Refused::proved(code, &grant);
     /* 8 */
     will_allowed(hub, connect, &grant).map_err(refused)?;
+    unrestricted(hub, connect, &grant, &client_id, &handle, from).map_err(refused)?;
     /* 9 */
     let opened = open_session::open(hub, connect, &client_id, &grant, handle).await;
     let joined = opened.map_err(refused)?;
@@ -249,6 +253,36 @@ fn will_allowed(hub: &Hub, connect: &Connect, grant: &Grant) -> Result<(), Refus
     let session = SubscriberId(0);
     let cx = Context::at(&rights, hub.context(), session, now);
     check_will(connect, cx).map(drop)
+}
+
+/// Asks the rules about the CONNECT, and whether the device has to prove its key anew.
+fn unrestricted(
+    hub: &Hub,
+    connect: &Connect,
+    grant: &Grant,
+    client_id: &ClientId,
+    handle: &ConnectionHandle,
+    from: partner::From,
+) -> Result<(), RefusalCode> {
+    let Some(guard) = hub.guard(grant, client_id, handle) else { return Ok(()) };
+    let now = hub.now().unix;
+    let has_proved = handle.has_proved_key();
+    if guard.hold().is(Step::StepUp, now) && !has_proved {
+        return Err(RefusalCode::StepUpRequired);
+    }
+    let channel = Channel { transport: from.remote.transport, tls: from.tls };
+    let ruling = guard.connect(connect, channel, now);
+    if let Some(told) = ruling.told {
+        hub.follow_rule(grant.tenant(), grant.device(), &told);
+    }
+    match ruling.refusal {
+        // It is let in, and reaches its own topics alone.
+        Some(RefusalCode::Quarantined) => Ok(()),
+        // The proof of this CONNECT is the fresh one.
+        Some(RefusalCode::StepUpRequired) if has_proved => Ok(()),
+        Some(code) => Err(code),
+        None => Ok(()),
+    }
 }
 
 fn note_connected(

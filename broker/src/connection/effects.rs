@@ -39,6 +39,10 @@ impl Connection {
                 refresh::submit(&self.hub, &self.session, &payload);
             }
             ControlEffect::Refused { what, code, topic } => self.refused(what, code, &topic),
+            ControlEffect::Ruled(told) => {
+                self.hub.follow_rule(&self.session.tenant, self.session.device.device(), &told);
+            }
+            ControlEffect::Pause(until) => self.paused = Some(until),
             ControlEffect::End(end) => return Some(end),
         }
         None
@@ -162,7 +166,7 @@ impl Connection {
 
     /// A refusal of what the client asked for. It is behaviour too, unless the broker itself is the cause.
     fn refused(&self, what: What, code: RefusalCode, topic: &str) {
-        if !code.is_of_the_server() {
+        if !code.is_of_the_server() && !code.is_of_a_restriction() {
             let seen = Observation::Refused { code, topic };
             self.hub.observer.observe(&self.session.device, seen);
         }

@@ -45,6 +45,7 @@ pub(super) async fn open(
     if !hub.persistence.writes() {
         return Err(RefusalCode::NotReady);
     }
+    handle.note_proved(hub.now().unix);
     let handle = Arc::new(handle);
     if !connect.clean_start {
         if let Some(session) = resumable(hub, client_id, grant).await {
@@ -63,6 +64,7 @@ pub(super) async fn open(
         session.finish();
         full.code()
     })?;
+    hub.restrict(&session, &handle);
     let mut kept = session.rows().is_some();
     if let Some(old) = replaced {
         kept |= old.rows().is_some();
@@ -122,6 +124,7 @@ async fn resume(
         lost.extend(session.narrow());
     }
     hub.unsubscribe(session, &lost).await;
+    hub.restrict(session, handle);
     hub.push.note(session.id);
     if session.look(|machine| machine.control(ControlTopic::Alerts)).is_some() {
         hub.alerts.add(session);

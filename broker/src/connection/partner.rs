@@ -21,6 +21,8 @@ pub(super) struct From {
     pub(super) remote: Remote,
     pub(super) prefix: Prefix,
     pub(super) suspect: bool,
+    /// The version of TLS.
+    pub(super) tls: &'static str,
 }
 
 /// The client that the chain lets in, and the counters of its token.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tessera_agent::behaviour::Observation;
 use tokio::io::{Interest, Ready};
+use tokio::time::timeout;
 
 use super::challenge::Method;
 use super::enhanced_auth::Reauthentication;
@@ -58,6 +59,8 @@ pub(super) struct Connection {
     pub(super) reauthentication: Option<Box<Reauthentication>>,
     /// When losses were reported last, in monotonic time.
     told_missed: Duration,
+    /// Before this monotonic time nothing more of the client is read: its rate is held down.
+    pub(super) paused: Option<Duration>,
 }
 
 /// How far a packet was handled.
@@ -108,6 +111,7 @@ impl Connection {
             method,
             reauthentication: None,
             told_missed: Duration::ZERO,
+            paused: None,
         };
         connection.send(&Packet::ConnAck(ack));
         connection
@@ -137,6 +141,9 @@ impl Connection {
         let reader = FrameReader::new(self.hub.policy.max_packet);
         let mut handled = 0;
         loop {
+            if self.is_paused() {
+                return None;
+            }
             match reader.next(&mut self.inbox) {
                 Ok(Step::Frame(frame)) => match self.packet(&frame) {
                     Handled::Wholly => {}
@@ -356,28 +363,44 @@ impl Connection {
         None
     }
 
+    /// Whether the rate of the client is held down, and it has to wait.
+    fn is_paused(&mut self) -> bool {
+        self.paused = self.paused.filter(|until| *until > self.now.monotonic);
+        self.paused.is_some()
+    }
+
     /// Waits for bytes, for room to write, for deliveries or for a call of its handle. Reads pause while the write
     /// buffer is full (back-pressure).
     async fn wait(&mut self) -> Option<End> {
+        let pause = self.paused.map(|until| until.saturating_sub(self.now.monotonic));
         let interest = match self.out.len() {
+            _ if pause.is_some() => Interest::WRITABLE,
             0 => Interest::READABLE,
             n if n < WRITE_BATCH => Interest::READABLE | Interest::WRITABLE,
             _ => Interest::WRITABLE,
         };
         let takes_more = self.out.len() < WRITE_BATCH && self.send_state == SendState::Ready;
+        // A socket without bytes to write is always writable.
+        let asks_socket = pause.is_none() || !self.out.is_empty();
         let readable = poll_fn(|context| {
             if self.handle.poll_woken(context).is_ready() {
                 return Poll::Ready(Ok(false));
             }
-            if let Poll::Ready(ready) = self.stream.poll_ready(context, interest) {
-                return Poll::Ready(ready.map(Ready::is_readable));
+            if asks_socket {
+                if let Poll::Ready(ready) = self.stream.poll_ready(context, interest) {
+                    return Poll::Ready(ready.map(Ready::is_readable));
+                }
             }
             match takes_more && self.reader.poll_news(context).is_ready() {
                 true => Poll::Ready(Ok(false)),
                 false => Poll::Pending,
             }
         });
-        let readable = readable.await;
+        let readable = match pause {
+            None => readable.await,
+            // Boxed: few connections pause.
+            Some(pause) => Box::pin(timeout(pause, readable)).await.unwrap_or(Ok(false)),
+        };
         if let (Ok(false), true) = (&readable, self.streaming) {
             // Those who are about to publish go first, so that theirs leaves in the same write.
             tokio::task::yield_now().await;

@@ -238,7 +238,8 @@ pub(crate) async fn reauthenticate(
     );
     let shown = grant.as_ref().ok().map(Shown::by_key_of);
     install(hub, session, handle, held.grant(), grant).await?;
-    shown.into_iter().for_each(|shown| handle.set_shown(shown));
+    shown.into_iter().for_each(|shown| handle.set_shown(shown, hub.now().unix));
+    hub.restrict(session, handle);
     // Only now it shows that a push can renew this session: a page that was made since the token was installed has missed it.
     hub.push.note(session.id);
     Ok(())
@@ -269,6 +270,7 @@ pub(super) async fn replace(
     if narrower {
         narrow(hub, session, &grant).await;
     }
+    hub.restrict(session, handle);
     hub.push.note(session.id);
     hub.schedule(session, hub.now());
     // A revocation that came in since the token was judged found the old grant, or looked at neither.

@@ -1,8 +1,9 @@
 //! The parts of a broker that all connections share: fields, and what is asked of several of them at once. [`route`]
-//! has the way of a message, [`wills`] wills, [`end_session`] the end of a session.
+//! has the way of a message, [`wills`] wills, [`restrict`] restrictions, [`end_session`] the end of a session.
 
 mod disconnected;
 mod end_session;
+mod restrict;
 mod route;
 mod wills;
 
@@ -20,6 +21,7 @@ use crate::authentication::Authenticator;
 use crate::authz_info::AuthzInfo;
 use crate::challenges::Challenges;
 use crate::enrolment::Enrolment;
+use crate::guard::restraint::Restraints;
 use crate::message::{SubscriberId, Trusted};
 use crate::metrics::BrokerMetrics;
 use crate::partners::Partners;
@@ -70,6 +72,7 @@ pub(crate) struct Hub {
     pub(crate) partners: Partners,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) challenges: Challenges,
+    pub(crate) restraints: Restraints,
 }
 
 impl Hub {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tessera_token::refusal::RefusalCode;
+use tessera_token::trust::Step;
 
 use super::Hub;
 use crate::authorisation::revoked::revocation_of;
@@ -22,6 +23,10 @@ impl Hub {
         let lost = will.restored && revocation_of(validator, rights.grant()).is_some();
         if lost || revoked && self.policy.suppress_will_on_revocation {
             return self.will_refused(session, RefusalCode::WillNotAuthorised);
+        }
+        let hold = self.hold(&session.tenant, session.device.device());
+        if hold.is(Step::Quarantine, self.now().unix) {
+            return self.will_refused(session, RefusalCode::Quarantined);
         }
         match will.publish(Context::at(&rights, context, session.id, self.now())) {
             Ok(mut message) => {

@@ -28,6 +28,7 @@ pub(crate) struct BrokerMetrics {
     pub ended: Counter,
     pub dropped: Counter,
     pub limits_hit: Counter,
+    pub rule_matches: Counter,
     pub token_requests: Counter,
     pub resumption: Counter,
     pub authz_info: Counter,
@@ -127,6 +128,11 @@ impl BrokerMetrics {
             ended: m.counter(&n("connections_ended_total"), "Ended connections", &["why"])?,
             dropped: m.counter(&n("dropped_total"), "Messages not delivered", &["why", "qos"])?,
             limits_hit: m.counter(&n("limits_hit_total"), "Limits that were hit", &["limit"])?,
+            rule_matches: m.counter(
+                &n("rule_matches_total"),
+                "Matches of rules that were told of, by action",
+                &["action"],
+            )?,
             token_requests: m.counter(
                 &n("token_requests_total"),
                 "Requests on $tessera/token",

@@ -52,6 +52,7 @@ pub(crate) async fn apply(hub: &Arc<Hub>, effect: &TrustEffect) {
             tokio::task::yield_now().await;
         }
     }
+    hub.restrict_after(effect);
     if matches!(effect, TrustEffect::Reloaded) {
         // Some may wait to hear how long this broker was away.
         hub.registry.all().iter().for_each(|session| session.wake());
@@ -100,5 +101,7 @@ fn touched(hub: &Hub, effect: &TrustEffect) -> Vec<Arc<Session>> {
         }
         TrustEffect::Key { kid, .. } => hub.registry.of_key(*kid),
         TrustEffect::Reloaded => hub.registry.all(),
+        // They end no grant.
+        TrustEffect::Rules(_) | TrustEffect::Restraint { .. } => Vec::new(),
     }
 }

@@ -20,6 +20,7 @@ use crate::authz_info::AuthzInfo;
 use crate::challenges::Challenges;
 use crate::config::BrokerConfig;
 use crate::enrolment::Enrolment;
+use crate::guard::restraint::Restraints;
 use crate::hub::{Disconnected, Hub};
 use crate::limits::DISCONNECT_QUEUE;
 use crate::metrics::BrokerMetrics;
@@ -112,6 +113,7 @@ pub(super) async fn build(
         enrolment: Enrolment::new(config.enrolment, config.admission.half_open),
         certificates,
         challenges: Challenges::new(config.ace_challenge, config.challenges),
+        restraints: Restraints::default(),
     });
     restore::restore(&hub).await.map_err(StartError::Store)?;
     let restored = persistence.last_commit();

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -9,8 +9,10 @@ use tessera_token::chain::Admission;
 use tessera_token::grant::Grant;
 use tessera_token::hash::TokenHash;
 use tessera_token::proof::TicketId;
+use tessera_token::time::UnixSeconds;
 
 use super::state_machine::End;
+use crate::guard::facts::Proved;
 use crate::partners::PartnerUse;
 use crate::refusals::Remote;
 
@@ -28,6 +30,7 @@ pub struct ConnectionHandle {
     aside: Mutex<Option<Box<Secret<Vec<u8>>>>>,
     partner: Option<Arc<PartnerUse>>,
     observed: AtomicU32,
+    proved: AtomicU64,
 }
 
 /// The security of the channel.
@@ -147,8 +150,31 @@ impl ConnectionHandle {
     }
 
     /// The peer has shown this now.
-    pub fn set_shown(&self, shown: Shown) {
+    pub fn set_shown(&self, shown: Shown, now: UnixSeconds) {
         *self.shown.lock() = shown;
+        self.note_proved(now);
+    }
+
+    /// Notes that the peer is let in now: a key that it has shown is proved by that.
+    pub(crate) fn note_proved(&self, now: UnixSeconds) {
+        if self.has_proved_key() {
+            self.proved.store(now.get(), Ordering::Relaxed);
+        }
+    }
+
+    /// When the peer proved a key of its device last; 0 when it never did.
+    pub(crate) fn proved_at(&self) -> UnixSeconds {
+        UnixSeconds::new(self.proved.load(Ordering::Relaxed))
+    }
+
+    /// The kind of proof, for rules.
+    pub(crate) fn proved(&self) -> Proved {
+        match *self.shown.lock() {
+            Shown::Nothing => Proved::Nothing,
+            Shown::Secret(_) => Proved::Resumption,
+            Shown::Key => Proved::Signature,
+            Shown::KeyOf(_) => Proved::Mac,
+        }
     }
 
     /// Whether the peer proved a key of its device on this connection. Only there anything is renewed.

@@ -30,6 +30,7 @@ use tessera_token::token_identity::TokenIdentity;
 
 use crate::authorisation::Rights;
 use crate::codec::{Packet, QoS};
+use crate::guard::Guard;
 use crate::message::{SubscriberId, Trusted};
 use crate::persistence::{Row, SessionRows};
 use crate::refusals::{Refusal, What};
@@ -67,6 +68,7 @@ pub struct Session {
 struct State {
     machine: Machine,
     handle: Option<Arc<ConnectionHandle>>,
+    guard: Option<Arc<Guard>>,
     /// Without a connection: when the session expires.
     keep_until: Duration,
     /// Without a connection: when the last one left.
@@ -124,6 +126,7 @@ impl Session {
             state: Mutex::new(State {
                 machine,
                 handle: None,
+                guard: None,
                 keep_until: Duration::MAX,
                 left: None,
                 waiting_will: None,
@@ -137,6 +140,11 @@ impl Session {
     /// The rights that its token grants now.
     pub fn rights(&self) -> Arc<Rights> {
         self.rights.load_full()
+    }
+
+    /// Puts other restrictions in the place of the present ones.
+    pub(crate) fn set_guard(&self, guard: Option<Arc<Guard>>) {
+        self.state.lock().guard = guard;
     }
 
     /// Held for as long as its rights and its places in the registry are changed: one renewal at a time.
@@ -226,11 +234,12 @@ impl Session {
         packet: Packet,
     ) -> Option<Stepped> {
         let rights = self.rights.load();
-        let cx = Context::at(&rights, context, self.id, now);
         let mut state = self.state.lock();
         if !state.is_served_by(handle) {
             return None;
         }
+        let guard = state.guard.clone();
+        let cx = Context::at(&rights, context, self.id, now).guarded(guard.as_deref());
         let mut effects = Effects::default();
         state.machine.on_packet(packet, cx, &mut effects);
         state.machine.settle_share();

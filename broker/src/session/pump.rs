@@ -35,13 +35,14 @@ impl Session {
         scratch: &mut Vec<Delivery>,
     ) -> Pumped {
         let rights = self.rights.load();
-        let cx = Context::at(&rights, context, self.id, now);
         let mut pumped = Pumped::nothing();
         let mut waits_for_time = false;
         let mut state = self.state.lock();
         if !state.is_served_by(handle) {
             return pumped;
         }
+        let guard = state.guard.clone();
+        let cx = Context::at(&rights, context, self.id, now).guarded(guard.as_deref());
         if cx.trusted.absence_is_open() {
             pumped.send_state = SendState::ClockPending;
             return pumped;

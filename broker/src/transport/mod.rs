@@ -161,6 +161,15 @@ impl Stream {
         !matches!(self.stream, ByteStream::Plain(_))
     }
 
+    /// The version of TLS: `none`, `1.2` or `1.3`.
+    pub(crate) fn tls_version(&self) -> &'static str {
+        match &self.stream {
+            ByteStream::Plain(_) => "none",
+            ByteStream::Tls(tls) => tls.version(),
+            ByteStream::Quic(_) => "1.3",
+        }
+    }
+
     fn holds_bytes(&self) -> bool {
         self.stream.holds_bytes() || self.web_socket.as_ref().is_some_and(|ws| ws.holds_bytes())
     }

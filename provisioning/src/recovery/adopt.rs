@@ -31,6 +31,7 @@ use crate::trust::restored::{epoch_floor, next_epoch};
 use crate::trust::{actor, restored};
 use crate::write::{until_committed, Attempt};
 
+mod restrictions;
 mod wide;
 
 /// Jumps when that is due, then takes in what was shown, then lifts what this process may have moved too low.
@@ -87,6 +88,8 @@ fn newest(changes: Vec<Change>) -> BTreeMap<(u8, String, Vec<u8>), Change> {
         Change::Token(t) => (3, t.tenant.to_string(), t.token.as_bytes().to_vec()),
         Change::Key(k) => (4, k.tenant.to_string(), k.key.as_bytes().to_vec()),
         Change::DeviceKey(k) => (5, k.tenant.to_string(), k.device.as_str().into()),
+        Change::Rule(r) => (6, r.tenant.to_string(), r.id.as_str().into()),
+        Change::Restraint(r) => (7, r.tenant.to_string(), r.device.as_str().into()),
     };
     changes.into_iter().map(|change| (place(&change), change)).collect()
 }
@@ -100,6 +103,8 @@ async fn adopt(service: &Service, by: &Actor, change: Change) -> Result<(), Refu
         Change::Key(key) => adopt_key(service, by, key).await,
         // The device itself tells that it enrolled, when it comes again.
         Change::DeviceKey(_) => Ok(Attempt::Committed(())),
+        Change::Rule(rule) => restrictions::rule(service, by, rule).await,
+        Change::Restraint(restraint) => restrictions::restraint(service, by, restraint).await,
     })
     .await
 }

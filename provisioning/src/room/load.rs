@@ -14,6 +14,10 @@ const GROUP: usize = 37;
 const DEVICE: usize = 28;
 const TOKEN: usize = 64;
 const DEVICE_KEY: usize = 16;
+/// An event of the greatest size, since a rule is of any size.
+const RULE: usize = tessera_token::limits::EVENT_BYTES;
+/// More than its bytes: what verifiers hold is bounded by it.
+const RESTRAINT: usize = 512;
 /// Bytes of the longest device key, that of P-256.
 const LONGEST_KEY: usize = 65;
 
@@ -59,6 +63,14 @@ impl Load {
     pub(crate) fn device_key(tenant: &str, device: &str, key: usize) -> Self {
         let bytes = DEVICE_KEY + tenant.len() + device.len() + key;
         Self { device_keys: 1, bytes, ..Self::default() }
+    }
+
+    pub(crate) fn rule(_tenant: &str, _rule: &str) -> Self {
+        Self { bytes: RULE, ..Self::default() }
+    }
+
+    pub(crate) fn restraint(_tenant: &str, _device: &str) -> Self {
+        Self { bytes: RESTRAINT, ..Self::default() }
     }
 
     pub(crate) fn plus(&self, other: &Self) -> Self {
@@ -129,6 +141,13 @@ impl Load {
                 let row = vec![t.expires.get().into(), t.token.as_bytes().into()];
                 tables.revoked_tokens.contains(row).await?
             }
+            Change::Rule(rule) => {
+                let row = pair(&rule.tenant, rule.id.as_str());
+                rule.rule.is_empty() || tables.rules.contains(row).await?
+            }
+            Change::Restraint(one) => {
+                tables.restraints.contains(pair(&one.tenant, one.device.as_str())).await?
+            }
             Change::DeviceKey(k) => {
                 let known = tables.devices.get(pair(&k.tenant, k.device.as_str())).await?;
                 let Some(known) = known else { return Ok(Self::weight(change)) };
@@ -150,6 +169,9 @@ impl Load {
             Change::Device(d) => Self::device(tenant, d.device.as_str()),
             Change::Token(t) => Self::token(tenant, t.device.as_str()),
             Change::DeviceKey(k) => Self::device_key(tenant, k.device.as_str(), k.key.len()),
+            Change::Rule(rule) if rule.rule.is_empty() => Self::default(),
+            Change::Rule(rule) => Self::rule(tenant, &rule.id),
+            Change::Restraint(one) => Self::restraint(tenant, one.device.as_str()),
         }
     }
 

@@ -74,6 +74,8 @@ impl Loads {
         }
         sum.add_named(&tables.groups, Load::group).await?;
         sum.add_named(&tables.moved_devices, Load::device).await?;
+        sum.add_named(&tables.rules, Load::rule).await?;
+        sum.add_named(&tables.restraints, Load::restraint).await?;
         let mut keys = tables.keys.walk(&[]);
         while let Some(page) = keys.next().await? {
             for (key, _) in page {

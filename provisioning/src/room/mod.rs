@@ -108,6 +108,8 @@ impl Purpose {
         let ends = |change: &Change| match change {
             Change::Device(_) | Change::Token(_) => true,
             Change::Key(key) => key.state == KeyState::Compromised,
+            // What is held back, or refused by a rule, is an end too.
+            Change::Restraint(_) | Change::Rule(_) => true,
             Change::Tenant(_) | Change::Group(_) | Change::DeviceKey(_) => false,
         };
         match changes.iter().any(ends) {

@@ -129,6 +129,10 @@ impl Move<'_> {
         self.table(|tables| tables.alert_lines.clone()).await?;
         self.table(|tables| tables.claim_imports.clone()).await?;
         self.table(|tables| tables.claim_uses.clone()).await?;
+        self.table(|tables| tables.rules.clone()).await?;
+        self.table(|tables| tables.rule_tests.clone()).await?;
+        self.table(|tables| tables.restraints.clone()).await?;
+        self.table(|tables| tables.answer_policies.clone()).await?;
         self.table(|tables| tables.group_ways.clone()).await?;
         self.table(|tables| tables.listed_keys.clone()).await?;
         self.table(|tables| tables.group_keys.clone()).await?;

@@ -104,5 +104,6 @@ fn keep(tables: &Tables, batch: &mut Batch, change: &Change) {
             batch.put(&tables.revoked_tokens, key, &row);
         }
         Change::Tenant(_) | Change::Key(_) | Change::Group(_) | Change::DeviceKey(_) => {}
+        Change::Rule(_) | Change::Restraint(_) => {}
     }
 }

@@ -65,6 +65,7 @@ pub(crate) const fn epoch(change: &Change) -> u64 {
         Change::Group(group) => group.epoch,
         Change::Device(device) => device.epoch,
         Change::Key(_) | Change::Token(_) | Change::DeviceKey(_) => 0,
+        Change::Rule(_) | Change::Restraint(_) => 0,
     }
 }
 

@@ -6,12 +6,15 @@ use tessera_token::limits::TOKEN_LIFE_SECONDS;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
-    BoundSnapshot, Change, DeviceEpoch, EventHash, GroupEpoch, RevokedToken, Snapshot, TenantSet,
+    BoundSnapshot, Change, DeviceEpoch, EventHash, GroupEpoch, RevokedToken, RuleEntry, Snapshot,
+    TenantSet,
 };
 
 use super::ledger::Head;
 use crate::limits::SNAPSHOT_SECONDS;
 use crate::records::keys::{KeyRecord, State};
+use crate::records::restraints::RestraintRecord;
+use crate::records::rules::RuleRecord;
 use crate::records::{DeviceRecord, GroupRecord, MovedDevice, RevokedRow, TenantRecord};
 use crate::refused::Refused;
 use crate::tables::{bytes, number, one, text, Tables};
@@ -101,6 +104,19 @@ async fn state(
         each(&tables.keys, &prefix, add).await?;
         each(&tables.groups, &prefix, |key, group| push_group(&mut state, key, &group, removal))
             .await?;
+        let add = |key: &Key, row: RuleRecord| {
+            let (tenant, id) = (tenant_id(key)?, text(key, 1)?.to_owned());
+            state.push(Change::Rule(RuleEntry { tenant, id, rule: row.body }));
+            Ok(())
+        };
+        each(&tables.rules, &prefix, add).await?;
+        let add = |key: &Key, row: RestraintRecord| {
+            if UnixSeconds::new(row.ends) > removal {
+                state.push(row.change(&tenant_id(key)?, &device_id(text(key, 1)?)?));
+            }
+            Ok(())
+        };
+        each(&tables.restraints, &prefix, add).await?;
         let add = |key: &Key, moved| push_device(&mut state, key, &moved, removal);
         each(&tables.moved_devices, &prefix, add).await?;
     }
@@ -117,7 +133,7 @@ fn prefixes(of: Option<&TenantSet>) -> Vec<Key> {
     }
 }
 
-/// A group that never moved, and of which no change is announced, says nothing.
+/// Every group is told: rules name groups, and tokens have their numbers.
 fn push_group(
     state: &mut Vec<Change>,
     key: &Key,
@@ -126,15 +142,13 @@ fn push_group(
 ) -> Result<(), Refused> {
     let until = group.announced.as_ref().map(|announced| UnixSeconds::new(announced.until));
     let announced_until = until.filter(|until| *until > removal);
-    if group.epoch > 0 || announced_until.is_some() {
-        state.push(Change::Group(GroupEpoch {
-            tenant: tenant_id(key)?,
-            group: GroupId::parse(text(key, 1)?).map_err(|_| RefusalCode::Internal)?,
-            number: group.number,
-            epoch: group.epoch,
-            announced_until,
-        }));
-    }
+    state.push(Change::Group(GroupEpoch {
+        tenant: tenant_id(key)?,
+        group: GroupId::parse(text(key, 1)?).map_err(|_| RefusalCode::Internal)?,
+        number: group.number,
+        epoch: group.epoch,
+        announced_until,
+    }));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use serde_json::json;
@@ -9,7 +9,7 @@ use tessera_token::hash::TokenHash;
 use tessera_token::key::PublicKey;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
-    Change, Event, EventHash, Feed, Heartbeat, Snapshot, READER_HEADER, VERIFIER_HEADER,
+    Change, Event, EventHash, Feed, Heartbeat, Snapshot, Step, READER_HEADER, VERIFIER_HEADER,
     VERIFIER_SHARED_HEADER,
 };
 
@@ -27,6 +27,8 @@ pub struct Reader {
     tokens: Vec<TokenHash>,
     keys: HashMap<PublicKeyBytes, IssuerKey>,
     pub device_keys: HashMap<String, Vec<u8>>,
+    rules: BTreeMap<String, Vec<u8>>,
+    held: HashMap<String, Step>,
 }
 
 type PublicKeyBytes = [u8; 32];
@@ -48,6 +50,8 @@ impl Reader {
             tokens: Vec::new(),
             keys: HashMap::new(),
             device_keys: HashMap::new(),
+            rules: BTreeMap::new(),
+            held: HashMap::new(),
         };
         snapshot.state.into_iter().for_each(|change| reader.apply(change));
         reader
@@ -95,6 +99,11 @@ impl Reader {
                 }
             }
             Change::Token(token) => self.tokens.push(token.token),
+            Change::Rule(entry) if entry.rule.is_empty() => drop(self.rules.remove(&entry.id)),
+            Change::Rule(entry) => drop(self.rules.insert(entry.id, entry.rule)),
+            Change::Restraint(one) => {
+                self.held.insert(one.device.as_str().to_owned(), one.step);
+            }
             Change::DeviceKey(known) => {
                 self.device_keys.insert(known.device.as_str().to_owned(), known.key);
             }
@@ -118,6 +127,14 @@ impl Reader {
 
     pub fn announced(&self, number: u64) -> Option<UnixSeconds> {
         self.announced.get(&number).copied()
+    }
+
+    pub fn rules(&self) -> Vec<&str> {
+        self.rules.keys().map(String::as_str).collect()
+    }
+
+    pub fn held(&self, device: &str) -> Option<Step> {
+        self.held.get(device).copied()
     }
 
     pub fn revoked(&self, token: &TokenHash) -> bool {

@@ -63,6 +63,7 @@ fn filled(path: &str, tenant: &str) -> String {
         .replace("{api_token}", "0011223344556677")
         .replace("{partner_token}", "0011223344556677")
         .replace("{webhook}", "0011223344556677")
+        .replace("{rule}", "none")
 }
 
 /// Status and body of the answer to a request without meaning: nothing is changed by it.

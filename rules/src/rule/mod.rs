@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use tessera_token::hash::sha256;
 use tessera_token::ids::{DeviceId, GroupId, IdError, RoleId, TenantId};
 use tessera_token::time::UnixSeconds;
 use tessera_token::topic::TopicError;
@@ -237,6 +238,22 @@ impl Rule {
     #[inline]
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// The hash of what it does: event, selector, condition and action. Forms that differ in version, mode, life or words
+    /// have the same.
+    pub fn substance(&self) -> [u8; 32] {
+        let plain = Draft {
+            version: 0,
+            mode: Mode::Shadow,
+            not_before: UnixSeconds::new(0),
+            expires: UnixSeconds::new(0),
+            author: String::new(),
+            reason: String::new(),
+            text: self.program.to_string(),
+            ..self.draft.clone()
+        };
+        sha256(&wire::encode(&plain))
     }
 
     /// The version of the language that it is written in.

@@ -50,6 +50,19 @@ impl Counters {
         Self { lanes: [lane(0), lane(1), lane(2)] }
     }
 
+    /// Counters for a set that takes the place of another one: a rule that is the same in both goes on with its counts.
+    pub fn after(set: &RuleSet, before: &RuleSet, counters: &Self) -> Self {
+        let new = Self::new(set);
+        for (counts, counter) in before.each_counter(counters) {
+            for (rule, own) in set.each_counter(&new) {
+                if rule == counts {
+                    own.go_on(counter);
+                }
+            }
+        }
+        new
+    }
+
     /// Counts the verdicts about one event, which a set of the same rules made. After
     /// [`limits::ERRORS`] errors within a minute without a match a rule is suspended: `suspended` is told of it once, and
     /// the set does not ask it again.
@@ -101,7 +114,29 @@ impl Counters {
     }
 }
 
+impl RuleSet {
+    /// Each rule with its counter.
+    fn each_counter<'s>(
+        &'s self,
+        counters: &'s Counters,
+    ) -> impl Iterator<Item = (&'s Rule, &'s Counter)> {
+        let lanes = self.lanes.iter().zip(&counters.lanes);
+        lanes.flat_map(|(lane, counters)| lane.rules.iter().zip(counters))
+    }
+}
+
 impl Counter {
+    fn go_on(&self, from: &Self) {
+        let pairs = [
+            (&self.evaluated, &from.evaluated),
+            (&self.held, &from.held),
+            (&self.broke, &from.broke),
+        ];
+        for (own, from) in pairs {
+            own.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
     /// Counts an error, and tells whether there were too many.
     fn is_hopeless(&self, now: UnixSeconds) -> bool {
         let since = self.errors_since.load(Ordering::Relaxed);

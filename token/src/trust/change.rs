@@ -7,7 +7,7 @@ use crate::ids::{DeviceId, GroupId, TenantId};
 use crate::key::PublicKey;
 use crate::time::UnixSeconds;
 
-use super::TrustError;
+use super::{Restraint, RuleEntry, TrustError};
 
 /// A group's epoch, and the change that an operator announced.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -78,6 +78,10 @@ pub enum Change {
     Token(RevokedToken),
     /// A device's key was registered.
     DeviceKey(RegisteredKey),
+    /// A rule came, changed or was removed.
+    Rule(RuleEntry),
+    /// A device is held back for a time, or no more.
+    Restraint(Restraint),
 }
 
 const TENANT: u64 = 1;
@@ -86,6 +90,8 @@ const GROUP: u64 = 3;
 const DEVICE: u64 = 4;
 const TOKEN: u64 = 5;
 const DEVICE_KEY: u64 = 6;
+const RULE: u64 = 7;
+const RESTRAINT: u64 = 8;
 
 impl Change {
     /// The tenant that it concerns; each change concerns one.
@@ -97,6 +103,8 @@ impl Change {
             Self::Device(device) => &device.tenant,
             Self::Token(token) => &token.tenant,
             Self::DeviceKey(key) => &key.tenant,
+            Self::Rule(rule) => &rule.tenant,
+            Self::Restraint(restraint) => &restraint.tenant,
         }
     }
 
@@ -133,6 +141,14 @@ impl Change {
             Self::DeviceKey(k) => {
                 w.array(4).uint(DEVICE_KEY).text(k.tenant.as_str()).text(k.device.as_str());
                 w.bytes(&k.key);
+            }
+            Self::Rule(rule) => {
+                w.array(4).uint(RULE);
+                rule.write(w);
+            }
+            Self::Restraint(restraint) => {
+                w.array(6).uint(RESTRAINT);
+                restraint.write(w);
             }
         }
     }
@@ -184,6 +200,8 @@ impl Change {
                 device: device(r)?,
                 key: key(r)?,
             }),
+            (RULE, 4) => Self::Rule(RuleEntry::read(r)?),
+            (RESTRAINT, 6) => Self::Restraint(Restraint::read(r)?),
             _ => return Err(TrustError::Malformed),
         })
     }
@@ -195,10 +213,10 @@ fn key(r: &mut Reader<'_>) -> Result<Vec<u8>, TrustError> {
     matches!(key.len(), 32 | 65).then(|| key.to_vec()).ok_or(TrustError::Malformed)
 }
 
-fn tenant(r: &mut Reader<'_>) -> Result<TenantId, TrustError> {
+pub(super) fn tenant(r: &mut Reader<'_>) -> Result<TenantId, TrustError> {
     TenantId::parse(r.text()?).map_err(|_| TrustError::Malformed)
 }
 
-fn device(r: &mut Reader<'_>) -> Result<DeviceId, TrustError> {
+pub(super) fn device(r: &mut Reader<'_>) -> Result<DeviceId, TrustError> {
     DeviceId::parse(r.text()?).map_err(|_| TrustError::Malformed)
 }

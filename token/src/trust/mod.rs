@@ -22,9 +22,11 @@ mod change;
 mod event;
 mod evidence;
 mod nonce;
+mod restraint;
 mod roots;
 #[cfg(test)]
 mod roots_tests;
+mod rule;
 mod snapshot;
 mod tenants;
 #[cfg(test)]
@@ -38,7 +40,9 @@ pub use change::{Change, DeviceEpoch, GroupEpoch, RegisteredKey, RevokedToken};
 pub use event::{Event, Feed, Heartbeat};
 pub use evidence::{Evidence, Shown};
 pub use nonce::FeedNonce;
+pub use restraint::{Restraint, Step};
 pub use roots::{LinkedSnapshot, RootLink, RootRequest, RootSet, RootStep, Roots};
+pub use rule::RuleEntry;
 pub use snapshot::Snapshot;
 pub use tenants::{TenantSet, TenantSetId};
 pub use view::View;

@@ -3,6 +3,7 @@ use crate::chain::{IssuerKey, KeyState, StalenessBudget, TenantTrust};
 use crate::hash::TokenHash;
 use crate::ids::{DeviceId, GroupId, TenantId};
 use crate::key::Thumbprint;
+use crate::limits;
 use crate::time::UnixSeconds;
 
 fn root() -> SecretKey {
@@ -54,7 +55,24 @@ fn changes() -> Vec<Change> {
             device: device.clone(),
             expires: at,
         }),
-        Change::DeviceKey(RegisteredKey { tenant, device, key: vec![4; 65] }),
+        Change::DeviceKey(RegisteredKey {
+            tenant: tenant.clone(),
+            device: device.clone(),
+            key: vec![4; 65],
+        }),
+        Change::Rule(RuleEntry {
+            tenant: tenant.clone(),
+            id: "no-commands".into(),
+            rule: vec![7; limits::RULE_BYTES],
+        }),
+        Change::Rule(RuleEntry { tenant: tenant.clone(), id: "gone".into(), rule: Vec::new() }),
+        Change::Restraint(Restraint {
+            tenant,
+            device,
+            step: Step::Quarantine,
+            at,
+            until: at.plus(3600),
+        }),
     ]
 }
 

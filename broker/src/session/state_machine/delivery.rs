@@ -149,6 +149,9 @@ impl Machine {
             Err(RefusalCode::TokenExpired) => return Delivered::Ended(RefusalCode::TokenExpired),
             Err(_) => return Delivered::Dropped("not_authorised", qos),
         }
+        if cx.guard.is_some_and(|guard| !guard.receives(message.topic.as_str(), cx.unix)) {
+            return Delivered::Dropped("quarantined", qos);
+        }
         if let Some(frame) = self.ready_made(delivery) {
             if !self.to.takes(frame.len()) {
                 return Delivered::Dropped("too_large", qos);

@@ -2,6 +2,7 @@
 
 use std::iter::Chain;
 use std::sync::Arc;
+use std::time::Duration;
 use std::{option, vec};
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use tessera_token::topic::Subscription;
 
 use crate::authorisation::ControlTopic;
 use crate::codec::{Packet, ReasonCode, SubAck};
+use crate::guard::Told;
 use crate::message::{Message, Options};
 use crate::refusals::What;
 use crate::session::policy::SessionPolicy;
@@ -58,6 +60,10 @@ pub enum ControlEffect {
         /// The topic or filter, for the observer.
         topic: Arc<str>,
     },
+    /// A rule holds, and its match is told of.
+    Ruled(Box<Told>),
+    /// Nothing more of the client is read before this monotonic time.
+    Pause(Duration),
     /// The connection ends.
     End(End),
 }

@@ -31,6 +31,7 @@ use tessera_token::topic::TopicName;
 
 use crate::authorisation::Rights;
 use crate::codec::{Ack, Disconnect, Packet, PropertyId, ReasonCode, Recipient, Version};
+use crate::guard::Guard;
 use crate::message::SubscriberId;
 use crate::message::Trusted;
 use crate::persistence::{Row, SessionRows};
@@ -62,6 +63,8 @@ pub struct BrokerContext<'a> {
 pub struct Context<'a> {
     /// The rights that the token grants now.
     pub rights: &'a Rights,
+    /// Restrictions beside them, when there are any.
+    pub(crate) guard: Option<&'a Guard>,
     /// Limits of every session.
     pub policy: &'a SessionPolicy,
     /// The revocations, as of now.
@@ -83,7 +86,13 @@ impl<'a> Context<'a> {
         now: Now,
     ) -> Self {
         let BrokerContext { policy, trusted } = context;
-        Self { rights, policy, trusted, session, unix: now.unix, monotonic: now.monotonic }
+        let (unix, monotonic) = (now.unix, now.monotonic);
+        Self { rights, guard: None, policy, trusted, session, unix, monotonic }
+    }
+
+    /// The same with the restrictions of the session.
+    pub(crate) fn guarded(self, guard: Option<&'a Guard>) -> Self {
+        Self { guard, ..self }
     }
 
     /// Whether a delivery from before a restart seems to be over by a time that rests on one clock alone: it is neither

@@ -5,7 +5,7 @@
 //! 3. The topic: an alias is resolved, the name is valid.
 //! 4. A QoS 2 packet id that waits for PUBREL is the same message again: PUBREC.
 //! 5. The client keeps to Receive Maximum.
-//! 6. The grant allows the topic ([`crate::authorisation`]).
+//! 6. The grant allows the topic ([`crate::authorisation`]), and no restriction forbids it ([`crate::guard`]).
 //! 7. A QoS 2 message is held until PUBREL ([`super::release`]).
 //! 8. `$tessera/token` and `$tessera/refresh` go to [`crate::control_topics`].
 //! 9. The connection performs [`Effect::Publish`]: `hub/route.rs` stores a retained message and delivers by exact,
@@ -35,7 +35,8 @@ impl Machine {
         let Some(topic) = self.topic_of(&publish, cx, effects) else { return };
         let passes = /* 4 */ self.is_new(&publish, effects)
             && /* 5 */ self.is_within_receive_maximum(&publish, cx, effects)
-            && /* 6 */ self.is_authorised(&publish, &topic, cx, effects);
+            && /* 6 */ self.is_authorised(&publish, &topic, cx, effects)
+            && self.is_let_through(&publish, &topic, cx, effects);
         if !passes {
             return;
         }
@@ -118,6 +119,34 @@ impl Machine {
     ) -> bool {
         let Err(code) = cx.rights.publish(topic, cx.unix) else { return true };
         self.refuse(publish, topic.shared(), (ReasonCode::NOT_AUTHORIZED, code), cx, effects);
+        false
+    }
+
+    fn is_let_through(
+        &mut self,
+        publish: &Publish,
+        topic: &TopicName,
+        cx: Context<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(guard) = cx.guard else { return true };
+        let ruling = guard.publish(publish, topic.as_str(), cx.unix);
+        if let Some(told) = ruling.told {
+            effects.push(ControlEffect::Ruled(told));
+        }
+        if let Some(until) = guard.pause(publish.payload.len(), cx.unix, cx.monotonic) {
+            // Its pings are not read meanwhile either.
+            self.heard(until);
+            effects.push(ControlEffect::Pause(until));
+        }
+        let Some(code) = ruling.refusal else { return true };
+        if publish.qos == QoS::AtMostOnce {
+            // The token allows it: the connection goes on, and keeps the device's refresh and status alive.
+            let topic = topic.shared();
+            effects.push(ControlEffect::Refused { what: What::Publish, code, topic });
+        } else {
+            self.refuse(publish, topic.shared(), (ReasonCode::NOT_AUTHORIZED, code), cx, effects);
+        }
         false
     }
 

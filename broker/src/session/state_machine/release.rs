@@ -9,9 +9,12 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use tessera_token::refusal::RefusalCode;
+
 use super::publish::control_effect;
 use super::{rows, Answer, Context, ControlEffect, Effect, Effects, Machine};
 use crate::codec::{Ack, Packet, ReasonCode};
+use crate::guard::Guard;
 use crate::message::encoding;
 use crate::message::Message;
 use crate::persistence::Row;
@@ -167,7 +170,11 @@ impl Machine {
             }
             None => return effects.push(comp(ReasonCode::PACKET_ID_NOT_FOUND)),
         };
-        let control = match cx.rights.publish(&message.topic, cx.unix) {
+        let allowed = cx.rights.publish(&message.topic, cx.unix).and_then(|()| {
+            let is_free = |guard: &Guard| guard.releases(message.topic.as_str(), cx.unix);
+            cx.guard.is_none_or(is_free).then_some(()).ok_or(RefusalCode::Quarantined)
+        });
+        let control = match allowed {
             Ok(()) => control_effect(message.topic.as_str(), &message.payload),
             Err(code) => {
                 let (what, topic) = (What::Publish, message.topic.shared());

@@ -46,7 +46,7 @@ impl Machine {
         let mut reasons = Vec::with_capacity(packet.entries.len());
         let mut refused = None;
         for (place, entry) in packet.entries.iter().enumerate() {
-            match self.subscribe_one(place, entry, id, cx) {
+            match self.subscribe_one(place, entry, id, cx, effects) {
                 Ok(one) => {
                     reasons.push(ReasonCode(one.options.qos as u8));
                     granted.push(one);
@@ -70,6 +70,7 @@ impl Machine {
         entry: &codec::Subscription,
         id: Option<NonZeroU32>,
         cx: Context<'_>,
+        effects: &mut Effects,
     ) -> Result<Granted, (ReasonCode, RefusalCode)> {
         let invalid = (ReasonCode::TOPIC_FILTER_INVALID, RefusalCode::SubscribeNotAuthorised);
         let subscription = Subscription::parse(&entry.filter).map_err(|_| invalid)?;
@@ -80,6 +81,13 @@ impl Machine {
         cx.rights
             .subscribe(&subscription, cx.unix)
             .map_err(|code| (ReasonCode::NOT_AUTHORIZED, code))?;
+        if let Some(guard) = cx.guard {
+            let ruling = guard.subscribe(&subscription, entry.options.qos, cx.unix);
+            if let Some(told) = ruling.told {
+                effects.push(ControlEffect::Ruled(told));
+            }
+            ruling.refusal.map_or(Ok(()), |code| Err((ReasonCode::NOT_AUTHORIZED, code)))?;
+        }
         let key: Arc<str> = Arc::from(&*entry.filter);
         let is_new = !self.subscriptions.contains_key(&key);
         if is_new && self.subscriptions.len() >= cx.policy.subscriptions {

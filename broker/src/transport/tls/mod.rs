@@ -207,6 +207,14 @@ impl Tls {
         let _ = self.push();
     }
 
+    /// The version of the protocol.
+    pub(super) fn version(&self) -> &'static str {
+        match self.session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "1.3",
+            _ => "1.2",
+        }
+    }
+
     /// The channel binding of RFC 9266, of a resumed handshake too: it is another one in each.
     pub(super) fn binding(&self) -> Option<[u8; 32]> {
         self.export(BINDING_LABEL.as_bytes())

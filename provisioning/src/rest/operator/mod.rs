@@ -3,6 +3,7 @@
 use super::endpoint::Endpoint;
 
 pub(crate) mod announcement;
+pub(crate) mod answers;
 pub(crate) mod api_tokens;
 pub(crate) mod audit;
 mod claim_line;
@@ -19,8 +20,10 @@ pub(crate) mod operators;
 pub(crate) mod partners;
 pub(crate) mod reason;
 pub(crate) mod rekeys;
+pub(crate) mod restraints;
 pub(crate) mod revoked;
 pub(crate) mod roles;
+pub(crate) mod rules;
 pub(crate) mod status;
 pub(crate) mod suspension;
 pub(crate) mod tenants;
@@ -48,6 +51,9 @@ pub(super) fn table() -> Vec<Endpoint> {
         roles::table(),
         status::table(),
         announcement::table(),
+        answers::table(),
+        restraints::table(),
+        rules::table(),
         suspension::table(),
         tenants::table(),
         tokens::table(),

@@ -127,7 +127,7 @@ impl<'a> Ended<'a> {
             Change::Device(_) | Change::Group(_) | Change::Token(_) => true,
             Change::Tenant(one) => one.epoch > 0,
             Change::Key(one) => one.state == KeyState::Compromised,
-            Change::DeviceKey(_) => false,
+            Change::DeviceKey(_) | Change::Rule(_) | Change::Restraint(_) => false,
         };
         ends.then(|| Self { event, tenant: event.change.tenant().as_str() })
     }
@@ -143,7 +143,7 @@ impl<'a> Ended<'a> {
                 .map_or(is_older, |had| had.group_number == one.number && had.group < one.epoch),
             Change::Tenant(one) => row.epochs.map_or(is_older, |had| had.tenant < one.epoch),
             Change::Key(one) => row.key_id == *one.key.key_id().as_bytes(),
-            Change::DeviceKey(_) => false,
+            Change::DeviceKey(_) | Change::Rule(_) | Change::Restraint(_) => false,
         }
     }
 

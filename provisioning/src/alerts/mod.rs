@@ -1,6 +1,8 @@
 //! Alerts about odd behaviour, from brokers and gateways into the audit log: from there they reach operators, streams of
 //! events and webhooks.
 
+pub(crate) mod answers;
+
 use serde_json::{json, Value};
 use tessera_runtime::sql::Batch;
 use tessera_token::ids::TenantId;
@@ -34,6 +36,7 @@ pub(crate) async fn take(
     (verifier, line): (&str, &str),
     items: &[Numbered],
 ) -> Result<(), Refused> {
+    answer(service, by, tenants, line, items).await?;
     until_committed(async || {
         let table = &service.tables.alert_lines;
         let (of_line, of_account) = (pair(&by.name, line), pair(&by.name, ""));
@@ -69,6 +72,33 @@ pub(crate) async fn take(
         Ok(tried)
     })
     .await
+}
+
+/// Answers those that were not taken yet. Ahead of their entries: a report whose answers broke off comes again.
+async fn answer(
+    service: &Service,
+    by: &Actor,
+    tenants: &Tenants,
+    line: &str,
+    items: &[Numbered],
+) -> Result<(), Refused> {
+    let known = service.tables.alert_lines.get(pair(&by.name, line)).await?;
+    let taken = known.map_or(0, |line| line.taken);
+    for item in items.iter().filter(|item| item.number > taken) {
+        let tenant = item.alert.get("tenant").and_then(Value::as_str).unwrap_or_default();
+        if tenants.cover(tenant) {
+            match answers::follow(service, &item.alert).await {
+                // The alert must not be lost for want of an answer.
+                Err(refused) if refused.code != RefusalCode::NotReady => {
+                    let code = refused.code;
+                    service.metrics.limits_hit.inc(&["answers"]);
+                    tracing::error!(tenant, %code, "an alert was not answered: answer it by hand");
+                }
+                done => done?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The entry of an alert; none when it is about no tenant of the account.
