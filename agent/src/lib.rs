@@ -60,8 +60,8 @@ pub mod verifier;
 
 mod actor_thread;
 mod announced;
-pub mod rulebook;
 pub mod limits;
+pub mod rulebook;
 #[cfg(test)]
 mod testing;
 

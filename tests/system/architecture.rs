@@ -188,7 +188,15 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
             &["service"],
             &["once", "warrant"],
             &["registry"],
-            &["families", "operators", "reenrol", "restraints", "revoke", "rotation", "token_for_device"],
+            &[
+                "families",
+                "operators",
+                "reenrol",
+                "restraints",
+                "revoke",
+                "rotation",
+                "token_for_device",
+            ],
             &[
                 "alerts",
                 "api_tokens",

@@ -60,7 +60,10 @@ impl TrustState {
         Ok(TrustEffect::Rules(entry.tenant.clone()))
     }
 
-    pub(super) fn apply_restraint(&mut self, entry: Restraint) -> Result<TrustEffect, TrustRefusal> {
+    pub(super) fn apply_restraint(
+        &mut self,
+        entry: Restraint,
+    ) -> Result<TrustEffect, TrustRefusal> {
         let key = DeviceKey { tenant: entry.tenant.clone(), device: entry.device.clone() };
         room(self.restraints.get(&key).is_some(), self.restraints.len(), limits::TRUST_RESTRAINTS)?;
         let Restraint { tenant, device, step, at, until } = entry;

@@ -3,7 +3,7 @@
 //! A session without any has no [`Guard`], and pays for none. A guard is made anew when trust data, the token or a
 //! restraint change; what it decides, it decides without a lock. Reading order: [`restraint`], [`facts`], [`ruling`].
 
-mod clamp;
+pub(crate) mod clamp;
 pub(crate) mod facts;
 pub(crate) mod restraint;
 mod ruling;
@@ -37,20 +37,25 @@ pub(crate) struct Guard {
     book: Option<Arc<Rulebook>>,
     picked: Picked,
     hold: Hold,
-    clamp: Clamp,
+    clamp: Arc<Clamp>,
     /// When a rule was last told of, in seconds: a match is counted each time, and told now and then.
     told: AtomicU64,
 }
 
 impl Guard {
     /// The guard of a session; `None` when nothing restricts it.
-    pub(crate) fn of(facts: Facts, book: Option<Arc<Rulebook>>, hold: Hold) -> Option<Arc<Self>> {
+    pub(crate) fn of(
+        facts: Facts,
+        book: Option<Arc<Rulebook>>,
+        hold: Hold,
+        clamp: Arc<Clamp>,
+    ) -> Option<Arc<Self>> {
         if book.is_none() && hold.step == Step::Released {
             return None;
         }
         let picked = book.as_ref().map(|book| book.set().pick(&facts.session()));
         let picked = picked.unwrap_or_default();
-        let (clamp, told) = (Clamp::default(), AtomicU64::new(0));
+        let told = AtomicU64::new(0);
         Some(Arc::new(Self { facts, book, picked, hold, clamp, told }))
     }
 
@@ -89,8 +94,7 @@ impl Guard {
 
     /// Whether the device may publish to `topic`, as far as it is held back: asked again for a message of QoS 2.
     pub(crate) fn releases(&self, topic: &str, now: UnixSeconds) -> bool {
-        !self.hold.is(Step::Quarantine, now)
-            || ControlTopic::of(topic) == Some(ControlTopic::Token)
+        !self.hold.is(Step::Quarantine, now) || ControlTopic::of(topic) == Some(ControlTopic::Token)
     }
 
     /// The restrictions of a subscription that the token allows.
@@ -100,10 +104,7 @@ impl Guard {
             return Ruling::refused(RefusalCode::Quarantined);
         }
         let share = wanted.share.as_deref().unwrap_or_default();
-        self.ask(
-            rules::Event::Subscribe(rules::Subscribe { filter, qos: qos as u8, share }),
-            now,
-        )
+        self.ask(rules::Event::Subscribe(rules::Subscribe { filter, qos: qos as u8, share }), now)
     }
 
     /// Whether the device may get a message on `topic`.

@@ -1,6 +1,8 @@
 //! Devices that are held back: by the trust data, and by rules of this broker.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tessera_agent::trust::Restrained;
@@ -8,6 +10,7 @@ use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::Step;
 
+use super::clamp::Clamp;
 use crate::limits::{RESTRAINTS_OF_RULES, RESTRAINT_OF_RULE};
 
 /// How a device is held back now.
@@ -52,6 +55,8 @@ impl From<Restrained> for Hold {
 #[derive(Default)]
 pub(crate) struct Restraints {
     of: Mutex<HashMap<(TenantId, DeviceId), Hold>>,
+    /// The rates of devices that are held down: one for all sessions of a device, also for its next one.
+    clamps: Mutex<HashMap<(TenantId, DeviceId), Arc<Clamp>>>,
 }
 
 impl Restraints {
@@ -101,6 +106,19 @@ impl Restraints {
             (Some(own), Some(told)) => told.stronger(own, now),
             (Some(own), None) => own,
             (None, told) => told.unwrap_or_default(),
+        }
+    }
+
+    /// The rate of a device that is held down. Past the bound each session has one of its own.
+    pub(crate) fn clamp(&self, tenant: &TenantId, device: &DeviceId, at: Duration) -> Arc<Clamp> {
+        let mut clamps = self.clamps.lock();
+        if clamps.len() >= RESTRAINTS_OF_RULES {
+            clamps.retain(|_, clamp| Arc::strong_count(clamp) > 1 || !clamp.is_idle(at));
+        }
+        let key = (tenant.clone(), device.clone());
+        match clamps.len() < RESTRAINTS_OF_RULES || clamps.contains_key(&key) {
+            true => Arc::clone(clamps.entry(key).or_default()),
+            false => Arc::default(),
         }
     }
 

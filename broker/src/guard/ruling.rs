@@ -16,7 +16,7 @@ pub(crate) struct Ruling {
 
 /// A rule whose match is told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Told {
+pub struct Told {
     /// Its name.
     pub(crate) rule: String,
     /// Its action.

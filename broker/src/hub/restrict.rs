@@ -43,7 +43,13 @@ impl Hub {
             proved: handle.proved(),
             is_partner: handle.partner().is_some(),
         };
-        Guard::of(Facts::of(grant, of), book, hold)
+        let clamp = match hold.step {
+            Step::Clamp => {
+                self.restraints.clamp(grant.tenant(), grant.device(), self.clock.monotonic())
+            }
+            _ => Arc::default(),
+        };
+        Guard::of(Facts::of(grant, of), book, hold, clamp)
     }
 
     /// Puts the restrictions of now on a session that this connection serves. A session that has to prove its key anew

@@ -28,6 +28,7 @@ mod restart_rights;
 mod resume;
 mod retained;
 mod revocation;
+mod rules;
 mod shared;
 mod shares;
 mod simulation;

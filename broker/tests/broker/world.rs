@@ -274,6 +274,31 @@ impl World {
         self.publish(effect);
     }
 
+    pub fn now(&self) -> UnixSeconds {
+        self.agent.validator().now()
+    }
+
+    /// A change that ends no grant.
+    pub fn tell(&self, change: Change) {
+        let effect = match &change {
+            Change::Rule(rule) => TrustEffect::Rules(rule.tenant.clone()),
+            Change::Restraint(one) => {
+                TrustEffect::Restraint { tenant: one.tenant.clone(), device: one.device.clone() }
+            }
+            Change::Group(group) => {
+                TrustEffect::Group { tenant: group.tenant.clone(), number: group.number }
+            }
+            _ => TrustEffect::Reloaded,
+        };
+        self.change(change, effect);
+    }
+
+    pub fn name_group(&self, number: u64, name: &str) {
+        let (group, announced_until) = (GroupId::parse(name).unwrap(), None);
+        let epoch = GroupEpoch { tenant: tenant(), group, number, epoch: 0, announced_until };
+        self.tell(Change::Group(epoch));
+    }
+
     pub fn allow_bearer(&self) {
         self.change(tenant_change(1, false, true), TrustEffect::Tenant(tenant()));
     }

@@ -193,7 +193,8 @@ pub(crate) async fn set(
         return Err(Refused::malformed(format!("devices_an_hour is 1 to {ANSWERS_AN_HOUR}")));
     }
     if wanted.low > wanted.moderate || wanted.moderate > wanted.high {
-        let why = "an answer to a worse alert must not be milder: low, moderate, high in this order";
+        let why =
+            "an answer to a worse alert must not be milder: low, moderate, high in this order";
         return Err(Refused::malformed(why));
     }
     until_committed(async || {

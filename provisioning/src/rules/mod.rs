@@ -67,7 +67,8 @@ pub(crate) async fn put(
         let mut waits = false;
         if rule.draft().mode == Mode::Enforce {
             let tested = tests_of::of(service, tenant, rule).await?;
-            let was_shadow = tried_since.is_some_and(|since| at - since.min(at) >= RULE_SHADOW_SECONDS);
+            let was_shadow =
+                tried_since.is_some_and(|since| at - since.min(at) >= RULE_SHADOW_SECONDS);
             if now.is_none() && !was_shadow && tested.is_none() {
                 return Err(RefusalCode::RuleNotTried.into());
             }
@@ -209,7 +210,10 @@ fn told(tenant: &TenantId, id: &str, rule: Vec<u8>) -> Change {
 fn check(tenant: &TenantId, rule: &Rule) -> Result<(), Refused> {
     let draft = rule.draft();
     if draft.selector.tenant != tenant.as_str() {
-        let why = format!("selector.tenant is {}, and the rule is put for {tenant}", draft.selector.tenant);
+        let why = format!(
+            "selector.tenant is {}, and the rule is put for {tenant}",
+            draft.selector.tenant
+        );
         return Err(Refused::malformed(why));
     }
     // A token does not tell the role of its device.

@@ -1,5 +1,7 @@
 //! Rules reach verifiers, and none is enforced untried.
 
+use std::time::Duration;
+
 use serde_json::{json, Value};
 use tessera_rules::rule::{Action, Mode, Rule};
 use tessera_runtime::http::{HttpClient, HttpError, HttpResponse, Method, Request, JSON};
@@ -49,7 +51,9 @@ async fn a_rule_is_tried_in_shadow_and_then_enforced_and_removed() {
     assert_eq!(world.get(PATH).await, shown);
     let changes = reader.read(&world).await;
     // The name of the group comes with its number.
-    assert!(changes.iter().any(|one| matches!(one, Change::Group(g) if g.group.as_str() == "default")));
+    assert!(changes
+        .iter()
+        .any(|one| matches!(one, Change::Group(g) if g.group.as_str() == "default")));
     let [Some(first)] = &told(&changes)[..] else { panic!() };
     assert_eq!((first.draft().mode, first.draft().action), (Mode::Shadow, Action::Deny));
     let enforced = |version| json!({ "rule": rule(&world, version, json!({ "mode": "enforce" })) });
@@ -89,8 +93,7 @@ async fn a_rule_at_once_says_why_and_a_wide_one_waits_for_a_second_operator() {
     assert!(detail.ends_with("at once: worm on site 3"), "{detail}");
     // A test that shows 5 devices of 100.
     let test = json!({ "rule": enforced(2), "events": 9, "devices": 100, "devices_matched": 5 });
-    let request = Request::new(Method::Post, &format!("{PATH}/tested"));
-    let kept = world.operator.send(request.body(JSON, test.to_string().into_bytes())).await;
+    let kept = world.operator.post_json(&format!("{PATH}/tested"), &test).await;
     assert_eq!(kept.unwrap().status, 204);
     let shown = good(&world.operator, json!({ "rule": enforced(2), "now": "worm" })).await;
     assert_eq!((&shown["rule"]["version"], &shown["waiting"]["version"]), (&json!(1), &json!(2)));
@@ -135,7 +138,7 @@ async fn a_rule_that_is_wrong_changes_nothing() {
 
 #[tokio::test]
 async fn a_tenant_has_a_bounded_number_of_rules_and_they_go_when_they_ended() {
-    let world = World::new().await;
+    let world = World::with(|config| config.sweep_every = Duration::from_millis(5)).await;
     for number in 0..64 {
         let id = format!("r-{number}");
         let path = format!("/v1/tenants/default/rules/{id}");
@@ -146,7 +149,8 @@ async fn a_tenant_has_a_bounded_number_of_rules_and_they_go_when_they_ended() {
     let refused = put(&world.operator, json!({ "rule": rule(&world, 1, json!({})) })).await;
     assert_eq!(problem(refused).1, "capacity_reached");
     world.advance(9 * 86_400);
-    world.handle.sweep().await;
-    assert_eq!(world.get("/v1/tenants/default/rules").await["items"], json!([]));
+    while world.get("/v1/tenants/default/rules").await["items"] != json!([]) {
+        tokio::task::yield_now().await;
+    }
     good(&world.operator, json!({ "rule": rule(&world, 1, json!({})) })).await;
 }

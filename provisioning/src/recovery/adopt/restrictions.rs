@@ -26,7 +26,8 @@ pub(super) async fn rule(
         && rule.draft().expires > service.time.removal();
     let key = pair(&shown.tenant, shown.id.as_str());
     let old = service.tables.rules.get(key.clone()).await?;
-    let version = |old: &RuleRecord| Rule::from_cbor(&old.body).map_or(0, |old| old.draft().version);
+    let version =
+        |old: &RuleRecord| Rule::from_cbor(&old.body).map_or(0, |old| old.draft().version);
     if !is_it || old.as_ref().is_some_and(|old| version(old) >= rule.draft().version) {
         return Ok(Attempt::Committed(()));
     }

@@ -7,12 +7,13 @@ use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::Step;
 
+use super::devices::not_found;
 use crate::records::restraints::RestraintRecord;
-use crate::restraints::{self, Verdict, Wanted};
 use crate::rest::auth::{By, Ends, Viewer};
 use crate::rest::endpoint::Endpoint;
 use crate::rest::input::{id, App, Json, PageQuery, Query};
 use crate::rest::{list_of, Answer};
+use crate::restraints::{self, Verdict, Wanted};
 use crate::service::Service;
 
 /// The endpoints of this resource.
@@ -146,7 +147,7 @@ async fn set(by: By<Ends>, app: App, path: Path<(String, String)>, wanted: Wante
     let (by, named) = (by.operator().actor(), device.clone());
     let (tenant, device): (TenantId, DeviceId) = (id(&tenant)?, id(&device)?);
     let done = async move { restraints::set(&app, &by, (&tenant, &device), &wanted).await };
-    let record = Service::to_its_end(done).await?;
+    let record = Service::to_its_end(done).await.map_err(not_found)?;
     Ok(HttpResponse::Ok().json(RestraintView::new(named, record)))
 }
 
@@ -165,8 +166,7 @@ pub(crate) async fn verdict(
         Verdicts::Wrong => Verdict::Wrong,
     };
     let told = (seconds, reason);
-    let done =
-        async move { restraints::judge(&app, &by, (&tenant, &device), verdict, told).await };
+    let done = async move { restraints::judge(&app, &by, (&tenant, &device), verdict, told).await };
     let record = Service::to_its_end(done).await?;
     Ok(HttpResponse::Ok().json(RestraintView::new(named, record)))
 }

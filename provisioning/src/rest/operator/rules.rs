@@ -176,8 +176,7 @@ pub(crate) async fn tested(
     }
     let rule = of(rule, &name)?;
     let report = Report { events, devices, devices_matched, ..Report::default() };
-    let done =
-        async move { rules::tests_of::keep(&app, &by, &tenant, &rule, &report).await };
+    let done = async move { rules::tests_of::keep(&app, &by, &tenant, &rule, &report).await };
     Service::to_its_end(done).await?;
     Ok(HttpResponse::NoContent().finish())
 }
