@@ -39,6 +39,7 @@ pub(crate) fn metrics_text(hub: &Hub) -> String {
     for (state, count) in [("connected", connected), ("kept", kept)] {
         hub.metrics.sessions.set(&[state], i64::try_from(count).unwrap_or(i64::MAX));
     }
+    rules(hub);
     hub.metrics.sockets.set(&[], i64::try_from(hub.admission.sockets()).unwrap_or(i64::MAX));
     for &kind in Kind::ALL {
         let held = i64::try_from(hub.shares.held(kind)).unwrap_or(i64::MAX);
@@ -147,4 +148,22 @@ impl Hub {
     pub(crate) fn warnings(&self) -> Vec<Reason> {
         self.certificates.as_ref().and_then(|own| own.warning()).into_iter().collect()
     }
+}
+
+/// Rules by state, and the devices that they hold back.
+fn rules(hub: &Hub) {
+    let (mut applied, mut unread, mut suspended) = (0_usize, 0, 0);
+    for (_, book) in hub.authenticator.validator().rulebooks() {
+        let stopped = book.counters().read(book.set()).filter(|counts| counts.suspended).count();
+        let not_read = book.unread().count();
+        applied += book.len() - not_read - stopped;
+        unread += not_read;
+        suspended += stopped;
+    }
+    let states = [("applied", applied), ("unread", unread), ("suspended", suspended)];
+    for (state, count) in states {
+        hub.metrics.rules.set(&[state], i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    let held = i64::try_from(hub.restraints.len()).unwrap_or(i64::MAX);
+    hub.metrics.restraints.set(&[], held);
 }

@@ -38,6 +38,8 @@ pub(crate) struct BrokerMetrics {
     pub half_open: Gauge,
     pub sessions: Gauge,
     pub retained: Gauge,
+    pub restraints: Gauge,
+    pub rules: Gauge,
     pub fleet: Gauge,
     wildcard: Counter,
     pub shares: Gauge,
@@ -162,6 +164,16 @@ impl BrokerMetrics {
             half_open: m.gauge(&n("half_open_sockets"), "Sockets without CONNECT yet", &[])?,
             sessions: m.gauge(&n("sessions"), "Sessions", &["state"])?,
             retained: m.gauge(&n("retained_messages"), "Retained messages", &[])?,
+            restraints: m.gauge(
+                &n("restraints_of_rules"),
+                "Devices that rules hold back on this broker",
+                &[],
+            )?,
+            rules: m.gauge(
+                &n("rules"),
+                "Rules of all tenants: applied, unread (of another version of the language) and suspended",
+                &["state"],
+            )?,
             shares: m.gauge(
                 &n("shares_held"),
                 "Amount of each shared resource that all clients together hold",
