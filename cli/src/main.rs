@@ -145,7 +145,7 @@ async fn run(command: Command) -> Outcome {
         Command::Demo(args) => demo::run(args).await,
         Command::Device(command) => device::run(command).await,
         Command::Sim(command) => simulate(command).await,
-        Command::Rule(command) => rule::run(command),
+        Command::Rule(command) => rule::run(command).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Config(command) => config::run(command),
         Command::Completions(args) => pages::completions(args),

@@ -7,6 +7,7 @@ use tessera_runtime::http::Server;
 use tessera_runtime::tls::Trust;
 
 mod account;
+mod answer;
 mod audit;
 mod backup;
 mod bench;
@@ -37,6 +38,7 @@ mod ways;
 mod webhook;
 
 pub(crate) use account::{MatchArgs, OperatorArgs, TenantArgs};
+pub(crate) use answer::{AnswerCommand, AnswerSetArgs};
 pub(crate) use audit::AuditCommand;
 pub(crate) use backup::{
     BackupArgs, CheckArgs, MarkRestoredArgs, MoveArgs, RestoreArgs, StoreCommand, TicketKeysArgs,
@@ -67,7 +69,7 @@ pub(crate) use place::Place;
 pub(crate) use revoke::{Waits, What};
 pub(crate) use role::{LineArgs, RoleCommand};
 pub(crate) use root::{RootCommand, RootRequestArgs};
-pub(crate) use rule::{RuleCheckArgs, RuleCommand, RuleTestArgs};
+pub(crate) use rule::{RuleCheckArgs, RuleCommand, RulePutArgs, RuleTestArgs};
 pub(crate) use server::{
     AgentArgs, BrokerArgs, DatabaseArgs, DerivationArgs, FeedArgs, ListenArgs, LogArgs, LogFormat,
     LossArgs, Pkcs11Args, ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs, UpArgs,
@@ -138,7 +140,7 @@ pub(crate) enum Command {
     /// Run simulated devices against a running system.
     #[command(subcommand)]
     Sim(SimCommand),
-    /// Check a rule, or hold it against recorded observations.
+    /// Rules: check, test, put, list, show, approve, remove.
     #[command(subcommand)]
     Rule(RuleCommand),
     /// Measure Tessera beside mosquitto, or FlashMQ, on this machine.

@@ -3,6 +3,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Subcommand};
 
 use super::account::{MatchArgs, OperatorArgs, TenantArgs};
+use super::answer::AnswerCommand;
 use super::audit::AuditCommand;
 use super::bulk::{Exported, Imported};
 use super::claim::ClaimCommand;
@@ -151,6 +152,9 @@ pub(crate) enum OperatorCommand {
         #[command(subcommand)]
         what: Again,
     },
+    /// Devices that are held back, and answers to alerts: restrain, release, verdict, set.
+    #[command(subcommand)]
+    Answer(AnswerCommand),
     /// Issuer keys: list, rotate.
     #[command(subcommand)]
     Keys(KeysCommand),

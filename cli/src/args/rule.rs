@@ -2,13 +2,66 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-/// Rules, before they reach a fleet.
+use super::account::{OperatorArgs, TenantArgs};
+use super::list::ListArgs;
+
+/// Rules: checked, tried, put and removed.
 #[derive(Subcommand)]
 pub(crate) enum RuleCommand {
     /// Check a rule, and print its normal form, its selector and its cost.
     Check(RuleCheckArgs),
     /// Hold a rule against recorded observations, and print what it would have done.
     Test(RuleTestArgs),
+    /// Put a rule of a file, or a greater version of it.
+    Put(RulePutArgs),
+    /// The rules of a tenant.
+    List {
+        #[command(flatten)]
+        rows: ListArgs,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// One rule.
+    Show {
+        /// Its id.
+        rule: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// Let a rule that waits for a second operator come into force.
+    Approve {
+        /// Its id.
+        rule: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// Take a rule away, at every broker.
+    Remove {
+        /// Its id.
+        rule: String,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tessera rule put --rule large-commands.toml
+  tessera rule put --rule large-commands.toml --now 'worm on site 3'
+
+Brokers apply it within seconds. A rule whose mode is enforce was tried before: it ran in shadow for an hour, or `tessera rule
+test --keep` held it against recorded observations. --now puts it untried; the reason stands in the audit log. A rule that cuts
+off, and met more than one device in a hundred in its test, waits for `tessera rule approve` by a second operator. Each later
+form has a greater version.")]
+pub(crate) struct RulePutArgs {
+    /// The rule, a file in TOML, or in JSON when its name ends with .json.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rule: PathBuf,
+    /// Enforce it at once, untried, for this reason.
+    #[arg(long, value_name = "REASON")]
+    pub(crate) now: Option<String>,
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
 }
 
 #[derive(Args)]
@@ -60,7 +113,9 @@ pub(crate) struct RuleTestArgs {
     /// The observations as NDJSON; - is standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) against: PathBuf,
-    /// Print JSON.
+    /// Keep the outcome in the service: the rule may be enforced then.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
 }

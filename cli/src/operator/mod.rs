@@ -15,6 +15,7 @@ use crate::error::{Fault, Outcome};
 use crate::{output, secrets};
 use pages::Rows;
 
+mod answer;
 mod answers;
 mod audit;
 mod bulk;
@@ -26,6 +27,7 @@ mod pages;
 mod partner;
 mod revoke;
 mod role;
+pub(crate) mod rule;
 mod source;
 mod table;
 #[cfg(test)]
@@ -67,6 +69,7 @@ pub(crate) async fn run(command: OperatorCommand) -> Outcome {
         OperatorCommand::Rekey(command) => life::rekey(command).await,
         OperatorCommand::Suspend { what } => life::suspend(what).await,
         OperatorCommand::Reinstate { what } => reinstate(what).await,
+        OperatorCommand::Answer(command) => answer::answer(command).await,
         OperatorCommand::Keys(command) => keys(command).await,
         OperatorCommand::Audit(command) => audit(command).await,
         OperatorCommand::Trust(command) => trust(command).await,

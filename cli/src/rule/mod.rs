@@ -1,4 +1,4 @@
-//! Rules on the command line: checked, and held against recorded observations.
+//! Rules on the command line: checked, held against recorded observations, put and removed.
 
 use std::io::Read;
 use std::path::Path;
@@ -9,9 +9,10 @@ use tessera_rules::limits;
 use tessera_rules::rule::file::RuleFile;
 use tessera_rules::rule::{Action, Rule, RuleError, Selector};
 
-use crate::args::{RuleCheckArgs, RuleCommand};
+use crate::args::{RuleCheckArgs, RuleCommand, RulePutArgs};
 use crate::config::from_toml;
 use crate::error::{Fault, Outcome};
+use crate::operator::rule as service;
 use crate::output;
 use crate::time;
 
@@ -21,10 +22,17 @@ mod test;
 mod tests;
 
 /// `tessera rule`.
-pub(crate) fn run(command: RuleCommand) -> Outcome {
+pub(crate) async fn run(command: RuleCommand) -> Outcome {
     match command {
         RuleCommand::Check(args) => check(&args),
-        RuleCommand::Test(args) => test::test(&args),
+        RuleCommand::Test(args) => test::test(&args).await,
+        RuleCommand::Put(RulePutArgs { rule, now, operator }) => {
+            service::put(&read(&rule)?, now.as_deref(), &operator).await
+        }
+        RuleCommand::List { rows, tenant } => service::rules(&rows, &tenant).await,
+        RuleCommand::Show { rule, tenant } => service::show(&rule, &tenant).await,
+        RuleCommand::Approve { rule, tenant } => service::approve(&rule, &tenant).await,
+        RuleCommand::Remove { rule, tenant } => service::remove(&rule, &tenant).await,
     }
 }
 

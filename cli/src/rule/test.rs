@@ -1,5 +1,7 @@
 //! `rule test`: what a rule would have done in recorded time.
 
+use std::path::Path;
+
 use serde_json::{json, Value};
 use tessera_rules::dry_run::{DryRun, Report};
 use tessera_rules::rule::Rule;
@@ -15,7 +17,7 @@ use crate::output;
 const SECOND_OPERATOR: f64 = 0.01;
 
 /// The result of a test.
-struct Found<'r> {
+pub(super) struct Found<'r> {
     rule: &'r Rule,
     report: Report,
     /// Attributes that the rule reads, or selects by, and the data lack.
@@ -24,19 +26,22 @@ struct Found<'r> {
     lines: u64,
 }
 
-pub(super) fn test(args: &RuleTestArgs) -> Outcome {
-    let (text, object) = found(args)?;
-    output::result(args.json, text.trim_end(), &object);
-    Ok(0)
+pub(super) async fn test(args: &RuleTestArgs) -> Outcome {
+    let rule = read(&args.rule)?;
+    let found = found(&rule, &args.against)?;
+    output::result(args.operator.json, text(&found).trim_end(), &object(&found));
+    match args.keep {
+        true => crate::operator::rule::tested(&rule, &found.report, &args.operator).await,
+        false => Ok(0),
+    }
 }
 
-/// The result, as text and as an object.
-pub(super) fn found(args: &RuleTestArgs) -> Result<(String, Value), Fault> {
-    let rule = read(&args.rule)?;
+/// The result.
+pub(super) fn found<'r>(rule: &'r Rule, against: &Path) -> Result<Found<'r>, Fault> {
     let draft = rule.draft();
-    let (mut run, mut recorded) = (DryRun::new(&rule), Recorded::default());
+    let (mut run, mut recorded) = (DryRun::new(rule), Recorded::default());
     let mut without_connect = 0;
-    let lines = files::observations(&args.against, &mut |seen| {
+    let lines = files::observations(against, &mut |seen| {
         recorded.event(seen, |attributes, count, has_begun| {
             let is_asked = attributes.event.on() == draft.on
                 && attributes.session.tenant == draft.selector.tenant;
@@ -47,19 +52,18 @@ pub(super) fn found(args: &RuleTestArgs) -> Result<(String, Value), Fault> {
     })?;
     let report = run.finish();
     if report.events == 0 {
-        let place = args.against.display();
+        let place = against.display();
         let (on, tenant) = (draft.on, &draft.selector.tenant);
         let fault = Fault::new(format!("{place}: no {on} of the tenant {tenant} in {lines} lines"));
         return Err(fault.hint("nothing was tested: is selector.tenant the tenant of the file?"));
     }
-    let mut absent = reads(&rule);
+    let mut absent = reads(rule);
     if !draft.selector.roles.is_empty() {
         absent.push("role");
     }
     absent.retain(|name| !known(draft.on).contains(name));
     absent.dedup();
-    let found = Found { rule: &rule, report, absent, without_connect, lines };
-    Ok((text(&found), object(&found)))
+    Ok(Found { rule, report, absent, without_connect, lines })
 }
 
 impl Found<'_> {
@@ -68,7 +72,7 @@ impl Found<'_> {
     }
 }
 
-fn text(found: &Found<'_>) -> String {
+pub(super) fn text(found: &Found<'_>) -> String {
     let Found { rule, report, .. } = found;
     let draft = rule.draft();
     let tenant = &draft.selector.tenant;
@@ -156,7 +160,7 @@ fn remarks(found: &Found<'_>) -> Vec<String> {
     lines
 }
 
-fn object(found: &Found<'_>) -> Value {
+pub(super) fn object(found: &Found<'_>) -> Value {
     let Found { rule, report, .. } = found;
     let named = |rows: &[(String, u64)], name: &str| -> Vec<Value> {
         rows.iter().map(|(value, matches)| json!({ name: value, "matches": matches })).collect()

@@ -1,7 +1,6 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::args::RuleTestArgs;
 
 const RULE: &str = "id = \"large\"\nversion = 2\non = \"publish\"\ntext = 'bytes > 100 && topic.startsWith(\"d/\")'\n\
     action = \"deny\"\nnot_before = \"2026-12-01\"\nexpires = \"2026-12-31\"\nauthor = \"maria\"\nreason = \"r\"\n\
@@ -75,11 +74,9 @@ const LINES: &str = r#"{"format":"tessera-observations-1"}
 fn a_test_counts_what_a_rule_would_have_done() {
     let (_folder, file) = folder();
     let run = |rule: &str, lines: &str| {
-        test::found(&RuleTestArgs {
-            rule: file("r.toml", rule),
-            against: file("o.ndjson", lines),
-            json: false,
-        })
+        let rule = read(&file("r.toml", rule))?;
+        let found = test::found(&rule, &file("o.ndjson", lines))?;
+        Ok::<_, Fault>((test::text(&found), test::object(&found)))
     };
     let (text, found) = run(RULE, LINES).unwrap();
     assert_eq!(
