@@ -118,7 +118,8 @@ async fn an_absent_client_loses_its_session_too() {
     while world.broker.sessions() > 1 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(hub.publish_acked("d/d-1/cmd", b"x").await, ReasonCode::NO_MATCHING_SUBSCRIBERS);
+    // Its routes go a moment after it.
+    while hub.publish_acked("d/d-1/cmd", b"x").await != ReasonCode::NO_MATCHING_SUBSCRIBERS {}
 }
 
 #[tokio::test(flavor = "multi_thread")]
