@@ -16,7 +16,7 @@ use crate::service::Service;
 use crate::tables::pair;
 use crate::write::{until_committed, Attempt};
 
-/// What is wanted of a device.
+/// A restraint that an operator asks for.
 pub(crate) struct Wanted {
     pub(crate) step: Step,
     pub(crate) seconds: u64,

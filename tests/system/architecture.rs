@@ -29,7 +29,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("agent", &["token", "runtime", "behaviour", "rules"]),
     ("rules", &["token"]),
     ("broker", &["agent", "token", "runtime", "rules"]),
-    ("provisioning", &["token", "runtime"]),
+    ("provisioning", &["token", "runtime", "rules"]),
     ("simulators", &["token", "runtime", "behaviour"]),
 ];
 

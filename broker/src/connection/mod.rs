@@ -24,6 +24,7 @@ mod read_connect;
 mod refuse;
 mod retained;
 mod serve;
+mod wait;
 mod without_session;
 
 use std::future::Future;

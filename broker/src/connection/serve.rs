@@ -1,15 +1,11 @@
 //! The life of an authenticated connection: read, step, write, wait.
 
-use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tessera_agent::behaviour::Observation;
-use tokio::io::{Interest, Ready};
-use tokio::time::timeout;
 
 use super::challenge::Method;
 use super::enhanced_auth::Reauthentication;
@@ -32,7 +28,7 @@ pub(super) struct Connection {
     pub(super) hub: Arc<Hub>,
     pub(super) session: Arc<Session>,
     pub(super) handle: Arc<ConnectionHandle>,
-    reader: OutboxReader,
+    pub(super) reader: OutboxReader,
     to: Recipient,
     pub(super) explain: bool,
     pub(super) out: BytesMut,
@@ -48,11 +44,11 @@ pub(super) struct Connection {
     pub(super) unsent: Option<Box<Unsent>>,
     /// One look at the clock for all that is done without waiting.
     pub(super) now: Now,
-    send_state: SendState,
+    pub(super) send_state: SendState,
     /// The head of `out` is the rest of a packet, or nothing whole has left so far: a CONNACK comes first.
     torn: bool,
     /// Several deliveries of QoS 0 went out together last time. Others are paced by their acknowledgements.
-    streaming: bool,
+    pub(super) streaming: bool,
     place: Place,
     /// The method of enhanced authentication that the CONNECT named.
     pub(super) method: Option<Method>,
@@ -363,60 +359,7 @@ impl Connection {
         None
     }
 
-    /// Whether the rate of the client is held down, and it has to wait.
-    fn is_paused(&mut self) -> bool {
-        self.paused = self.paused.filter(|until| *until > self.now.monotonic);
-        self.paused.is_some()
-    }
-
-    /// Waits for bytes, for room to write, for deliveries or for a call of its handle. Reads pause while the write
-    /// buffer is full (back-pressure).
-    async fn wait(&mut self) -> Option<End> {
-        let pause = self.paused.map(|until| until.saturating_sub(self.now.monotonic));
-        let interest = match self.out.len() {
-            _ if pause.is_some() => Interest::WRITABLE,
-            0 => Interest::READABLE,
-            n if n < WRITE_BATCH => Interest::READABLE | Interest::WRITABLE,
-            _ => Interest::WRITABLE,
-        };
-        let takes_more = self.out.len() < WRITE_BATCH && self.send_state == SendState::Ready;
-        // A socket without bytes to write is always writable.
-        let asks_socket = pause.is_none() || !self.out.is_empty();
-        let readable = poll_fn(|context| {
-            if self.handle.poll_woken(context).is_ready() {
-                return Poll::Ready(Ok(false));
-            }
-            if asks_socket {
-                if let Poll::Ready(ready) = self.stream.poll_ready(context, interest) {
-                    return Poll::Ready(ready.map(Ready::is_readable));
-                }
-            }
-            match takes_more && self.reader.poll_news(context).is_ready() {
-                true => Poll::Ready(Ok(false)),
-                false => Poll::Pending,
-            }
-        });
-        let readable = match pause {
-            None => readable.await,
-            // Boxed: few connections pause.
-            Some(pause) => Box::pin(timeout(pause, readable)).await.unwrap_or(Ok(false)),
-        };
-        if let (Ok(false), true) = (&readable, self.streaming) {
-            // Those who are about to publish go first, so that theirs leaves in the same write.
-            tokio::task::yield_now().await;
-        }
-        self.now = self.hub.now();
-        if self.out.is_empty() {
-            self.out = buffers::to_write();
-        }
-        match readable {
-            Ok(true) => self.read(),
-            Ok(false) => None,
-            Err(_) => Some(End::lost()),
-        }
-    }
-
-    fn read(&mut self) -> Option<End> {
+    pub(super) fn read(&mut self) -> Option<End> {
         let wants = usize::from(self.wants) * 1024;
         match self.inbox.is_empty() {
             true => self.inbox = buffers::to_read(),

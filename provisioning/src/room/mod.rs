@@ -108,7 +108,7 @@ impl Purpose {
         let ends = |change: &Change| match change {
             Change::Device(_) | Change::Token(_) => true,
             Change::Key(key) => key.state == KeyState::Compromised,
-            // What is held back, or refused by a rule, is an end too.
+            // A restraint or a rule takes something away too.
             Change::Restraint(_) | Change::Rule(_) => true,
             Change::Tenant(_) | Change::Group(_) | Change::DeviceKey(_) => false,
         };

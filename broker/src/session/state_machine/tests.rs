@@ -66,6 +66,7 @@ impl Bench {
 
     fn parts(&mut self) -> (&mut Machine, Context<'_>) {
         let cx = Context {
+            guard: None,
             rights: &self.rights,
             policy: &self.policy,
             trusted: Trusted::now(&self.told),
