@@ -3,7 +3,7 @@
 
 use super::device::Device;
 use super::group::Group;
-use super::judge::{Hour, COUNT_EVIDENCE, LOUD};
+use super::judge::{levels, Hour, COUNT_EVIDENCE, LOUD};
 use super::rate::{Counted, Rate};
 use super::signal::{Alarm, SignalName};
 
@@ -19,6 +19,12 @@ const SUBSCRIBES: f32 = 50.0;
 const SUBSCRIBES_AT_ONCE: u32 = 1_000;
 /// Seconds in which the topics of a device are learned.
 const LEARNING: u32 = 2 * 86_400;
+/// Seconds in which a device is compared with the levels of its group.
+const YOUNG: u32 = 14 * 86_400;
+/// Deviations between the devices of a group beyond which one is unlike them.
+const FAR: f32 = 4.5;
+/// The least factor above the group, as a logarithm, that is told.
+const LEVEL_LEAST: f32 = 1.1;
 /// Refusals of an hour that no wrong setting explains.
 const REFUSALS: u32 = 1_000;
 
@@ -166,6 +172,31 @@ pub(super) fn drift(device: &mut Device, group: &mut Group, hour: Hour) -> Optio
         seen: anchor.new.exp(),
         usual: (anchor.old + group.drift).exp(),
         is_loud: moved > LOUD + 3.5 * scale,
+    })
+}
+
+/// A young device, against the levels of its group: at the end of a day, once.
+pub(super) fn taught(device: &mut Device, group: &Group, hour: Hour) -> Option<Alarm> {
+    let is_due = hour.hour % 24 == 23 && !device.is_compared;
+    if !is_due || device.age(hour.end()) > YOUNG {
+        return None;
+    }
+    let found = levels(device).into_iter().enumerate().filter_map(|(place, level)| {
+        let (median, distance) = group.between(place)?;
+        let above = level? - median;
+        // The median distance of a normal distribution is two thirds of its deviation.
+        let deviation = 1.4826 * distance.max(0.1);
+        (above > (FAR * deviation).max(LEVEL_LEAST)).then_some((above / deviation, above))
+    });
+    let (z, above) = found.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    device.is_compared = true;
+    Some(Alarm {
+        signal: SignalName::Unlike,
+        evidence: (0.5 * z * z).max(COUNT_EVIDENCE),
+        since: device.first_seen,
+        seen: above.exp(),
+        usual: 1.0,
+        is_loud: false,
     })
 }
 

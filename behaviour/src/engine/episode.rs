@@ -33,6 +33,13 @@ pub(super) struct Due {
     pub(super) withheld: u16,
 }
 
+impl Due {
+    /// A message that opens nothing: what happened is explained.
+    pub(super) fn note(id: u64) -> Self {
+        Self { id, state: State::Closed, severity: Severity::Low, withheld: 0 }
+    }
+}
+
 fn rank(severity: Severity) -> u8 {
     match severity {
         Severity::Low => 1,

@@ -253,6 +253,9 @@ impl Engine {
             Use::Back { after } if after < PROGRAM_SECONDS => Some(after),
             _ => None,
         };
+        if program == Use::New && device.age(now) > GROWN {
+            group.updates.add(connected.fingerprint, now / 3600);
+        }
         device.sessions.open(session_mark(session), network, connected.fingerprint, now);
         let is_young = device.age(now) < GROWN;
         if program_back.is_some() && is_young {

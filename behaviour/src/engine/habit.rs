@@ -10,6 +10,8 @@ const GROUP_WEIGHT: f32 = 24.0;
 pub(super) const LEAST: f32 = 0.02;
 /// Values of which the scatter is learned without a bound of its own.
 const FREE: u16 = 12;
+/// Values that are learned anew after a change of the group, by a device that was off while it happened.
+const ANEW: u8 = 12;
 /// From the mean distance to the deviation of a normal distribution.
 const TO_DEVIATION: f32 = 1.25;
 
@@ -24,6 +26,8 @@ pub(super) struct Habit<const K: usize, L = f32> {
     level: Residual,
     /// The group's count of changes that this habit has followed.
     epoch: u8,
+    /// Values that are still to be learned anew after the last change.
+    anew: u8,
 }
 
 impl<const K: usize, L: Level> Default for Habit<K, L> {
@@ -35,6 +39,7 @@ impl<const K: usize, L: Level> Default for Habit<K, L> {
             seen: 0,
             level: Residual::default(),
             epoch: 0,
+            anew: 0,
         }
     }
 }
@@ -97,6 +102,8 @@ pub(super) struct Judged {
     pub(super) is_sure: bool,
     /// How often this part of the day was seen.
     pub(super) times: f32,
+    /// Whether the device still learns a change of its group.
+    pub(super) is_anew: bool,
 }
 
 impl<const K: usize, L: Level> Habit<K, L> {
@@ -117,6 +124,11 @@ impl<const K: usize, L: Level> Habit<K, L> {
 
     pub(super) fn scale(&self) -> f32 {
         self.scale
+    }
+
+    /// How far the device lies above the group's median, once enough was seen.
+    pub(super) fn level(&self, need: u16) -> Option<f32> {
+        (self.seen >= need).then(|| self.level.get())
     }
 
     pub(super) fn is_wide(&self) -> bool {
@@ -156,7 +168,10 @@ impl<const K: usize, L: Level> Habit<K, L> {
         if self.epoch != peers.epoch {
             self.epoch = peers.epoch;
             self.times.iter_mut().for_each(|times| *times = (*times).min(1));
+            self.anew = ANEW;
         }
+        let is_anew = peers.is_anew || self.anew > 0;
+        self.anew = self.anew.saturating_sub(1);
         let own = self.own(part);
         let times = f32::from(at(&self.times, part));
         let usual = peers.usual.unwrap_or(value - self.level.get());
@@ -166,7 +181,9 @@ impl<const K: usize, L: Level> Habit<K, L> {
         let r = raw - common;
         let deviation = self.deviation(part, peers.scale);
         let is_sure = own.is_some() && self.seen >= need;
-        let judged = Judged { z: r / deviation, r, expected: expected + common, is_sure, times };
+        let judged =
+            Judged { z: r / deviation, r, expected: expected + common, is_sure, times, is_anew };
+        let peers = &Peers { is_anew, ..*peers };
         self.learn(value, part, peers, (raw, r, deviation), forget);
         judged
     }
@@ -213,6 +230,31 @@ impl<const K: usize, L: Level> Habit<K, L> {
         flow.f32(&mut self.scale)?;
         flow.u16(&mut self.seen)?;
         flow.i16(&mut self.level.0)?;
-        flow.u8(&mut self.epoch)
+        flow.u8(&mut self.epoch)?;
+        flow.u8(&mut self.anew)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A device that was off in the day after a roll-out learns it when it is back, and is not judged meanwhile.
+    #[test]
+    fn habit_of_a_device_that_was_off_follows_the_change_of_its_group() {
+        let mut habit = Habit::<1>::default();
+        let mut peers = Peers { scale: Some(0.02), ..Peers::default() };
+        let value =
+            |base: f32, turn: u16| base.ln() + if turn.is_multiple_of(2) { 0.02 } else { -0.02 };
+        for turn in 0..100 {
+            habit.take(value(100.0, turn), 0, &peers, 36, 1.0 / 240.0);
+        }
+        peers.epoch += 1;
+        for turn in 0..u16::from(ANEW) {
+            let judged = habit.take(value(124.0, turn), 0, &peers, 36, 1.0 / 240.0);
+            assert!(judged.is_anew, "{turn}");
+        }
+        let judged = habit.take(124_f32.ln(), 0, &peers, 36, 1.0 / 240.0);
+        assert!(!judged.is_anew && judged.r.abs() < 0.03, "{judged:?}");
     }
 }

@@ -2,7 +2,7 @@
 //! judged against the own habit and the group's common move, and the habit learns.
 
 use super::device::Device;
-use super::group::{Group, GroupStat};
+use super::group::{Group, GroupStat, LEVELS};
 use super::habit::{Habit, Judged, Level};
 use super::mixing::{mix, mix_deviation};
 use super::num::float;
@@ -15,6 +15,14 @@ use super::trips::trips;
 pub(super) const LOUD: f32 = 1.386;
 /// Messages of an hour from which their size and pace say something.
 const FEW: u32 = 3;
+/// The share of hours with messages below which silence is a habit of the device.
+const SLEEPY: f32 = 0.75;
+/// Hours from which that share is told.
+const AWAKE_HOURS: f32 = 72.0;
+/// So much beyond its busiest hour, as a logarithm, an hour of such a device is judged.
+const BUSIER: f32 = 0.5;
+/// Hours with values from which a level is one of the device.
+const LEVEL_HOURS: u16 = 12;
 /// Evidence of a count from which it is told.
 pub(super) const COUNT_EVIDENCE: f32 = 13.0;
 
@@ -67,8 +75,12 @@ pub(super) fn close(device: &mut Device, group: &mut Group, hour: Hour, ten: u32
             *messages = (most + (small_count / 4.0).max(0.5)).ln();
         }
         *ten = ((ended.most_ten as f32 - saved_count).max(0.0) + 1.0).ln();
-        if ended.count >= FEW && saved <= 0.0 {
+        if ended.count >= FEW {
             *size = (each + 1.0).ln();
+        }
+        // Messages that a device kept while it was off come at once, unless it is off in many hours.
+        let is_even = saved <= 0.0 || device.anchor.awake.get() < SLEEPY;
+        if ended.count >= FEW && is_even {
             let count = ended.count.saturating_sub(ended.backlog).max(1);
             *pace = (count as f32 / f32::from(ended.active()).max(1.0)).ln();
         }
@@ -81,8 +93,21 @@ pub(super) fn close(device: &mut Device, group: &mut Group, hour: Hour, ten: u32
     group.count_member();
     if hour.hour % 24 == 23 {
         group.add_rates(device.connects.mean(), device.returns.mean());
+        for (place, level) in levels(device).into_iter().enumerate() {
+            level.into_iter().for_each(|level| group.add_level(place, level));
+        }
     }
     tell_group(device, group, hour);
+}
+
+/// How far a device lies above its group, in volume, size and pace.
+pub(super) fn levels(device: &Device) -> [Option<f32>; LEVELS] {
+    let habits = &device.habits;
+    [
+        habits.volume.level(LEVEL_HOURS),
+        habits.size.level(LEVEL_HOURS),
+        habits.pace.level(LEVEL_HOURS),
+    ]
 }
 
 fn tell_group(device: &mut Device, group: &mut Group, hour: Hour) {
@@ -154,7 +179,14 @@ pub(super) fn judge(device: &mut Device, group: &mut Group, hour: Hour, alarms: 
     let [volume, burst, messages, ten, size, pace, received] = values;
     let habits = &mut device.habits;
     let [g_volume, g_burst, g_messages, g_ten, g_size, g_pace, g_received] = &mut group.stats;
+    // An hour of a device that is often off is a part of an hour at times: below its busiest hours, it says nothing.
+    let top = habits.volume.top().filter(|_| device.anchor.awake.get() < SLEEPY);
+    let is_small = top.is_some_and(|top| volume < top + BUSIER);
+    let before = alarms.len();
     one(&mut habits.volume, None, volume, Stat::Volume, hour, budget, g_volume, alarms);
+    if is_small {
+        alarms.truncate(before);
+    }
     one(&mut habits.burst, None, burst, Stat::Burst, hour, budget, g_burst, alarms);
     one(&mut habits.messages, None, messages, Stat::Messages, hour, budget, g_messages, alarms);
     one(&mut habits.ten, None, ten, Stat::Ten, hour, budget, g_ten, alarms);
@@ -178,13 +210,18 @@ pub(super) fn judge(device: &mut Device, group: &mut Group, hour: Hour, alarms: 
 
 /// Bytes that silence saved may come at once, once, and at most a day's worth of them.
 fn owe(device: &mut Device, hour: Hour) {
+    let sent = if device.pending.is_silent { 0.0 } else { 1.0 };
+    let awake = device.anchor.awake.get();
+    device.anchor.awake.set(awake + (sent - awake) / AWAKE_HOURS);
     if !device.pending.is_silent {
         device.owed = 0.0;
         return;
     }
     let habit = &device.habits.volume;
     if let (Some(own), Some(top)) = (habit.own(hour.part(24)), habit.top()) {
-        device.owed = (device.owed + own.min(80.0).exp()).min(24.0 * top.min(80.0).exp());
+        // Of a device that is off in many hours, less is missing.
+        device.owed = (device.owed + device.anchor.awake.get() * own.min(80.0).exp())
+            .min(24.0 * top.min(80.0).exp());
     }
 }
 
@@ -209,9 +246,12 @@ fn one<const K: usize, L: Level>(
     if !value.is_nan() {
         let found = habit.take(value, hour.part(K), &stat.peers, rules.need, rules.forget);
         if found.is_sure {
-            if !stat.peers.is_anew {
+            score = match found.is_anew {
+                true => Score::Anew,
+                false => Score::Of { z: found.z, r: found.r },
+            };
+            if !found.is_anew {
                 stat.tail.add(found.z);
-                score = Score::Of { z: found.z, r: found.r };
             }
             judged = Some(found);
         }
@@ -245,7 +285,7 @@ fn beyond(
     budget: f32,
     stat: &GroupStat,
 ) -> Option<Alarm> {
-    let floor = if stat.peers.is_anew { rules.floor_anew } else { rules.floor };
+    let floor = if found.is_anew { rules.floor_anew } else { rules.floor };
     let threshold = stat.tail.threshold(rules.alpha * budget.exp());
     (found.z > threshold && found.r > floor).then(|| Alarm {
         signal: rules.signal,

@@ -55,8 +55,11 @@ impl Rate {
     /// The hour ends with this count.
     pub(super) fn end_hour(&mut self, count: f32, group: f32) -> Counted {
         let usual = self.usual(group);
-        let evidence = (self.cusum.get() + gain(count, usual).min(STEP) - DRIFT).max(0.0);
-        let counted = Counted { usual, evidence, is_sure: self.hours() > 24.0 };
+        let is_sure = self.hours() > 24.0;
+        let gathered = (self.cusum.get() + gain(count, usual).min(STEP) - DRIFT).max(0.0);
+        // Nothing gathers before the mean is known, or the mean of a busy device would never be learned.
+        let evidence = if is_sure { gathered } else { 0.0 };
+        let counted = Counted { usual, evidence, is_sure };
         // While evidence gathers, little is learned: else a patient attack is the habit before it is told.
         let learned = count.min(3.0 * usual + 3.0);
         let part = if self.cusum.get() > GATHERING { 0.2 } else { 1.0 };
@@ -88,4 +91,20 @@ fn gain(count: f32, usual: f32) -> f32 {
     }
     let ratio = count.max(0.5) / usual.max(0.05);
     (count * ratio.ln() - (count - usual)) / (1.0 + 0.5 * usual)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first device of a group that connects often has no prior: its first day is no alarm on its second one.
+    #[test]
+    fn rate_of_a_busy_device_is_learned_in_its_first_day() {
+        let mut rate = Rate::default();
+        let worst = (0..72).map(|_| rate.end_hour(4.0, 0.0).evidence).fold(0.0, f32::max);
+        assert!(worst < 13.0, "{worst}");
+        assert!((rate.usual(0.0) - 4.0).abs() < 1.0, "{}", rate.usual(0.0));
+        let found = (0..24).find(|_| rate.end_hour(12.0, 0.0).evidence > 13.0);
+        assert!(found.is_some_and(|hours| hours < 24), "{found:?}");
+    }
 }

@@ -7,7 +7,7 @@ use super::tenant::Tenant;
 use super::{hash, limits, Engine};
 
 /// Versions of the records of groups and tenants.
-const GROUP_VERSION: u8 = 2;
+const GROUP_VERSION: u8 = 3;
 const TENANT_VERSION: u8 = 1;
 
 /// Which profiles one round of writing takes.

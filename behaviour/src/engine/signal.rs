@@ -82,6 +82,8 @@ signals! {
     Stranger = "above_group", false, Moderate;
     /// More bytes are sent to it.
     Received = "received", false, Moderate;
+    /// A young device whose level is far from those of its group.
+    Unlike = "unlike_group", false, Moderate;
 }
 
 impl SignalName {

@@ -105,7 +105,8 @@ impl Stat {
                 signal: SignalName::Pace,
                 effect: 0.15,
                 alpha: 4e-5 / 24.0,
-                floor: 0.26,
+                // One message more in three slots of a device that sends one in each is no pace.
+                floor: 0.38,
                 floor_anew: 1.1,
                 shift,
                 ..base

@@ -191,6 +191,7 @@ impl Engine {
         judge::judge(device, group, hour, found);
         counts::judge(device, group, hour, found);
         found.extend(counts::drift(device, group, hour));
+        found.extend(counts::taught(device, group, hour));
         if hour.hour.saturating_sub(device.asked_hour) > HELD_HOURS {
             device.asked = 0;
         }

@@ -233,6 +233,7 @@ impl Engine {
         alerts: &mut Vec<Alert>,
     ) {
         let since = self.clock.seconds() - 3600;
+        let hour = self.clock.hour();
         for signal in signals {
             let alarm = Alarm {
                 signal: *signal,
@@ -242,20 +243,26 @@ impl Engine {
                 usual: 0.0,
                 is_loud: false,
             };
-            self.group_speaks(place, &alarm, Severity::Low, alerts);
+            let group = self.groups.get_mut(place as usize);
+            let recurs = group.is_some_and(|group| group.recurs(*signal, hour));
+            let why = recurs.then_some("as they did within nine days before");
+            self.group_speaks(place, &alarm, Severity::Low, why, alerts);
         }
     }
 
     /// An alarm that many devices of a group have.
     pub(super) fn group_alarm(&mut self, place: u32, alarm: &Alarm, alerts: &mut Vec<Alert>) {
-        self.group_speaks(place, alarm, alarm.signal.severity().min(Severity::Moderate), alerts);
+        let severity = alarm.signal.severity().min(Severity::Moderate);
+        self.group_speaks(place, alarm, severity, None, alerts);
     }
 
+    /// Tells what a group does: as an alert, or as a note when an update or the group's own habit explains it.
     fn group_speaks(
         &mut self,
         place: u32,
         alarm: &Alarm,
         severity: Severity,
+        why: Option<&str>,
         alerts: &mut Vec<Alert>,
     ) {
         let (now, id) = (self.clock.seconds(), self.new_id(place, 2));
@@ -264,7 +271,17 @@ impl Engine {
             return;
         }
         let (tenant, number, members) = (group.tenant, group.number, group.members);
-        let Some(due) = group.episode.speak(alarm.signal, severity, now, id) else { return };
+        let is_update = !alarm.signal.is_evidence() && group.updates.is_update(members, now / 3600);
+        let why = is_update.then_some("after an update of their client program").or(why);
+        let why = why.filter(|_| !group.episode.is_open());
+        let due = match why {
+            Some(_) => group.updates.tell(now / 3600).then(|| Due::note(id)),
+            None => group.episode.speak(alarm.signal, severity, now, id),
+        };
+        let Some(due) = due else {
+            self.totals.excused += u64::from(why.is_some());
+            return;
+        };
         let named = group.named.iter().filter_map(|place| self.devices.get(*place));
         let devices = named.map(|entry| entry.name.to_string()).collect();
         let mut alert = self.bare(tenant, place, due, Some(alarm));
@@ -273,7 +290,9 @@ impl Engine {
             words::words(alarm)
         );
         alert.signals.iter_mut().for_each(|signal| {
-            signal.words = if alarm.seen > 0.0 {
+            signal.words = if let Some(why) = why {
+                format!("its {members} devices changed together, {why}")
+            } else if alarm.seen > 0.0 {
                 words.clone()
             } else {
                 format!("its {members} devices changed together")

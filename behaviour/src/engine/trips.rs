@@ -5,7 +5,7 @@ use super::device::{Device, Most, Tripped, Trips};
 use super::group::{Group, GroupStat};
 use super::habit::Habit;
 use super::judge::{Hour, COUNT_EVIDENCE, LOUD};
-use super::num::count;
+use super::num::{count, Fixed};
 use super::signal::Alarm;
 use super::stat::Stat;
 
@@ -18,7 +18,12 @@ pub(super) fn trips(device: &Device, group: &Group, hour: Hour) -> Trips {
     let usual_bytes =
         habits.volume.own(next.part(24)).map_or(0.0, |own| own.min(80.0).exp()) / 360.0;
     let each = habits.size.own(0).map_or(f32::MAX, f32::exp).max(1.0);
-    let usual_count = usual_bytes / each;
+    // Thirty tens of seconds are a slot. In an hour in which a device never worked, next to nothing is due.
+    let pace = habits.pace.own(next.part(4)).map_or(0.0, |own| own.min(20.0).exp());
+    let least = pace / 30.0 / 500.0;
+    let usual_count = (usual_bytes / each).max(least);
+    let usual_bytes = usual_bytes.max(least * each);
+    let active = Fixed::new(if usual_count > 0.0 { pace / 30.0 / usual_count } else { 0.0 });
     let of = |limit: Limit, small: f32, least: u32, ceiling: u32| match limit {
         Limit::At(value) => count((value.min(80.0).exp() - small).max(0.0)).max(least),
         Limit::None => u32::MAX,
@@ -47,7 +52,8 @@ pub(super) fn trips(device: &Device, group: &Group, hour: Hour) -> Trips {
         most: Most {
             bytes: usual(habits.burst.own(next.part(4)), small_bytes / 4.0),
             count: usual(habits.messages.own(next.part(4)), (small_count / 4.0).max(0.5)),
-            ten: usual(habits.ten.own(0), 1.0),
+            ten: u16::try_from(usual(habits.ten.own(0), 1.0)).unwrap_or(u16::MAX),
+            active,
         },
     }
 }

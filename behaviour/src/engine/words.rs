@@ -84,6 +84,9 @@ pub(super) fn words(alarm: &Alarm) -> String {
                 "{seen} bytes in an hour, {times:.1} times as many as its group sends ({usual})"
             )
         }
+        SignalName::Unlike => {
+            format!("its messages are {seen} times as long or as many as those of its group")
+        }
         SignalName::Received => {
             format!("{seen} bytes were sent to it in an hour, {times:.1} times as many as usual ({usual})")
         }

@@ -6,7 +6,7 @@ use super::episode::Episode;
 use super::evidence::Rare;
 use super::habit::Habit;
 use super::hash;
-use super::num::Residual;
+use super::num::{Fixed, Residual};
 use super::rare::{Kind, Rares};
 use super::rate::Rate;
 use super::record::{Flow, Flowed, Torn};
@@ -79,13 +79,21 @@ pub(super) struct Held {
 }
 
 /// The level of weeks ago, and of the last days.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Anchor {
     pub(super) old: f32,
     pub(super) new: f32,
     pub(super) days: u16,
+    /// The share of its hours in which it sends.
+    pub(super) awake: Fixed<16384>,
     /// The bytes of the day.
     pub(super) day: f32,
+}
+
+impl Default for Anchor {
+    fn default() -> Self {
+        Self { old: 0.0, new: 0.0, days: 0, awake: Fixed::new(1.0), day: 0.0 }
+    }
 }
 
 /// One device.
@@ -105,6 +113,8 @@ pub(super) struct Device {
     pub(super) habits: Habits,
     /// Bytes that silence has saved.
     pub(super) owed: f32,
+    /// Whether its levels were compared with those of its group.
+    pub(super) is_compared: bool,
     pub(super) mix: Mix,
     pub(super) topics: Topics,
     pub(super) sessions: Sessions,
@@ -132,7 +142,7 @@ pub(super) struct Device {
 }
 
 /// A version of the record of a device.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 impl Device {
     pub(super) fn new(now: u32, ten: u32) -> Self {
@@ -147,6 +157,7 @@ impl Device {
             pending: Pending::default(),
             habits: Habits::default(),
             owed: 0.0,
+            is_compared: false,
             mix: Mix::default(),
             topics: Topics::default(),
             sessions: Sessions::default(),
@@ -266,6 +277,8 @@ impl Device {
         habits.size_shift.flow(flow)?;
         habits.pace_shift.flow(flow)?;
         flow.f32(&mut self.owed)?;
+        flow.i16(&mut self.anchor.awake.0)?;
+        flow.flag(&mut self.is_compared)?;
         self.mix.flow(flow)?;
         self.topics.flow(flow)?;
         self.sessions.flow(flow)?;

@@ -2,6 +2,7 @@
 //! publish passes here.
 
 use super::super::clock::{TENS_AN_HOUR, TENS_A_SLOT};
+use super::super::num::Fixed;
 use super::super::record::{Flow, Flowed};
 
 /// The present hour of a device.
@@ -16,7 +17,11 @@ pub(in super::super) struct Open {
     last: u32,
     /// Tens of seconds without a message before the present slot: what they saved may come at once.
     quiet: u16,
-    quiet_slot: u32,
+    /// The last bits of the slot in which that was.
+    quiet_slot: u16,
+    /// Those of the last slot with messages, and how many such slots came one after the other until then.
+    run_slot: u8,
+    run: u8,
     /// Messages of the hour that silence had saved.
     pub(in super::super) backlog: u32,
     active: u8,
@@ -53,7 +58,9 @@ pub(in super::super) struct Trips {
 pub(in super::super) struct Most {
     pub(in super::super) bytes: u32,
     pub(in super::super) count: u32,
-    pub(in super::super) ten: u32,
+    pub(in super::super) ten: u16,
+    /// How many times as much as in a usual slot is sent in a slot with messages.
+    pub(in super::super) active: Fixed<64>,
 }
 
 impl Trips {
@@ -63,7 +70,7 @@ impl Trips {
         ten: u32::MAX,
         usual_count: 0.0,
         usual_bytes: 0.0,
-        most: Most { bytes: 0, count: 0, ten: 0 },
+        most: Most { bytes: 0, count: 0, ten: 0, active: Fixed(0) },
     };
 }
 
@@ -71,8 +78,12 @@ impl Trips {
 const QUIET: u32 = 3;
 /// Messages that must have been due.
 const QUIET_MESSAGES: f32 = 1.5;
+/// Slots with messages, one after the other, from which a device is taken to go on.
+const RUN: u8 = 2;
 /// Tens of seconds that are counted at most: two hours. Whole silent hours are counted by the habit.
 const QUIET_MOST: u32 = 720;
+/// So many usual gaps save nothing.
+const GAP: f32 = 1.5;
 /// So much more than what was due may come.
 const MARGIN: f32 = 2.0;
 
@@ -97,6 +108,8 @@ impl Open {
             last: ten,
             quiet: 0,
             quiet_slot: 0,
+            run_slot: 0,
+            run: 0,
             backlog: 0,
             active: 0,
             connects: 0,
@@ -148,8 +161,8 @@ impl Open {
             bytes: (self.slot_bytes > trips.bytes).then_some(self.slot_bytes),
             count: (self.slot_count > trips.count).then_some(self.slot_count),
             ten: (self.ten_count > trips.ten).then_some(self.ten_count),
-            saved_count: self.saved(trips.usual_count),
-            saved_bytes: self.saved(trips.usual_bytes),
+            saved_count: self.saved(self.due_count()),
+            saved_bytes: self.saved(self.due_bytes()),
         })
     }
 
@@ -158,10 +171,42 @@ impl Open {
         self.turn(ten);
         let quiet = ten.saturating_sub(self.last);
         self.last = ten;
-        if quiet >= QUIET && quiet as f32 * self.trips.usual_count >= QUIET_MESSAGES {
+        let quiet = quiet.saturating_sub(self.gap());
+        if quiet >= QUIET && quiet as f32 * self.due_count() >= QUIET_MESSAGES {
             self.quiet = u16::try_from(quiet.min(QUIET_MOST)).unwrap_or(u16::MAX).max(self.quiet);
-            self.quiet_slot = ten / TENS_A_SLOT;
+            self.quiet_slot = (ten / TENS_A_SLOT) as u16;
         }
+    }
+
+    /// Whether it was active for some time when the last silence began: then it was active in the silence too.
+    fn is_running(&self) -> bool {
+        self.run >= RUN
+    }
+
+    /// Tens of seconds between two messages that are usual for a device that sends in few slots of an hour: such a
+    /// silence saves nothing.
+    fn gap(&self) -> u32 {
+        if self.is_running() {
+            return 0;
+        }
+        let slots = (self.trips.most.active.get() - 1.0).max(0.0);
+        (GAP * slots * TENS_A_SLOT as f32) as u32
+    }
+
+    /// A usual number of the hour, as it is due in ten seconds.
+    fn due(&self, usual: f32) -> f32 {
+        match self.is_running() {
+            true => usual * self.trips.most.active.get().max(1.0),
+            false => usual,
+        }
+    }
+
+    fn due_count(&self) -> f32 {
+        self.due(self.trips.usual_count)
+    }
+
+    fn due_bytes(&self) -> f32 {
+        self.due(self.trips.usual_bytes)
     }
 
     /// The number that the last silence saved, at a rate for ten seconds.
@@ -171,8 +216,8 @@ impl Open {
 
     /// Other ten seconds begin, and perhaps another slot.
     fn turn(&mut self, ten: u32) {
-        let saved = if self.quiet > 0 { self.saved(self.trips.usual_count) as u32 } else { 0 };
-        let ten_count = left(self.ten_count, saved, self.trips.most.ten);
+        let saved = if self.quiet > 0 { self.saved(self.due_count()) as u32 } else { 0 };
+        let ten_count = left(self.ten_count, saved, self.trips.most.ten.into());
         self.most_ten = self.most_ten.max(ten_count);
         self.ten_count = 0;
         if ten / TENS_A_SLOT > self.ten / TENS_A_SLOT {
@@ -183,16 +228,22 @@ impl Open {
 
     fn end_slot(&mut self, next: u32) {
         let (mut count, mut bytes) = (self.slot_count, self.slot_bytes);
+        let slot = (self.ten / TENS_A_SLOT) as u8;
         if self.quiet > 0 {
-            let saved = self.saved(self.trips.usual_count) as u32;
+            let saved = self.saved(self.due_count()) as u32;
             let rest = left(count, saved, self.trips.most.count);
             self.backlog += count - rest;
             count = rest;
-            bytes = left(bytes, self.saved(self.trips.usual_bytes) as u32, self.trips.most.bytes);
+            bytes = left(bytes, self.saved(self.due_bytes()) as u32, self.trips.most.bytes);
             // The rest of it may come in the next slot.
-            if next > self.quiet_slot + 1 {
+            if (next as u16).wrapping_sub(self.quiet_slot) > 1 {
                 self.quiet = 0;
             }
+        }
+        if self.slot_count > 0 {
+            self.run =
+                if slot == self.run_slot.wrapping_add(1) { self.run.saturating_add(1) } else { 1 };
+            self.run_slot = slot;
         }
         self.most_bytes = self.most_bytes.max(bytes);
         self.most_count = self.most_count.max(count);
@@ -208,6 +259,8 @@ impl Open {
             last: self.last,
             quiet: self.quiet,
             quiet_slot: self.quiet_slot,
+            run_slot: self.run_slot,
+            run: self.run,
             trips: self.trips,
             ..Self::new(ten.max(last) / TENS_AN_HOUR * TENS_AN_HOUR)
         };
@@ -248,5 +301,42 @@ fn left(seen: u32, saved: u32, usual: u32) -> u32 {
         // It is not known yet.
         0 => seen,
         usual => seen.min(usual.max(seen.saturating_sub(saved))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(usual_count: f32, active_count: f32) -> Open {
+        let active = Fixed::new(active_count / usual_count);
+        let trips =
+            Trips { usual_count, ten: 10, most: Most { active, ..Most::default() }, ..Trips::NONE };
+        Open { trips, ..Open::new(0) }
+    }
+
+    /// A device that wakes up each half hour owes nothing when it wakes up; one that missed three times does.
+    #[test]
+    fn open_silence_that_is_usual_saves_nothing() {
+        let mut sleeper = open(13.0 / 180.0, 13.0 / 30.0);
+        sleeper.add(0, 13, 0);
+        let woken = sleeper.add(180, 26, 0).unwrap();
+        assert!(woken.saved_count < 1.0, "{woken:?}");
+        sleeper.add(190, 1, 0);
+        let late = sleeper.add(190 + 700, 26, 0).unwrap();
+        assert!(late.saved_count > 13.0, "{late:?}");
+    }
+
+    /// A device that was at work in an hour in which it hardly ever works kept messages at its usual pace.
+    #[test]
+    fn open_silence_within_work_saves_at_the_pace_of_work() {
+        let mut tracker = open(0.01, 0.8);
+        (0..120).for_each(|ten| assert_eq!(tracker.add(ten, 1, 0), None));
+        let back = tracker.add(120 + 30, 24, 0).unwrap();
+        assert!(back.saved_count > 24.0, "{back:?}");
+        // The same after a single message says nothing of a pace.
+        let mut lone = open(0.01, 0.8);
+        lone.add(0, 1, 0);
+        assert!(lone.add(30, 24, 0).unwrap().saved_count < 1.0);
     }
 }

@@ -10,8 +10,12 @@ use super::record::{Flow, Flowed};
 use super::signal::SignalName;
 use super::stat::{Rules, Stat, MIX, STATS};
 use super::tail::{Sample, Tail};
+use updates::Updates;
 
 pub(super) mod crowd;
+#[cfg(test)]
+mod tests;
+mod updates;
 
 pub(super) use crowd::Crowd;
 
@@ -26,6 +30,18 @@ const TOLD_HOURS: u32 = 24 * 5;
 /// Keep-alives from which the usual one is known.
 const KEEP_ALIVES: u32 = 20;
 
+/// Hours within which a second change of a statistic is a habit of the group: from one weekend to the next.
+const RECURS_HOURS: u32 = 24 * 9;
+/// Hours over which the usual common move is a mean.
+const SWAY_HOURS: f32 = 72.0;
+/// So many times as far as chance, and as the group moves in a usual hour, a common move is a change.
+const CHANCE: f32 = 5.0;
+const SWAYS: f32 = 3.0;
+/// Levels from which it is known how the devices of a group differ.
+const ENOUGH: usize = 20;
+/// Statistics whose levels are compared between devices: volume, size and pace.
+pub(super) const LEVELS: usize = 3;
+
 /// One statistic of a group.
 #[derive(Clone, Debug, Default)]
 pub(super) struct GroupStat {
@@ -38,6 +54,8 @@ pub(super) struct GroupStat {
     /// The hour until which it is learned anew.
     anew_until: u32,
     pub(super) peers: Peers,
+    /// How far the common move of an hour usually goes: hours of day differ from the part of the day to which they belong.
+    sway: f32,
     /// Between devices: the median distance from the usual value.
     pub(super) spread: f32,
     pub(super) tail: Tail,
@@ -83,8 +101,16 @@ impl GroupStat {
         }
         let scale = self.peers.scale.unwrap_or(LEAST_SCALE);
         let is_wave = self.far >= 8 && self.far as f32 >= 0.12 * self.sure as f32;
-        let far = (rules.moves * scale * 1.25).max(rules.effect);
-        let is_move = self.sure as usize >= LEAST && self.peers.common.abs() > far;
+        let common = self.peers.common.abs();
+        // The median of few devices moves by chance, and that of any group with the hour of day.
+        let by_chance = CHANCE * 1.25 * scale * 1.25 / (self.sure as f32).max(1.0).sqrt();
+        let far =
+            (rules.moves * scale * 1.25).max(rules.effect).max(by_chance).max(SWAYS * self.sway);
+        let is_move = self.sure as usize >= LEAST && common > far;
+        if self.sure as usize >= LEAST {
+            let most = (2.0 * self.sway).max(0.02);
+            self.sway += (common.min(most) - self.sway) / SWAY_HOURS;
+        }
 
         let was_anew = hour < self.anew_until;
         (self.sure, self.far) = (0, 0);
@@ -107,6 +133,7 @@ impl GroupStat {
         let mut scale = self.peers.scale.unwrap_or(0.0);
         flow.f32(&mut scale)?;
         self.peers.scale = (scale > 0.0).then_some(scale);
+        flow.f32(&mut self.sway)?;
         self.tail.flow(flow)
     }
 }
@@ -140,6 +167,13 @@ pub(super) struct Group {
     /// How far its devices moved from their level of weeks ago.
     pub(super) drift: f32,
     drifts: Sample,
+    /// How devices lie around the usual values: median and median distance, by statistic.
+    between: [Option<(f32, f32)>; LEVELS],
+    levels: [Sample; LEVELS],
+    /// The hours of the last changes of size, pace and mix.
+    last_changes: [u32; 3],
+    /// Client programs that devices of the group changed to of late.
+    pub(super) updates: Updates,
     /// Devices that alarmed lately, for the alert of the group.
     pub(super) named: Vec<u32>,
     /// Days with an event of each kind, and device-days.
@@ -175,6 +209,10 @@ impl Group {
             keep_alives: [0; 17],
             drift: 0.0,
             drifts: Sample::default(),
+            between: [None; LEVELS],
+            levels: Default::default(),
+            last_changes: [0; 3],
+            updates: Updates::default(),
             named: Vec::new(),
             rare_days: [0.0; KINDS],
             device_days: 0.0,
@@ -206,6 +244,18 @@ impl Group {
 
     pub(super) fn add_drift(&mut self, moved: f32) {
         self.drifts.add(moved);
+    }
+
+    /// Takes in how far a device lies above what is usual in its group, at the end of a day.
+    pub(super) fn add_level(&mut self, place: usize, level: f32) {
+        if let Some(levels) = self.levels.get_mut(place) {
+            levels.add(level);
+        }
+    }
+
+    /// How the devices of the group lie: the median of the levels, and the median distance from it.
+    pub(super) fn between(&self, place: usize) -> Option<(f32, f32)> {
+        self.between.get(place).copied().flatten()
     }
 
     pub(super) fn add_small(&mut self, bytes: f32, count: f32) {
@@ -255,6 +305,18 @@ impl Group {
         changed
     }
 
+    /// A statistic of the group changed. Tells whether it did so of late: then such changes are its habit.
+    pub(super) fn recurs(&mut self, signal: SignalName, hour: u32) -> bool {
+        let place = match signal {
+            SignalName::Size => 0,
+            SignalName::Pace => 1,
+            _ => 2,
+        };
+        let last = super::num::at(&self.last_changes, place);
+        super::num::put(&mut self.last_changes, place, hour);
+        last > 0 && hour.saturating_sub(last) < RECURS_HOURS
+    }
+
     fn end_day(&mut self, hour: u32) {
         let is_old = hour.saturating_sub(self.born) >= 72;
         for stat in self.stats.iter_mut().chain(&mut self.mix).filter(|_| is_old) {
@@ -267,6 +329,9 @@ impl Group {
             self.returns = rate;
         }
         self.drift = self.drifts.take_median(LEAST).unwrap_or(0.0);
+        for (between, levels) in self.between.iter_mut().zip(&mut self.levels) {
+            *between = levels.take_middle(ENOUGH);
+        }
         if self.small.is_none() && hour.saturating_sub(self.born) >= 22 {
             let (bytes, count) =
                 (self.small_bytes.take_median(1), self.small_counts.take_median(1));
@@ -335,6 +400,10 @@ impl Group {
         }
         flow.f32(&mut self.device_days)?;
         flow.seconds(&mut self.announced_until)?;
+        for hour in &mut self.last_changes {
+            flow.hour(hour)?;
+        }
+        self.updates.flow(flow)?;
         self.crowd.flow(flow)?;
         self.episode.flow(flow)
     }
