@@ -176,6 +176,22 @@ pub const PROFILES_EVICTED: usize = 65_536;
 
 /// Bytes of a validate request: a password of 5,600 characters as base64url, and a client id.
 pub const VALIDATE_BODY_BYTES: usize = 12 * 1024;
+/// Bytes of a batch or of a list of reports: eight passwords of the largest kind, or 256 reports with long topics.
+pub const DAEMON_LIST_BODY_BYTES: usize = 128 * 1024;
+/// Questions of one batch: each connect may cost two signatures, on the one thread that answers.
+pub const DAEMON_BATCH: usize = 64;
+/// Reports of one request.
+pub const DAEMON_REPORTS: usize = 256;
+/// CBOR items of a request: 256 reports of at most 14.
+pub const DAEMON_CBOR_ITEMS: usize = 4096;
+/// Decision sessions at once: 10,000 devices of a large gateway, and connections that were not closed. About 1 KiB each.
+pub const DAEMON_SESSIONS: usize = 16_384;
+/// Sessions of one client id whose caller reports: the present one, and older ones whose end was not reported yet.
+pub const DAEMON_SESSIONS_PER_CLIENT: usize = 4;
+/// Time between two looks for sessions whose token has ended.
+pub const DAEMON_SWEEP: Duration = Duration::from_secs(30);
+/// Bytes of the largest message of MQTT.
+pub const MESSAGE_BYTES: u64 = 268_435_455;
 /// Time for a client to send its request head.
 pub const DAEMON_REQUEST_TIME: Duration = Duration::from_secs(5);
 /// Idle connections are closed after this.

@@ -305,6 +305,7 @@ pub(crate) struct Verifier {
     pub(crate) trust_store: TrustStore,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) validator: Validator,
+    pub(crate) observer: behaviour::Observer,
 }
 
 impl Verifier {
@@ -337,8 +338,9 @@ impl Verifier {
         let name = (&audience()).into();
         let namesake = Namesake::new(name, [0; 16], clock.clone(), &metrics).unwrap();
         let (taken, kept) = (ledger.clone(), store.clone());
-        let validator = Validator::new(trust.clone(), taken, kept, observer, Arc::new(namesake));
-        Self { clock, store, trust, trust_store, ledger, validator }
+        let (named, told) = (Arc::new(namesake), observer.clone());
+        let validator = Validator::new(trust.clone(), taken, kept, told, named);
+        Self { clock, store, trust, trust_store, ledger, validator, observer }
     }
 
     /// With the snapshot of `world` taken in and stored.

@@ -124,7 +124,7 @@ fn keeps_secrets(command: &Command) -> bool {
             | Command::Config(_)
             | Command::Completions(_)
             | Command::Man(_)
-            | Command::Openapi
+            | Command::Openapi(_)
     )
 }
 
@@ -150,7 +150,7 @@ async fn run(command: Command) -> Outcome {
         Command::Config(command) => config::run(command),
         Command::Completions(args) => pages::completions(args),
         Command::Man(args) => pages::man(args),
-        Command::Openapi => pages::openapi(),
+        Command::Openapi(args) => pages::openapi(&args),
         Command::Operator(command) => operator::run(command).await,
     }
 }

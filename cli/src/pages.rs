@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::args::{Cli, CompletionsArgs, ManArgs};
+use crate::args::{Cli, CompletionsArgs, Documented, ManArgs, OpenapiArgs};
 use crate::error::{Fault, Outcome};
 use crate::output;
 
@@ -31,9 +31,17 @@ pub(crate) fn man(args: ManArgs) -> Outcome {
     Ok(0)
 }
 
-/// Prints the OpenAPI document of provisioning.
-pub(crate) fn openapi() -> Outcome {
-    output::write(tessera_provisioning::openapi().map_err(Fault::new)?);
+/// Prints the OpenAPI document of a service.
+pub(crate) fn openapi(args: &OpenapiArgs) -> Outcome {
+    match args.of {
+        Documented::Provisioning => {
+            output::write(tessera_provisioning::openapi().map_err(Fault::new)?);
+        }
+        Documented::Agent => {
+            let document = tessera_agent::daemon::openapi();
+            output::write(&document.map_err(|error| Fault::new(error.to_string()))?);
+        }
+    }
     Ok(0)
 }
 

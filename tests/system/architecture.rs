@@ -154,6 +154,7 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
             &["alert_delivery", "sync"],
             &["start"],
             &["daemon"],
+            &["gateway"],
         ],
     ),
     (

@@ -246,8 +246,8 @@ fn take_in(engine: &mut Engine, entry: &Entry, at: UnixMillis, alerts: &mut Vec<
             let session = of.connection();
             of.take(|event| see(engine, of, at, session, event, alerts));
         }
-        What::Published { topic, bytes } => {
-            let event = Event::Published(Messages { topic, count: 1, bytes: *bytes });
+        What::Published { topic, count, bytes } => {
+            let event = Event::Published(Messages { topic, count: *count, bytes: *bytes });
             see(engine, of, at, of.connection(), event, alerts);
         }
         What::Connected(opened) => {

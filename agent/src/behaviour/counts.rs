@@ -23,15 +23,15 @@ struct Topic {
 }
 
 impl Counts {
-    /// Counts a publish. Returns whether there was room for its topic.
-    pub(super) fn published(&mut self, topic: &str, bytes: usize) -> bool {
-        let (mark, bytes) = (mark(topic), bytes as u64);
+    /// Counts publishes to one topic. Returns whether there was room for the topic.
+    pub(super) fn published(&mut self, topic: &str, count: u32, bytes: u64) -> bool {
+        let mark = mark(topic);
         if let Some(known) = self.topics.iter_mut().find(|known| known.mark == mark) {
-            known.count = known.count.saturating_add(1);
+            known.count = known.count.saturating_add(count);
             known.bytes = known.bytes.saturating_add(bytes);
             return true;
         }
-        let new = || Topic { mark, text: kept(topic), count: 1, bytes };
+        let new = || Topic { mark, text: kept(topic), count, bytes };
         if self.topics.len() < SESSION_TOPICS {
             self.topics.push(new());
             return true;

@@ -13,6 +13,15 @@ pub enum Observation<'a> {
         /// Bytes of the payload.
         bytes: usize,
     },
+    /// Authorised publishes to one topic, counted elsewhere.
+    PublishedMany {
+        /// The topic.
+        topic: &'a str,
+        /// How many.
+        count: u32,
+        /// Bytes of all their payloads.
+        bytes: u64,
+    },
     /// Messages that were written to the device.
     Received {
         /// How many.

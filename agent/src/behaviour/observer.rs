@@ -88,9 +88,10 @@ pub(super) struct Entry {
 pub(super) enum What {
     /// There are counts.
     Counts,
-    /// A publish to a topic for which the counts had no room.
+    /// Publishes to a topic for which the counts had no room.
     Published {
         topic: Box<str>,
+        count: u32,
         bytes: u64,
     },
     Connected(Box<Opened>),
@@ -178,7 +179,12 @@ impl Observer {
     /// Notes what a connection saw. Never waits; what finds the queue full is dropped and counted.
     pub fn observe(&self, device: &DeviceHandle, observation: Observation<'_>) {
         let what = match observation {
-            Observation::Published { topic, bytes } => return self.published(device, topic, bytes),
+            Observation::Published { topic, bytes } => {
+                return self.published(device, topic, 1, bytes as u64);
+            }
+            Observation::PublishedMany { topic, count, bytes } => {
+                return self.published(device, topic, count, bytes);
+            }
             Observation::Received { count, bytes } => {
                 return self.count(device, |counts| counts.received(count, bytes));
             }
@@ -221,11 +227,11 @@ impl Observer {
         let _ = self.shared.alerts.send(alert);
     }
 
-    fn published(&self, device: &DeviceHandle, topic: &str, bytes: usize) {
+    fn published(&self, device: &DeviceHandle, topic: &str, count: u32, bytes: u64) {
         let mut has_room = true;
-        self.count(device, |counts| has_room = counts.published(topic, bytes));
+        self.count(device, |counts| has_room = counts.published(topic, count, bytes));
         if !has_room {
-            self.push(device, What::Published { topic: kept(topic), bytes: bytes as u64 });
+            self.push(device, What::Published { topic: kept(topic), count, bytes });
         }
     }
 

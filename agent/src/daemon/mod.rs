@@ -1,4 +1,5 @@
-//! The agent alone on a gateway: validates over loopback HTTP and a Unix socket, online or offline.
+//! The agent alone on a gateway: decides for other programs and takes their reports, over loopback HTTP and a Unix socket,
+//! online or offline.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -20,9 +21,18 @@ use crate::config::AgentConfig;
 use crate::error::AgentError;
 use crate::limits;
 use crate::start::Agent;
-use routes::State;
+use state::State;
 
+pub use document::text as openapi;
+
+mod body;
+mod cbor;
+mod decisions;
+mod document;
+mod reports;
 mod routes;
+mod sessions;
+mod state;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -126,8 +136,11 @@ impl AgentDaemon {
         let http = tcp.local_addr().map_err(listen)?;
         let socket = config.socket.as_deref().map(open_socket).transpose()?;
         let timer = clock.clone();
+        let drawn = SharedRandom::clone(&random);
         let agent = Agent::start(config.agent, clock, random, metrics, stop).await?;
-        let state = State::new(&agent, metrics, config.request_time).map_err(AgentError::from)?;
+        let state = State::new(&agent, drawn, metrics, config.request_time);
+        let state = web::Data::new(state.map_err(AgentError::from)?);
+        sweep(web::Data::clone(&state), stop);
         serve(tcp, socket, state, config.request_time, timer, stop).map_err(listen)?;
         Ok(Self { agent, http })
     }
@@ -160,16 +173,28 @@ fn open_socket(path: &Path) -> Result<UnixListener, DaemonError> {
     Ok(listener)
 }
 
+/// Lets sessions go that have ended, and that their caller did not close.
+fn sweep(state: web::Data<State>, stop: &Stop) {
+    let signal = stop.clone();
+    stop.spawn("agent sessions", async move {
+        loop {
+            tokio::select! {
+                () = signal.stopping() => return,
+                () = tokio::time::sleep(limits::DAEMON_SWEEP) => state.sweep(),
+            }
+        }
+    });
+}
+
 fn serve(
     tcp: TcpListener,
     socket: Option<UnixListener>,
-    state: State,
+    state: web::Data<State>,
     request_time: Duration,
     clock: SharedClock,
     stop: &Stop,
 ) -> std::io::Result<()> {
     let metrics = state.http.clone();
-    let state = web::Data::new(state);
     let app = move || App::new().app_data(state.clone()).configure(routes::all);
     let limits = ServerLimits {
         workers: 1,

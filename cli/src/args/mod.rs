@@ -63,7 +63,7 @@ pub(crate) use load::{
 pub(crate) use operator::{
     AccountCommand, Changed, Deleted, GroupCommand, KeysCommand, OperatorCommand, TenantCommand,
 };
-pub(crate) use pages::{CompletionsArgs, ManArgs};
+pub(crate) use pages::{CompletionsArgs, Documented, ManArgs, OpenapiArgs};
 pub(crate) use partner::PartnerTokenCommand;
 pub(crate) use place::Place;
 pub(crate) use revoke::{Waits, What};
@@ -152,8 +152,8 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Write the manual pages, one file for each command.
     Man(ManArgs),
-    /// Print the OpenAPI document of provisioning, without a server.
-    Openapi,
+    /// Print the OpenAPI document of provisioning or of the agent, without a server.
+    Openapi(OpenapiArgs),
     /// The commands of an operator.
     #[command(flatten)]
     Operator(OperatorCommand),

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 
 #[derive(Args)]
@@ -12,6 +12,22 @@ pub(crate) struct CompletionsArgs {
     /// The shell.
     #[arg(value_enum)]
     pub(crate) shell: Shell,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:
+  tessera openapi --of agent > agent.json")]
+pub(crate) struct OpenapiArgs {
+    /// The service.
+    #[arg(long, value_enum, default_value_t = Documented::Provisioning)]
+    pub(crate) of: Documented,
+}
+
+/// A service with an OpenAPI document.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Documented {
+    Provisioning,
+    Agent,
 }
 
 #[derive(Args)]

@@ -112,6 +112,27 @@ impl Writer {
     }
 }
 
+/// The type of an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An integer of either sign.
+    Int,
+    /// A text string.
+    Text,
+    /// A byte string.
+    Bytes,
+    /// A boolean.
+    Bool,
+    /// Null.
+    Null,
+    /// An array.
+    Array,
+    /// A map.
+    Map,
+    /// Any other: a float, a tag, a simple value.
+    Other,
+}
+
 /// Takes typed items out of bytes that [`strict::check`] accepted.
 pub struct Reader<'b>(minicbor::Decoder<'b>);
 
@@ -234,6 +255,32 @@ impl<'b> Reader<'b> {
             }
             _ => Err(CborError),
         }
+    }
+
+    /// The type of the next item, which is not taken.
+    ///
+    /// # Errors
+    /// [`CborError`] when there is none.
+    pub fn kind(&self) -> Result<Kind, CborError> {
+        use minicbor::data::Type;
+        Ok(match self.0.datatype()? {
+            Type::U8
+            | Type::U16
+            | Type::U32
+            | Type::U64
+            | Type::I8
+            | Type::I16
+            | Type::I32
+            | Type::I64
+            | Type::Int => Kind::Int,
+            Type::String => Kind::Text,
+            Type::Bytes => Kind::Bytes,
+            Type::Bool => Kind::Bool,
+            Type::Null => Kind::Null,
+            Type::Array => Kind::Array,
+            Type::Map => Kind::Map,
+            _ => Kind::Other,
+        })
     }
 
     /// Leaves out one item.

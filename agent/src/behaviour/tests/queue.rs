@@ -76,7 +76,7 @@ fn a_long_topic_is_cut_and_two_of_them_stay_two() {
     let wide = "ü".repeat(limits::TOPIC_BYTES);
     assert!(kept(&wide).len() <= limits::TOPIC_BYTES);
     let mut counts = Counts::default();
-    assert!(counts.published(&long("a"), 1) && counts.published(&long("b"), 1));
+    assert!(counts.published(&long("a"), 1, 1) && counts.published(&long("b"), 1, 1));
     let mut topics = 0;
     counts.take(|_| topics += 1);
     assert_eq!(topics, 2);
