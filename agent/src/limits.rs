@@ -198,3 +198,6 @@ pub const DAEMON_REQUEST_TIME: Duration = Duration::from_secs(5);
 pub const DAEMON_KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Connections at once, per listener. One that does nothing costs some 2 KiB.
 pub const DAEMON_CONNECTIONS: usize = 1024;
+
+/// Seconds for which a proof of the key counts as fresh for a rule that asks for one.
+pub const FRESH_PROOF_SECONDS: u64 = 900;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tessera_rules::attributes::{self as rules, Event};
 use tessera_runtime::random;
 use tessera_token::ace::AUTHZ_INFO;
 use tessera_token::chain::{Admission, Refusal, Subject};
@@ -27,8 +28,8 @@ struct Holder<'q> {
 
 /// An action of a holder, with the right that it needs.
 enum Act {
-    Publish { topic: TopicName, bytes: u64 },
-    Subscribe(Subscription, String),
+    Publish { topic: TopicName, bytes: u64, qos: u8, retain: bool },
+    Subscribe { wanted: Subscription, filter: String, qos: u8 },
 }
 
 impl Act {
@@ -36,13 +37,14 @@ impl Act {
         let is_sound = question.qos <= 2 && question.bytes <= limits::MESSAGE_BYTES;
         let topic = TopicName::parse(&question.topic).ok().filter(|_| is_sound);
         let topic = topic.ok_or(RefusalCode::RequestMalformed)?;
-        Ok(Self::Publish { topic, bytes: question.bytes })
+        let Publish { bytes, qos, retain, .. } = *question;
+        Ok(Self::Publish { topic, bytes, qos, retain })
     }
 
     fn subscribe(question: &Subscribe) -> Result<Self, RefusalCode> {
         let wanted = Subscription::parse(&question.filter).ok().filter(|_| question.qos <= 2);
         let wanted = wanted.ok_or(RefusalCode::RequestMalformed)?;
-        Ok(Self::Subscribe(wanted, question.filter.clone()))
+        Ok(Self::Subscribe { wanted, filter: question.filter.clone(), qos: question.qos })
     }
 
     /// Whether a scope allows it. Topics that begin with `$` are those of a server, and no scope opens them here.
@@ -53,7 +55,7 @@ impl Act {
                 !is_closed(topic.as_str()) && scope.may_publish(topic),
                 RefusalCode::PublishNotAuthorised,
             ),
-            Self::Subscribe(wanted, _) => (
+            Self::Subscribe { wanted, .. } => (
                 !is_closed(wanted.filter.as_str()) && scope.may_subscribe(&wanted.filter),
                 RefusalCode::SubscribeNotAuthorised,
             ),
@@ -68,16 +70,34 @@ impl Act {
     fn topic(&self) -> &str {
         match self {
             Self::Publish { topic, .. } => topic.as_str(),
-            Self::Subscribe(_, filter) => filter,
+            Self::Subscribe { filter, .. } => filter,
         }
     }
 
     fn observation(&self) -> Observation<'_> {
         match self {
-            Self::Publish { topic, bytes } => {
+            Self::Publish { topic, bytes, .. } => {
                 Observation::PublishedMany { topic: topic.as_str(), count: 1, bytes: *bytes }
             }
-            Self::Subscribe(_, filter) => Observation::Subscribed { filter },
+            Self::Subscribe { filter, .. } => Observation::Subscribed { filter },
+        }
+    }
+
+    /// As rules ask it.
+    fn event(&self) -> Event<'_> {
+        match self {
+            Self::Publish { topic, bytes, qos, retain } => Event::Publish(rules::Publish {
+                topic: topic.as_str(),
+                bytes: *bytes,
+                qos: *qos,
+                retain: *retain,
+                ..rules::Publish::default()
+            }),
+            Self::Subscribe { wanted, qos, .. } => Event::Subscribe(rules::Subscribe {
+                filter: wanted.filter.as_str(),
+                qos: *qos,
+                share: wanted.share.as_deref().unwrap_or_default(),
+            }),
         }
     }
 }
@@ -88,10 +108,14 @@ impl State {
         let network = network(question.address);
         match self.admit(&question.client_id, &question.password, network).await {
             Ok(admission) => {
-                self.answers.inc(&["allow"]);
-                let session = self.session(&admission, &question.client_id, false);
+                let session = self.session(&admission, &question.client_id, false, network);
                 self.tell_connected(&session, network, 0);
                 session.disconnected(&self.observer, true);
+                if let Err(code) = self.may_connect(&session, 0) {
+                    self.answers.inc(&[code.as_str()]);
+                    return self.refused(&Refusal { code, subject: Some(session.subject()) });
+                }
+                self.answers.inc(&["allow"]);
                 Answer::allow(&admission, self.validator.verifier(), self.validator.trust_age())
             }
             Err(refusal) => {
@@ -120,7 +144,9 @@ impl State {
         let id = random::bytes(self.random.as_ref()).map_err(|_| RefusalCode::NotReady)?;
         let network = network(question.address);
         let admission = self.admit(&question.client_id, &question.password, network).await?;
-        let session = self.session(&admission, &question.client_id, question.reports);
+        let session = self.session(&admission, &question.client_id, question.reports, network);
+        self.may_connect(&session, question.keep_alive)
+            .map_err(|code| Refusal { code, subject: Some(session.subject()) })?;
         let session = Arc::new(session);
         let opened = self.sessions.open(id, Arc::clone(&session));
         let ended = opened.map_err(|_| RefusalCode::LimitReached)?;
@@ -200,7 +226,10 @@ impl State {
             return (Err(code), subject);
         }
         let outcome = act.allowed(session.grant().scope());
+        let outcome = outcome.and_then(|()| self.validator.restricted(&session.asks(act.event())));
         match outcome {
+            // The device does what its token allows.
+            Err(code) if code.is_of_a_restriction() => {}
             Err(code) => {
                 let topic = act.topic();
                 self.observer.observe(session.device(), Observation::Refused { code, topic });
@@ -224,10 +253,13 @@ impl State {
             Ok(admission) => admission,
             Err(Refusal { code, subject }) => return (Err(code), subject),
         };
-        let session = self.session(&admission, client, false);
+        let session = self.session(&admission, client, false, network);
         self.tell_connected(&session, network, 0);
-        let outcome = act.allowed(admission.grant.scope());
-        let (code, topic) = (outcome.err(), act.topic());
+        let allowed = act.allowed(admission.grant.scope());
+        let outcome = allowed
+            .and_then(|()| self.may_connect(&session, 0))
+            .and_then(|()| self.validator.restricted(&session.asks(act.event())));
+        let (code, topic) = (allowed.err(), act.topic());
         let seen =
             code.map_or_else(|| act.observation(), |code| Observation::Refused { code, topic });
         self.observer.observe(session.device(), seen);
@@ -256,8 +288,25 @@ impl State {
         Answer::refuse(refusal, self.validator.verifier(), self.validator.trust_age())
     }
 
-    fn session(&self, admission: &Admission, client: &str, reports: bool) -> Session {
-        Session::new(admission.grant.clone(), client, reports, &self.observer)
+    /// Asks rules and restraints about a connection whose credential is good.
+    fn may_connect(&self, session: &Session, keep_alive: u16) -> Result<(), RefusalCode> {
+        let connect = rules::Connect { keep_alive, ..rules::Connect::default() };
+        self.validator.restricted(&session.asks(Event::Connect(connect)))
+    }
+
+    fn session(
+        &self,
+        admission: &Admission,
+        client: &str,
+        reports: bool,
+        network: Network,
+    ) -> Session {
+        let network = match network {
+            Network::Address(address) => address.to_canonical().to_string(),
+            Network::Local => String::new(),
+        };
+        let proved = (self.validator.now(), network);
+        Session::new(admission.grant.clone(), client, reports, proved, &self.observer)
     }
 
     fn tell_connected(&self, session: &Session, network: Network, keep_alive: u16) {

@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use tessera_rules::attributes::Event;
 use tessera_runtime::metrics::Gauge;
 use tessera_token::chain::Subject;
 use tessera_token::encoding;
 use tessera_token::grant::Grant;
 use tessera_token::refusal::RefusalCode;
+use tessera_token::time::UnixSeconds;
 
 use crate::behaviour::{DeviceHandle, NewConnection, Observer};
 use crate::limits;
+use crate::validator::restrictions::Asked;
 
 /// The name of a session: random, so that only its caller can report on it.
 pub(super) type SessionId = [u8; 16];
@@ -24,14 +27,34 @@ pub(super) struct Session {
     client: Box<str>,
     device: DeviceHandle,
     reports: bool,
+    /// When its device proved its key.
+    proved: UnixSeconds,
+    network: String,
     /// The number of its connection for behaviour tracking; 0 while none was told.
     connection: AtomicU32,
 }
 
 impl Session {
-    pub(super) fn new(grant: Grant, client: &str, reports: bool, observer: &Observer) -> Self {
-        let device = observer.device(&grant);
-        Self { grant, client: client.into(), device, reports, connection: AtomicU32::new(0) }
+    pub(super) fn new(
+        grant: Grant,
+        client: &str,
+        reports: bool,
+        (proved, network): (UnixSeconds, String),
+        observer: &Observer,
+    ) -> Self {
+        let (device, connection) = (observer.device(&grant), AtomicU32::new(0));
+        Self { grant, client: client.into(), device, reports, proved, network, connection }
+    }
+
+    /// An action of it, for rules and restraints.
+    pub(super) fn asks<'a>(&'a self, event: Event<'a>) -> Asked<'a> {
+        Asked {
+            grant: &self.grant,
+            client_id: &self.client,
+            network: &self.network,
+            proved: self.grant.confirmation().map(|_| self.proved),
+            event,
+        }
     }
 
     pub(super) fn grant(&self) -> &Grant {
@@ -209,7 +232,8 @@ mod tests {
             id
         };
         let open = |number: usize, client: &str| {
-            let session = Session::new(grant.clone(), client, true, &verifier.observer);
+            let proved = (UnixSeconds::new(0), String::new());
+            let session = Session::new(grant.clone(), client, true, proved, &verifier.observer);
             sessions.open(id(number), Arc::new(session)).map(|ended| ended.len())
         };
         for number in 0..limits::DAEMON_SESSIONS {

@@ -51,9 +51,8 @@ pub(super) struct Publish {
     pub(super) bytes: u64,
     #[serde(default)]
     pub(super) qos: u8,
-    /// It is read and checked; no right depends on it today.
-    #[serde(default, rename = "retain")]
-    _retain: bool,
+    #[serde(default)]
+    pub(super) retain: bool,
 }
 
 /// `POST /v1/subscribe`.

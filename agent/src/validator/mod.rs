@@ -29,7 +29,7 @@ use view::View;
 mod known;
 mod late;
 mod readiness;
-mod restrictions;
+pub mod restrictions;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -200,3 +200,59 @@ async fn cbor_is_answered_as_json_is() {
     }
     rig.end().await;
 }
+
+#[tokio::test]
+async fn rules_and_restraints_are_asked_beside_the_scope() {
+    use tessera_rules::attributes::On;
+    use tessera_rules::rule::{Action, Draft, Mode, Rule, Selector};
+    use tessera_token::trust::{Restraint, RuleEntry, Step};
+
+    let rig = rig(true).await;
+    let session = rig.open(1, &json!({})).await;
+    let publish = |bytes| json!({"session": session, "topic": TOPIC, "bytes": bytes});
+    let mut world = World::new();
+    let rule = Draft {
+        id: "large".into(),
+        version: 1,
+        on: On::Publish,
+        selector: Selector {
+            tenant: "acme".into(),
+            devices: vec![DEVICE.into()],
+            ..Selector::default()
+        },
+        text: "bytes > 100".into(),
+        action: Action::Deny,
+        mode: Mode::Enforce,
+        not_before: at(NOW),
+        expires: at(NOW + 60),
+        author: "maria".into(),
+        reason: "a test".into(),
+    };
+    let rule = Rule::new(rule).unwrap().to_cbor();
+    world.event(Change::Rule(RuleEntry { tenant: tenant(), id: "large".into(), rule }));
+    let trust = rig.daemon.agent().trust();
+    let old = trust.load().as_ref().clone();
+    let answer = tessera_token::trust::FeedAnswer::from_cbor(&world.feed(0, NOW).to_cbor());
+    let ruled = old.with_answer(&answer.unwrap(), &NONCE).state;
+    trust.publish(ruled.clone(), None);
+    assert_eq!(code(&rig.call("/v1/publish", &publish(101)).await), (false, Some("rule_denied")));
+    assert_eq!(code(&rig.call("/v1/publish", &publish(100)).await), (true, None));
+    let held = |step| {
+        let (tenant, device) = (tenant(), device(DEVICE));
+        Change::Restraint(Restraint { tenant, device, step, at: at(NOW + 1), until: at(NOW + 30) })
+    };
+    world.event(held(Step::Quarantine));
+    let answer = tessera_token::trust::FeedAnswer::from_cbor(&world.feed(1, NOW).to_cbor());
+    let quarantined = ruled.with_answer(&answer.unwrap(), &NONCE).state;
+    trust.publish(quarantined.clone(), None);
+    assert_eq!(code(&rig.call("/v1/publish", &publish(1)).await), (false, Some("quarantined")));
+    world.event(held(Step::StepUp));
+    let answer = tessera_token::trust::FeedAnswer::from_cbor(&world.feed(2, NOW).to_cbor());
+    trust.publish(quarantined.with_answer(&answer.unwrap(), &NONCE).state, None);
+    let asked = rig.call("/v1/publish", &publish(1)).await;
+    assert_eq!(code(&asked), (false, Some("step_up_required")));
+    // All of it is over.
+    rig.clock.advance(Duration::from_secs(60));
+    assert_eq!(code(&rig.call("/v1/publish", &publish(101)).await), (true, None));
+    rig.end().await;
+}
