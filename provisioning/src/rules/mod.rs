@@ -216,9 +216,14 @@ fn check(tenant: &TenantId, rule: &Rule) -> Result<(), Refused> {
         );
         return Err(Refused::malformed(why));
     }
-    // A token does not tell the role of its device.
+    // A token does not tell the role of its device, and tells the number of its group alone.
     let reads = rule.program().reads();
     let reads_role = reads.iter().any(|read| read.which == Which::Text(Text::Role));
+    if reads.iter().any(|read| read.which == Which::Text(Text::Group)) {
+        let why =
+            "verifiers know the names of selected groups alone: name groups in selector.groups";
+        return Err(Refused::malformed(why));
+    }
     if !draft.selector.roles.is_empty() || reads_role {
         let why = "verifiers do not know the role of a device: select by groups or devices";
         return Err(Refused::malformed(why));

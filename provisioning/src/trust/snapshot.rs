@@ -1,3 +1,6 @@
+use std::collections::BTreeSet;
+
+use tessera_rules::rule::Rule;
 use tessera_runtime::sql::{Key, Record, Table};
 use tessera_token::hash::TokenHash;
 use tessera_token::ids::{DeviceId, GroupId, TenantId};
@@ -102,14 +105,21 @@ async fn state(
             Ok(())
         };
         each(&tables.keys, &prefix, add).await?;
-        each(&tables.groups, &prefix, |key, group| push_group(&mut state, key, &group, removal))
-            .await?;
+        let mut selected = BTreeSet::new();
         let add = |key: &Key, row: RuleRecord| {
             let (tenant, id) = (tenant_id(key)?, text(key, 1)?.to_owned());
+            let rule = Rule::from_cbor(&row.body).ok();
+            let groups = rule.map(|rule| rule.draft().selector.groups.clone()).unwrap_or_default();
+            selected.extend(groups.into_iter().map(|group| (tenant.clone(), group)));
             state.push(Change::Rule(RuleEntry { tenant, id, rule: row.body }));
             Ok(())
         };
         each(&tables.rules, &prefix, add).await?;
+        let add = |key: &Key, group: GroupRecord| {
+            let is_selected = selected.contains(&(tenant_id(key)?, text(key, 1)?.to_owned()));
+            push_group(&mut state, key, &group, (removal, is_selected))
+        };
+        each(&tables.groups, &prefix, add).await?;
         let add = |key: &Key, row: RestraintRecord| {
             if UnixSeconds::new(row.ends) > removal {
                 state.push(row.change(&tenant_id(key)?, &device_id(text(key, 1)?)?));
@@ -133,22 +143,25 @@ fn prefixes(of: Option<&TenantSet>) -> Vec<Key> {
     }
 }
 
-/// Every group is told: rules name groups, and tokens have their numbers.
+/// A group that never moved, of which no change is announced, and that no rule selects, says nothing. Rules name groups,
+/// and tokens have their numbers.
 fn push_group(
     state: &mut Vec<Change>,
     key: &Key,
     group: &GroupRecord,
-    removal: UnixSeconds,
+    (removal, is_selected): (UnixSeconds, bool),
 ) -> Result<(), Refused> {
     let until = group.announced.as_ref().map(|announced| UnixSeconds::new(announced.until));
     let announced_until = until.filter(|until| *until > removal);
-    state.push(Change::Group(GroupEpoch {
-        tenant: tenant_id(key)?,
-        group: GroupId::parse(text(key, 1)?).map_err(|_| RefusalCode::Internal)?,
-        number: group.number,
-        epoch: group.epoch,
-        announced_until,
-    }));
+    if group.epoch > 0 || announced_until.is_some() || is_selected {
+        state.push(Change::Group(GroupEpoch {
+            tenant: tenant_id(key)?,
+            group: GroupId::parse(text(key, 1)?).map_err(|_| RefusalCode::Internal)?,
+            number: group.number,
+            epoch: group.epoch,
+            announced_until,
+        }));
+    }
     Ok(())
 }
 

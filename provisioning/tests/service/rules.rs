@@ -71,7 +71,7 @@ async fn a_rule_is_tried_in_shadow_and_then_enforced_and_removed() {
     assert_eq!((second.draft().mode, second.draft().version), (Mode::Enforce, 2));
     // A verifier that starts now has it too.
     let snapshot = Reader::snapshot(&world).await;
-    assert_eq!(snapshot.rules(), ["no-commands"]);
+    assert_eq!((snapshot.rules(), snapshot.group_epoch(0)), (vec!["no-commands"], 0));
     world.operator.send(Request::new(Method::Delete, PATH)).await.unwrap();
     assert_eq!(told(&reader.read(&world).await), [None]);
     assert_eq!(Reader::snapshot(&world).await.rules(), [] as [&str; 0]);
@@ -122,6 +122,7 @@ async fn a_rule_that_is_wrong_changes_nothing() {
         json!({ "selector": { "tenant": "other", "groups": ["default"] } }),
         json!({ "selector": { "tenant": "default", "roles": ["sensor"] } }),
         json!({ "text": "role == \"sensor\"" }),
+        json!({ "text": "group == \"default\"" }),
         json!({ "expires": world.now().get() + 91 * 86_400 }),
         json!({ "expires": "tomorrow" }),
         json!({ "more": 1 }),
