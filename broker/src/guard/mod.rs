@@ -24,7 +24,7 @@ use tessera_token::topic::Subscription;
 use tessera_token::trust::Step;
 
 use crate::authorisation::ControlTopic;
-use crate::codec::{Connect, PropertyId, Publish, QoS};
+use crate::codec::{Connect, Properties, PropertyId, Publish, QoS};
 use crate::limits::RULE_TOLD_AGAIN;
 use clamp::Clamp;
 use facts::Facts;
@@ -76,15 +76,30 @@ impl Guard {
 
     /// The restrictions of a publish that the token allows.
     pub(crate) fn publish(&self, publish: &Publish, topic: &str, now: UnixSeconds) -> Ruling {
+        let (bytes, qos) = (publish.payload.len(), publish.qos);
+        self.message(topic, (bytes, qos, publish.retain), &publish.properties, now)
+    }
+
+    /// The same by the parts of a message: of a will, when it is due.
+    pub(crate) fn message(
+        &self,
+        topic: &str,
+        (bytes, qos, retain): (usize, QoS, bool),
+        properties: &Properties,
+        now: UnixSeconds,
+    ) -> Ruling {
         if !self.releases(topic, now) {
             return Ruling::refused(RefusalCode::Quarantined);
         }
-        let properties = &publish.properties;
+        // The topics of the server are what keeps a device manageable: no rule closes them.
+        if topic.starts_with('$') {
+            return Ruling::default();
+        }
         let event = rules::Publish {
             topic,
-            bytes: publish.payload.len() as u64,
-            qos: publish.qos as u8,
-            retain: publish.retain,
+            bytes: bytes as u64,
+            qos: qos as u8,
+            retain,
             topic_alias: properties.short(PropertyId::TopicAlias).unwrap_or(0),
             content_type: properties.text(PropertyId::ContentType).unwrap_or_default(),
             expiry: properties.number(PropertyId::MessageExpiry).unwrap_or(0),
@@ -102,6 +117,9 @@ impl Guard {
         let filter = wanted.filter.as_str();
         if self.hold.is(Step::Quarantine, now) && !is_own_topic(filter) {
             return Ruling::refused(RefusalCode::Quarantined);
+        }
+        if filter.starts_with('$') {
+            return Ruling::default();
         }
         let share = wanted.share.as_deref().unwrap_or_default();
         self.ask(rules::Event::Subscribe(rules::Subscribe { filter, qos: qos as u8, share }), now)

@@ -13,7 +13,7 @@ use crate::codec::ReasonCode;
 use crate::guard::facts::{Circumstances, Facts};
 use crate::guard::restraint::Hold;
 use crate::guard::{Guard, Told};
-use crate::session::state_machine::End;
+use crate::session::state_machine::{End, Will};
 use crate::session::{ConnectionHandle, Session};
 
 impl Hub {
@@ -55,10 +55,8 @@ impl Hub {
     /// Puts the restrictions of now on a session that this connection serves. A session that has to prove its key anew
     /// ends.
     pub(crate) fn restrict(&self, session: &Session, handle: &ConnectionHandle) {
-        let rights = session.rights();
-        let guard = self.guard(rights.grant(), &session.client_id, handle);
-        let hold = guard.as_deref().map(Guard::hold).unwrap_or_default();
-        session.set_guard(guard);
+        let make = || self.guard(session.rights().grant(), &session.client_id, handle);
+        let hold = session.guard_by(make).as_deref().map(Guard::hold).unwrap_or_default();
         if hold.is(Step::StepUp, self.now().unix) && handle.proved_at() < hold.at {
             let code = RefusalCode::StepUpRequired;
             self.metrics.refusals.inc(&["session", code.as_str()]);
@@ -85,9 +83,28 @@ impl Hub {
         for session in sessions {
             match session.served_by() {
                 Some(handle) => self.restrict(session, &handle),
-                None => session.set_guard(None),
+                // The next connection brings its own; a will asks anew.
+                None => drop(session.guard_by(|| None)),
             }
         }
+    }
+
+    /// Whether rules and restraints let the will of a session pass: it may have no connection any more.
+    ///
+    /// # Errors
+    /// The code of the restriction.
+    pub(crate) fn will_may_pass(&self, session: &Session, will: &Will) -> Result<(), RefusalCode> {
+        let handle = session.served_by().unwrap_or_default();
+        let rights = session.rights();
+        let Some(guard) = self.guard(rights.grant(), &session.client_id, &handle) else {
+            return Ok(());
+        };
+        let form = (will.payload.len(), will.qos, will.retain);
+        let ruling = guard.message(will.topic.as_str(), form, &will.properties, self.now().unix);
+        if let Some(told) = ruling.told {
+            self.follow_rule(&session.tenant, session.device.device(), &told);
+        }
+        ruling.refusal.map_or(Ok(()), Err)
     }
 
     /// Tells of the match of a rule, and holds the device back when the rule says so.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tessera_token::refusal::RefusalCode;
-use tessera_token::trust::Step;
 
 use super::Hub;
 use crate::authorisation::revoked::revocation_of;
@@ -24,9 +23,8 @@ impl Hub {
         if lost || revoked && self.policy.suppress_will_on_revocation {
             return self.will_refused(session, RefusalCode::WillNotAuthorised);
         }
-        let hold = self.hold(&session.tenant, session.device.device());
-        if hold.is(Step::Quarantine, self.now().unix) {
-            return self.will_refused(session, RefusalCode::Quarantined);
+        if let Err(code) = self.will_may_pass(session, &will) {
+            return self.will_refused(session, code);
         }
         match will.publish(Context::at(&rights, context, session.id, self.now())) {
             Ok(mut message) => {

@@ -142,9 +142,12 @@ impl Session {
         self.rights.load_full()
     }
 
-    /// Puts other restrictions in the place of the present ones.
-    pub(crate) fn set_guard(&self, guard: Option<Arc<Guard>>) {
-        self.state.lock().guard = guard;
+    /// Puts other restrictions in the place of the present ones, and gives them. They are made under the lock: of two
+    /// that renew them the later one has the newer trust data.
+    pub(crate) fn guard_by(&self, make: impl FnOnce() -> Option<Arc<Guard>>) -> Option<Arc<Guard>> {
+        let mut state = self.state.lock();
+        state.guard = make();
+        state.guard.clone()
     }
 
     /// Held for as long as its rights and its places in the registry are changed: one renewal at a time.

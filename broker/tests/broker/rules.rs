@@ -1,12 +1,12 @@
 //! Rules and restraints: what a token allows, and a tenant or an operator does not.
 
-use tessera_broker::codec::{QoS, ReasonCode, Version};
+use tessera_broker::codec::{Properties, QoS, ReasonCode, Version};
 use tessera_rules::attributes::On;
 use tessera_rules::rule::{Action, Draft, Mode, Rule, Selector};
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, Restraint, RuleEntry, Step};
 
-use crate::client::{plan, Client, VERSIONS};
+use crate::client::{plan, until, Client, VERSIONS};
 use crate::world::{backend_scope, device_id, tenant, world, World, NOW, TENANT};
 
 /// A rule that is enforced for a day.
@@ -189,4 +189,23 @@ async fn a_clamped_device_is_read_slowly_and_loses_nothing() {
         world.advance(1);
         assert_eq!(&backend.message().await.payload[..], [number]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_closes_no_topic_of_the_server_and_holds_for_wills() {
+    let world = world().await;
+    world.name_group(5, "hall");
+    let mut backend = plan(&world, "b", Version::V5).scope(backend_scope()).open().await;
+    backend.subscribe("d/d-1/status", QoS::AtMostOnce).await;
+    put(&world, rule(On::Publish, "bytes > 1", Action::Deny));
+    put(&world, Draft { id: "s".into(), ..rule(On::Subscribe, "qos <= 2", Action::Deny) });
+    let device = plan(&world, "d-1", Version::V5).will("d/d-1/status", Properties::new());
+    let mut device = device.open().await;
+    assert_eq!(device.subscribe("d/d-1/cmd", QoS::AtLeastOnce).await, ReasonCode::NOT_AUTHORIZED);
+    assert_eq!(device.subscribe("$tessera/token", QoS::AtLeastOnce).await, ReasonCode(1));
+    assert_eq!(device.publish_acked("$tessera/token", b"no request").await, ReasonCode::SUCCESS);
+    drop(device);
+    let refused = r#"tessera_broker_refusals_total{code="rule_denied",what="will"}"#;
+    until(|| world.metric(refused) == 1).await;
+    backend.quiet().await;
 }

@@ -76,7 +76,11 @@ pub(crate) async fn put(
             waits = rule.draft().action.cuts_off() && share > RULE_WIDE_PER_MILLE;
         }
         if waits {
-            let Some(old) = old.clone() else { return Err(RefusalCode::RuleNotTried.into()) };
+            let Some(old) = old.clone() else {
+                let why = "the test met more than one device in a hundred: put the rule in shadow, then the enforced form, \
+                     which a second operator approves";
+                return Err(Refused::because(RefusalCode::RuleNotTried, why.to_owned()));
+            };
             new = RuleRecord { next: Some((body, by.name.clone())), ..old };
         }
         let action = if waits { "rule.propose" } else { "rule.put" };
