@@ -1,7 +1,7 @@
 //! Label values of counters whose first count may be an alert: each series is there with 0 from the start.
 
 /// Of `limits_hit_total`, but for shares, sessions and retained messages, whose rooms know theirs.
-pub(super) const LIMITS: [&str; 17] = [
+pub(super) const LIMITS: [&str; 18] = [
     "accept",
     "alert_bytes",
     "anonymous",
@@ -13,6 +13,7 @@ pub(super) const LIMITS: [&str; 17] = [
     "pushes",
     "quic_unproved",
     "reauthentications",
+    "restraints",
     "retained_lookup",
     "sockets",
     "store",
@@ -25,13 +26,14 @@ pub(super) const LIMITS: [&str; 17] = [
 pub(super) const TURNED_AWAY: [&str; 3] = ["made_room", "proxy_source", "proxy_waiting"];
 
 /// Of `dropped_total`.
-pub(super) const DROPPED: [&str; 9] = [
+pub(super) const DROPPED: [&str; 10] = [
     "alert_not_taken",
     "alerts_lagged",
     "expired",
     "not_authorised",
     "not_encodable",
     "publisher_withdrawn",
+    "quarantined",
     "queue_full",
     "session_over",
     "too_large",
