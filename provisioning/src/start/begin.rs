@@ -72,7 +72,12 @@ impl Begin<'_> {
             false => self.own(&seeds).await?,
         };
         let root = Arc::new(seeds.root(random, !founded).await?);
-        if is_initialised(tables, Some(&root)).await? {
+        let is_ours = match is_initialised(tables, Some(&root)).await {
+            // Another process founded the service after the look above, by another root key than the one drawn here.
+            Err(StartError::Keys) if !founded && self.database.is_shared() => return Ok(None),
+            looked => looked?,
+        };
+        if is_ours {
             let founder = root;
             self.take_up().run().await?;
             let Standing { root, links } = roots::standing(tables, &seeds, &founder).await?;
