@@ -9,6 +9,7 @@
     reason = "this crate is tests: a panic is how it tells"
 )]
 
+mod answers;
 mod architecture;
 mod backup;
 mod bench;

@@ -13,12 +13,12 @@ pub(super) async fn answer(command: AnswerCommand) -> Outcome {
             let body =
                 json!({ "step": step.as_str(), "seconds": lasts.as_secs(), "reason": reason });
             let call = Call::of(&tenant.operator)?;
-            let path = device_path(&tenant.tenant, &device, "/restrain");
+            let path = device_path(&tenant.tenant, &device, "restrain");
             call.show(call.client.post(&path, &body).await)
         }
         AnswerCommand::Release { device, reason, tenant } => {
             let call = Call::of(&tenant.operator)?;
-            let path = device_path(&tenant.tenant, &device, "/release");
+            let path = device_path(&tenant.tenant, &device, "release");
             call.show(call.client.post(&path, &json!({ "reason": reason })).await)
         }
         AnswerCommand::Verdict { device, verdict, lasts, reason, tenant } => {
@@ -27,7 +27,7 @@ pub(super) async fn answer(command: AnswerCommand) -> Outcome {
                 members.insert("seconds".to_owned(), json!(lasts.as_secs()));
             }
             let call = Call::of(&tenant.operator)?;
-            let path = device_path(&tenant.tenant, &device, "/verdict");
+            let path = device_path(&tenant.tenant, &device, "verdict");
             call.show(call.client.post(&path, &body).await)
         }
         AnswerCommand::List { rows, tenant } => {
@@ -44,7 +44,7 @@ pub(super) async fn answer(command: AnswerCommand) -> Outcome {
             let of = group.map_or(String::new(), |group| format!("/{}", segment(&group)));
             let call = Call::of(&tenant.operator)?;
             let path = tenant_path(&tenant.tenant, &format!("answers{of}"));
-            call.show(call.client.delete(&path).await)
+            call.show(call.client.clear(&path).await)
         }
     }
 }

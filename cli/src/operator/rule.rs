@@ -6,9 +6,11 @@ use tessera_rules::rule::file::RuleFile;
 use tessera_rules::rule::Rule;
 use tessera_simulators::operator::{segment, tenant_path};
 
-use super::{list, Call};
+use super::pages::{self, Rows};
+use super::{list, table, Call};
 use crate::args::{ListArgs, OperatorArgs, TenantArgs};
 use crate::error::Outcome;
+use crate::output;
 
 fn path(tenant: &str, rule: &str, verb: &str) -> String {
     tenant_path(tenant, &format!("rules/{}{verb}", segment(rule)))
@@ -41,7 +43,24 @@ pub(crate) async fn tested(rule: &Rule, report: &Report, operator: &OperatorArgs
 }
 
 pub(crate) async fn rules(rows: &ListArgs, tenant: &TenantArgs) -> Outcome {
-    list(tenant, "rules", &["id", "rule", "tried_since", "changed", "by", "waiting_by"], rows).await
+    let call = Call::of(&tenant.operator)?;
+    if call.json {
+        return list(tenant, "rules", &[], rows).await;
+    }
+    let path = tenant_path(&tenant.tenant, "rules");
+    let Rows { mut items, next } = pages::wanted(&call.client, &path, rows).await?;
+    for item in &mut items {
+        for member in ["version", "on", "mode", "action", "expires"] {
+            item[member] = item["rule"][member].take();
+        }
+    }
+    let columns =
+        ["id", "version", "on", "mode", "action", "expires", "tried_since", "by", "waiting_by"];
+    output::write(&table::many(&items, &columns));
+    if let Some(next) = next {
+        output::complain(&format!("there are more: --cursor {next}"));
+    }
+    Ok(0)
 }
 
 pub(crate) async fn show(rule: &str, tenant: &TenantArgs) -> Outcome {
