@@ -49,9 +49,10 @@ pub(crate) async fn rules(rows: &ListArgs, tenant: &TenantArgs) -> Outcome {
     }
     let path = tenant_path(&tenant.tenant, "rules");
     let Rows { mut items, next } = pages::wanted(&call.client, &path, rows).await?;
-    for item in &mut items {
-        for member in ["version", "on", "mode", "action", "expires"] {
-            item[member] = item["rule"][member].take();
+    for item in items.iter_mut().filter_map(Value::as_object_mut) {
+        // The members of the rule itself, as columns.
+        if let Some(Value::Object(rule)) = item.remove("rule") {
+            item.extend(rule.into_iter().filter(|(name, _)| name != "id"));
         }
     }
     let columns =
