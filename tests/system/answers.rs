@@ -1,8 +1,7 @@
 //! Devices are held back, and rules put, by the commands that a person types.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde_json::Value;
+use tessera_runtime::clock::{Clock, SystemClock};
 use tessera_tests::process::{ok, run};
 use tessera_tests::server::{Device, Server};
 
@@ -43,7 +42,7 @@ fn a_device_is_restrained_and_released() {
 fn a_rule_is_put_refused_untried_and_removed() {
     let server = Server::start();
     let card = server.enrol("d-1", "sensor");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemClock::new().unix().get();
     let file = server.data().join("large.toml");
     let rule = format!(
         "id = \"large\"\nversion = 1\non = \"publish\"\ntext = 'bytes > 100'\naction = \"deny\"\nmode = \"enforce\"\n\
