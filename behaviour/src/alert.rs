@@ -85,9 +85,6 @@ pub struct Alert {
     /// A command that helps.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub advice: String,
-    /// The answer that is to follow by itself: `tell`, `step_up` or `quarantine`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub response: String,
     /// Whether it is only for the record.
     #[serde(default, skip_serializing_if = "is_false")]
     pub shadow: bool,
@@ -112,7 +109,6 @@ impl Default for Alert {
             severity: Severity::Low,
             signals: Vec::new(),
             advice: String::new(),
-            response: String::new(),
             shadow: false,
             withheld: 0,
         }

@@ -54,7 +54,10 @@ pub(crate) async fn set(
         };
         let entry = service.entry(by, action, tenant.as_str(), device.as_str());
         let old = get(service, tenant, device).await?;
-        let new = wanted.record(service, by.name.clone(), None);
+        // A released device is not held back again for the same alert.
+        let alert = old.as_ref().filter(|_| wanted.step == Step::Released);
+        let alert = alert.and_then(|old| old.alert.clone());
+        let new = wanted.record(service, by.name.clone(), alert);
         let entry = entry.detail(wanted.words());
         let tried = write(service, (tenant, device), (old.as_ref(), &new), entry, Batch::new());
         Ok(tried.await?.map(|()| new))

@@ -226,7 +226,8 @@ impl State {
             return (Err(code), subject);
         }
         let outcome = act.allowed(session.grant().scope());
-        let outcome = outcome.and_then(|()| self.validator.restricted(&session.asks(act.event())));
+        let outcome =
+            outcome.and_then(|()| self.validator.restricted(&session.asked(), act.event()));
         match outcome {
             // The device does what its token allows.
             Err(code) if code.is_of_a_restriction() => {}
@@ -258,7 +259,7 @@ impl State {
         let allowed = act.allowed(admission.grant.scope());
         let outcome = allowed
             .and_then(|()| self.may_connect(&session, 0))
-            .and_then(|()| self.validator.restricted(&session.asks(act.event())));
+            .and_then(|()| self.validator.restricted(&session.asked(), act.event()));
         let (code, topic) = (allowed.err(), act.topic());
         let seen =
             code.map_or_else(|| act.observation(), |code| Observation::Refused { code, topic });
@@ -291,7 +292,7 @@ impl State {
     /// Asks rules and restraints about a connection whose credential is good.
     fn may_connect(&self, session: &Session, keep_alive: u16) -> Result<(), RefusalCode> {
         let connect = rules::Connect { keep_alive, ..rules::Connect::default() };
-        self.validator.restricted(&session.asks(Event::Connect(connect)))
+        self.validator.restricted(&session.asked(), Event::Connect(connect))
     }
 
     fn session(

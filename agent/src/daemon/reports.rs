@@ -30,7 +30,8 @@ impl State {
         if matches!(report.seen, Seen::Disconnected { .. }) {
             return Noted { taken: true, holds: false, code: None, words: None };
         }
-        let ended = self.validator.still_holds(session.grant()).err();
+        let holds = self.validator.still_holds(session.grant());
+        let ended = holds.and_then(|()| self.validator.not_held_back(&session.asked(), true)).err();
         let (code, words) = (ended.map(RefusalCode::as_str), ended.map(RefusalCode::words));
         Noted { taken: true, holds: ended.is_none(), code, words }
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use tessera_rules::attributes::Event;
 use tessera_runtime::metrics::Gauge;
 use tessera_token::chain::Subject;
 use tessera_token::encoding;
@@ -16,7 +15,7 @@ use tessera_token::time::UnixSeconds;
 
 use crate::behaviour::{DeviceHandle, NewConnection, Observer};
 use crate::limits;
-use crate::validator::restrictions::Asked;
+use crate::validator::restrictions::{Asked, Circumstances, Proved};
 
 /// The name of a session: random, so that only its caller can report on it.
 pub(super) type SessionId = [u8; 16];
@@ -27,7 +26,7 @@ pub(super) struct Session {
     client: Box<str>,
     device: DeviceHandle,
     reports: bool,
-    /// When its device proved its key.
+    /// When its device was let in by its proof.
     proved: UnixSeconds,
     network: String,
     /// The number of its connection for behaviour tracking; 0 while none was told.
@@ -46,15 +45,15 @@ impl Session {
         Self { grant, client: client.into(), device, reports, proved, network, connection }
     }
 
-    /// An action of it, for rules and restraints.
-    pub(super) fn asks<'a>(&'a self, event: Event<'a>) -> Asked<'a> {
-        Asked {
-            grant: &self.grant,
+    /// As restraints and rules ask it.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        let of = Circumstances {
             client_id: &self.client,
             network: &self.network,
-            proved: self.grant.confirmation().map(|_| self.proved),
-            event,
-        }
+            proved: Proved::by_key_of(&self.grant),
+            is_partner: false,
+        };
+        Asked { grant: &self.grant, of, since: self.proved }
     }
 
     pub(super) fn grant(&self) -> &Grant {

@@ -49,7 +49,8 @@ impl TrustState {
     pub(super) fn apply_rule(&mut self, entry: &RuleEntry) -> Result<TrustEffect, TrustRefusal> {
         let before = self.rulebooks.get(&entry.tenant);
         let used: usize = self.rulebooks.values().map(|book| book.len()).sum();
-        room(entry.rule.is_empty(), used, limits::TRUST_RULES)?;
+        let is_known = before.is_some_and(|book| book.has(&entry.id));
+        room(is_known || entry.rule.is_empty(), used, limits::TRUST_RULES)?;
         let floor = self.trusted_at.unwrap_or(UnixSeconds::new(0));
         let book = Rulebook::after(before.map(Arc::as_ref), entry, floor);
         let books = Arc::make_mut(&mut self.rulebooks);

@@ -9,10 +9,8 @@ use super::limits;
 pub struct Policy {
     /// False alarms for each 1,000 device-days that are accepted. Twice as many find a little more.
     pub budget: f32,
-    /// Whether alerts are only for the record: they say so, and no response follows.
+    /// Whether alerts are only for the record: they say so, and no answer follows.
     pub shadow: bool,
-    /// The act that is to follow an alert.
-    pub response: Response,
     /// Messages in ten seconds that a device without habits may send; a service may send [`SERVICE_FACTOR`] times as many.
     pub ceiling_messages: u32,
     /// Bytes in five minutes that a device without habits may send.
@@ -24,25 +22,8 @@ pub const SERVICE_FACTOR: u32 = 40;
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            budget: 1.0,
-            shadow: false,
-            response: Response::Tell,
-            ceiling_messages: 500,
-            ceiling_bytes: 75 * 1024 * 1024,
-        }
+        Self { budget: 1.0, shadow: false, ceiling_messages: 500, ceiling_bytes: 75 * 1024 * 1024 }
     }
-}
-
-/// The act that is to follow an alert of high severity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Response {
-    /// People are told.
-    Tell,
-    /// The device has to prove its key again.
-    StepUp,
-    /// The device is cut off from all but its own management topics.
-    Quarantine,
 }
 
 /// Settings.

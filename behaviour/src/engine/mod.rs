@@ -46,7 +46,7 @@ mod tests;
 mod trips;
 mod words;
 
-pub use config::{Config, Policy, Response};
+pub use config::{Config, Policy};
 pub use record::RecordError;
 pub use rows::Turn;
 pub use signal::SignalName;

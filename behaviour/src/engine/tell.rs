@@ -188,9 +188,6 @@ impl Engine {
     /// The parts that the alerts of all subjects have.
     fn bare(&self, tenant: u32, group: u32, due: Due, alarm: Option<&Alarm>) -> Alert {
         let policy = self.groups.get(group as usize).map_or_else(Default::default, |g| g.policy);
-        let is_strong = due.severity == Severity::High && due.state != State::Closed;
-        let response =
-            if is_strong && !policy.shadow { policy.response } else { super::Response::Tell };
         Alert {
             t: self.clock.wall_at(self.clock.now),
             alert: due.id,
@@ -198,7 +195,6 @@ impl Engine {
             state: due.state,
             severity: due.severity,
             signals: alarm.map(|alarm| self.signal(alarm)).into_iter().collect(),
-            response: words::response(response).to_owned(),
             shadow: policy.shadow,
             withheld: due.withheld,
             ..Alert::default()

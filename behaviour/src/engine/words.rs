@@ -1,6 +1,5 @@
 //! Signals in words with their numbers, and the command that an operator may want next.
 
-use super::config::Response;
 use super::signal::{Alarm, SignalName};
 
 /// The signal of an alarm in words.
@@ -118,13 +117,4 @@ pub(super) fn device_advice(signal: SignalName, tenant: &str, device: &str) -> S
 /// The command for a group or a campaign: it shows the changes of operators, and the attempts that were refused.
 pub(super) fn tenant_advice(tenant: &str) -> String {
     format!("tessera audit list --tenant {tenant}")
-}
-
-/// The name of a response.
-pub(super) fn response(response: Response) -> &'static str {
-    match response {
-        Response::Tell => "tell",
-        Response::StepUp => "step_up",
-        Response::Quarantine => "quarantine",
-    }
 }

@@ -42,7 +42,7 @@ use crate::admission::SocketPermit;
 use crate::authentication::Evidence;
 use crate::authorisation::Rights;
 use crate::codec::{ConnAck, Connect, Packet, ReasonCode, Recipient, Version};
-use crate::guard::facts::Channel;
+use crate::guard::connect::Channel;
 use crate::hub::Hub;
 use crate::message::SubscriberId;
 use crate::partners::PartnerUse;

@@ -93,7 +93,9 @@ fn note_refused(hub: &Hub, refused: &Refused, origin: Origin, client_id: &str, a
     hub.metrics.connect_seconds.observe(&["refused"], took.as_secs_f64());
     let mut line = Told::of(What::Connect, code.as_str(), origin.remote);
     if let Some(subject) = &refused.refusal.subject {
-        hub.observer.observe_refusal(subject, code, origin.network);
+        if !code.is_of_a_restriction() {
+            hub.observer.observe_refusal(subject, code, origin.network);
+        }
         line = line.owner(&subject.tenant, &subject.device);
     }
     match refused.proved {

@@ -1,10 +1,10 @@
 //! Restrictions of a session beside the rights of its token: the rules of its tenant, and a device that is held back.
 //!
 //! A session without any has no [`Guard`], and pays for none. A guard is made anew when trust data, the token or a
-//! restraint change; what it decides, it decides without a lock. Reading order: [`restraint`], [`facts`], [`ruling`].
+//! restraint change; what it decides, it decides without a lock. Reading order: [`restraint`], [`connect`], [`ruling`].
 
 pub(crate) mod clamp;
-pub(crate) mod facts;
+pub(crate) mod connect;
 pub(crate) mod restraint;
 mod ruling;
 #[cfg(test)]
@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tessera_agent::rulebook::Rulebook;
-use tessera_rules::attributes::{self as rules, Attributes, Moment};
+use tessera_agent::validator::restrictions::Subject;
+use tessera_rules::attributes::{self as rules, Attributes, Moment, On};
 use tessera_rules::rule::{Action, Rule};
 use tessera_rules::set::Picked;
 use tessera_token::refusal::RefusalCode;
@@ -27,13 +28,12 @@ use crate::authorisation::ControlTopic;
 use crate::codec::{Connect, Properties, PropertyId, Publish, QoS};
 use crate::limits::RULE_TOLD_AGAIN;
 use clamp::Clamp;
-use facts::Facts;
 use restraint::Hold;
 pub(crate) use ruling::{Ruling, Told};
 
 /// The restrictions of one session.
 pub(crate) struct Guard {
-    facts: Facts,
+    subject: Subject,
     book: Option<Arc<Rulebook>>,
     picked: Picked,
     hold: Hold,
@@ -45,18 +45,18 @@ pub(crate) struct Guard {
 impl Guard {
     /// The guard of a session; `None` when nothing restricts it.
     pub(crate) fn of(
-        facts: Facts,
+        subject: Subject,
         book: Option<Arc<Rulebook>>,
         hold: Hold,
         clamp: Arc<Clamp>,
     ) -> Option<Arc<Self>> {
-        if book.is_none() && hold.step == Step::Released {
+        let picked = book.as_ref().map(|book| book.set().pick(&subject.session()));
+        let picked = picked.unwrap_or_default();
+        if picked.is_empty() && hold.step == Step::Released {
             return None;
         }
-        let picked = book.as_ref().map(|book| book.set().pick(&facts.session()));
-        let picked = picked.unwrap_or_default();
         let told = AtomicU64::new(0);
-        Some(Arc::new(Self { facts, book, picked, hold, clamp, told }))
+        Some(Arc::new(Self { subject, book, picked, hold, clamp, told }))
     }
 
     /// How the device is held back.
@@ -68,10 +68,10 @@ impl Guard {
     pub(crate) fn connect(
         &self,
         connect: &Connect,
-        channel: facts::Channel,
+        channel: connect::Channel,
         now: UnixSeconds,
     ) -> Ruling {
-        self.ask(rules::Event::Connect(facts::connect(connect, channel)), now)
+        self.ask(rules::Event::Connect(connect::attributes(connect, channel)), now)
     }
 
     /// The restrictions of a publish that the token allows.
@@ -92,7 +92,7 @@ impl Guard {
             return Ruling::refused(RefusalCode::Quarantined);
         }
         // The topics of the server are what keeps a device manageable: no rule closes them.
-        if topic.starts_with('$') {
+        if !self.picked.has(On::Publish) || topic.starts_with('$') {
             return Ruling::default();
         }
         let event = rules::Publish {
@@ -118,7 +118,7 @@ impl Guard {
         if self.hold.is(Step::Quarantine, now) && !is_own_topic(filter) {
             return Ruling::refused(RefusalCode::Quarantined);
         }
-        if filter.starts_with('$') {
+        if !self.picked.has(On::Subscribe) || filter.starts_with('$') {
             return Ruling::default();
         }
         let share = wanted.share.as_deref().unwrap_or_default();
@@ -140,20 +140,10 @@ impl Guard {
 
     fn ask(&self, event: rules::Event<'_>, now: UnixSeconds) -> Ruling {
         let Some(book) = &self.book else { return Ruling::default() };
-        let session = self.facts.session();
+        let (session, mut picked) = (self.subject.session(), self.picked);
         let moment = Moment { now, ..Moment::default() };
-        let (set, mut picked) = (book.set(), self.picked);
-        let verdicts = set.evaluate(&mut picked, &Attributes { session: &session, moment, event });
-        if verdicts.is_empty() {
-            return Ruling::default();
-        }
-        book.counters().add(&verdicts, now, |rule| {
-            tracing::error!(
-                tenant = %self.facts.tenant,
-                rule = rule.draft().id,
-                "a rule broke again and again and is suspended here: remove it and put it anew"
-            );
-        });
+        let attributes = Attributes { session: &session, moment, event };
+        let verdicts = book.judge(&mut picked, &attributes);
         match verdicts.strongest() {
             Some(rule) => self.follow(rule, now),
             None => Ruling::default(),

@@ -123,7 +123,7 @@ impl Restraints {
     }
 
     /// How many devices rules hold back.
-    pub(crate) fn len(&self) -> usize {
-        self.of.lock().len()
+    pub(crate) fn count(&self, now: UnixSeconds) -> usize {
+        self.of.lock().values().filter(|hold| now < hold.until).count()
     }
 }

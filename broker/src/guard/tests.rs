@@ -44,7 +44,7 @@ fn the_stronger_restraint_counts_and_a_newer_release_ends_that_of_a_rule() {
     assert_eq!(step(told(Step::Released, 1000, 5000), now), Step::Released);
     let later = now.plus(RESTRAINT_OF_RULE);
     assert_eq!(step(told(Step::Clamp, 990, 5000), later), Step::Clamp);
-    assert_eq!((step(None, later), restraints.len()), (Step::Released, 0));
+    assert_eq!((step(None, later), restraints.count(later)), (Step::Released, 0));
 }
 
 #[test]

@@ -164,6 +164,6 @@ fn rules(hub: &Hub) {
     for (state, count) in states {
         hub.metrics.rules.set(&[state], i64::try_from(count).unwrap_or(i64::MAX));
     }
-    let held = i64::try_from(hub.restraints.len()).unwrap_or(i64::MAX);
+    let held = i64::try_from(hub.restraints.count(hub.now().unix)).unwrap_or(i64::MAX);
     hub.metrics.restraints.set(&[], held);
 }

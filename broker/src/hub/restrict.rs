@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tessera_agent::trust::TrustEffect;
+use tessera_agent::validator::restrictions::Circumstances;
 use tessera_token::grant::Grant;
 use tessera_token::ids::{ClientId, DeviceId, TenantId};
 use tessera_token::refusal::RefusalCode;
@@ -10,7 +11,6 @@ use tessera_token::trust::Step;
 
 use super::Hub;
 use crate::codec::ReasonCode;
-use crate::guard::facts::{Circumstances, Facts};
 use crate::guard::restraint::Hold;
 use crate::guard::{Guard, Told};
 use crate::session::state_machine::{End, Will};
@@ -36,10 +36,10 @@ impl Hub {
         if book.is_none() && hold.step == Step::Released {
             return None;
         }
+        let network = handle.remote().address.to_canonical().to_string();
         let of = Circumstances {
-            client_id,
-            group: validator.group_name(grant.tenant(), grant.epochs().group_number),
-            address: handle.remote().address,
+            client_id: client_id.as_str(),
+            network: &network,
             proved: handle.proved(),
             is_partner: handle.partner().is_some(),
         };
@@ -49,7 +49,7 @@ impl Hub {
             }
             _ => Arc::default(),
         };
-        Guard::of(Facts::of(grant, of), book, hold, clamp)
+        Guard::of(validator.subject(grant, of), book, hold, clamp)
     }
 
     /// Puts the restrictions of now on a session that this connection serves. A session that has to prove its key anew

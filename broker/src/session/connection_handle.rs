@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
+use tessera_agent::validator::restrictions::Proved;
 use tessera_runtime::secret::Secret;
 use tessera_token::chain::Admission;
 use tessera_token::grant::Grant;
@@ -12,7 +13,6 @@ use tessera_token::proof::TicketId;
 use tessera_token::time::UnixSeconds;
 
 use super::state_machine::End;
-use crate::guard::facts::Proved;
 use crate::partners::PartnerUse;
 use crate::refusals::Remote;
 

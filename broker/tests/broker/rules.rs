@@ -158,7 +158,7 @@ async fn a_rule_holds_a_device_back_for_its_time_and_an_operator_ends_it() {
     let mut device = plan(&world, "d-1", Version::V5).open().await;
     let mut twin = plan(&world, "d-1", Version::V5).client_id("d-1~b").open().await;
     assert_eq!(device.publish_acked(TELEMETRY, b"0123456789abc").await, ReasonCode::NOT_AUTHORIZED);
-    // Every session of the device is held back, for whatever it sends.
+    // Every session of the device is held back, whether its message matches or not.
     for one in [&mut device, &mut twin] {
         assert_eq!(one.publish_acked(TELEMETRY, b"x").await, ReasonCode::NOT_AUTHORIZED);
     }

@@ -93,7 +93,7 @@ impl RawPolicy {
         }
         let [(_, ceiling_messages), (_, ceiling_bytes)] = ceilings;
         let shadow = self.shadow.unwrap_or(base.shadow);
-        Ok(Policy { budget, shadow, ceiling_messages, ceiling_bytes, ..base })
+        Ok(Policy { budget, shadow, ceiling_messages, ceiling_bytes })
     }
 }
 

@@ -88,8 +88,9 @@ async fn answer(
         let tenant = item.alert.get("tenant").and_then(Value::as_str).unwrap_or_default();
         if tenants.cover(tenant) {
             match answers::follow(service, &item.alert).await {
-                // The alert must not be lost for want of an answer.
-                Err(refused) if refused.code != RefusalCode::NotReady => {
+                // The alert must not wait for ever for an answer that cannot be given. After any other fault the report
+                // comes again.
+                Err(refused) if is_for_good(refused.code) => {
                     let code = refused.code;
                     service.metrics.limits_hit.inc(&["answers"]);
                     tracing::error!(tenant, %code, "an alert was not answered: answer it by hand");
@@ -99,6 +100,14 @@ async fn answer(
         }
     }
     Ok(())
+}
+
+/// Whether an answer is refused now as it will be later: the device is gone, or verifiers have no room.
+const fn is_for_good(code: RefusalCode) -> bool {
+    matches!(
+        code,
+        RefusalCode::CapacityReached | RefusalCode::DeviceUnknown | RefusalCode::TenantUnknown
+    )
 }
 
 /// The entry of an alert; none when it is about no tenant of the account.

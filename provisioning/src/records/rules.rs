@@ -8,6 +8,8 @@ use tessera_runtime::store::StoreError;
 pub(crate) struct RuleRecord {
     /// The rule as verifiers have it.
     pub(crate) body: Vec<u8>,
+    /// The end of its life.
+    pub(crate) ends: u64,
     /// Since when its condition, selector and action run in shadow or are enforced; `None` before.
     pub(crate) tried_since: Option<u64>,
     pub(crate) changed: u64,
@@ -20,12 +22,13 @@ impl Record for RuleRecord {
     const TABLE: &'static str = "rules";
     const KEY: &'static [&'static str] = &["tenant", "rule"];
     const COLUMNS: &'static [&'static str] =
-        &["body", "tried_since", "changed", "made_by", "next_body", "next_by"];
+        &["body", "ends", "tried_since", "changed", "made_by", "next_body", "next_by"];
 
     fn values(&self) -> Vec<Value> {
         let (next, by) = self.next.clone().unzip();
         vec![
             self.body.as_slice().into(),
+            self.ends.into(),
             self.tried_since.into(),
             self.changed.into(),
             self.made_by.as_str().into(),
@@ -37,6 +40,7 @@ impl Record for RuleRecord {
     fn read(row: &mut Row) -> Result<Self, StoreError> {
         Ok(Self {
             body: row.blob()?,
+            ends: row.number()?,
             tried_since: row.maybe_number()?,
             changed: row.number()?,
             made_by: row.text()?,

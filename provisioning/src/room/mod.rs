@@ -108,9 +108,9 @@ impl Purpose {
         let ends = |change: &Change| match change {
             Change::Device(_) | Change::Token(_) => true,
             Change::Key(key) => key.state == KeyState::Compromised,
-            // A restraint or a rule takes something away too.
-            Change::Restraint(_) | Change::Rule(_) => true,
-            Change::Tenant(_) | Change::Group(_) | Change::DeviceKey(_) => false,
+            // A restraint takes something away too.
+            Change::Restraint(_) => true,
+            Change::Tenant(_) | Change::Group(_) | Change::DeviceKey(_) | Change::Rule(_) => false,
         };
         match changes.iter().any(ends) {
             true => Self::Revocation,

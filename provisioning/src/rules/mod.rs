@@ -5,7 +5,7 @@
 
 pub(crate) mod tests_of;
 
-use tessera_rules::attributes::schema::{Text, Which};
+use tessera_rules::attributes::schema::{Number, Text, Which};
 use tessera_rules::limits::RULES;
 use tessera_rules::rule::{Mode, Rule};
 use tessera_runtime::sql::Batch;
@@ -14,7 +14,7 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{Change, RuleEntry};
 
 use crate::audit::Actor;
-use crate::limits::{RULE_KEPT_SECONDS, RULE_SHADOW_SECONDS, RULE_WIDE_PER_MILLE};
+use crate::limits::{RULE_KEPT_SECONDS, RULE_SHADOW_SECONDS, RULE_WIDE_PER_MILLE, SWEEP_ROWS};
 use crate::records::rules::RuleRecord;
 use crate::refused::Refused;
 use crate::registry::suspension::Reason;
@@ -59,6 +59,7 @@ pub(crate) async fn put(
         let body = rule.to_cbor();
         let mut new = RuleRecord {
             body: body.clone(),
+            ends: rule.draft().expires.get(),
             tried_since: tried_since.or(Some(at)),
             changed: at,
             made_by: by.name.clone(),
@@ -131,7 +132,8 @@ pub(crate) async fn approve(
         let rule = read(&body)?;
         let mut changes = groups_of(service, tenant, &rule).await?;
         let at = service.now().get();
-        let new = RuleRecord { body, changed: at, made_by: first, next: None, ..old.clone() };
+        let ends = rule.draft().expires.get();
+        let new = RuleRecord { body, ends, changed: at, made_by: first, next: None, ..old.clone() };
         changes.push(told(tenant, id, new.body.clone()));
         let mut batch = Batch::new();
         let (table, key) = (&service.tables.rules, pair(tenant, id));
@@ -172,15 +174,10 @@ pub(crate) async fn remove(
 
 /// Takes rules away that ended, by lived time. No verifier applies them any more.
 pub(crate) async fn end(service: &Service) -> Result<(), Refused> {
-    let over = service.time.removal().minus(RULE_KEPT_SECONDS);
-    let mut rows = service.tables.rules.walk(&Vec::new());
-    while let Some(page) = rows.next().await? {
-        for (key, row) in page {
-            if read(&row.body).is_ok_and(|rule| rule.draft().expires < over) {
-                let tenant = TenantId::parse(text(&key, 0)?).map_err(|_| RefusalCode::Internal)?;
-                remove(service, &Actor::service(), &tenant, text(&key, 1)?).await?;
-            }
-        }
+    let over = service.time.removal().minus(RULE_KEPT_SECONDS).get();
+    for (key, _) in service.tables.rules.up_to("ends", over, SWEEP_ROWS).await? {
+        let tenant = TenantId::parse(text(&key, 0)?).map_err(|_| RefusalCode::Internal)?;
+        remove(service, &Actor::service(), &tenant, text(&key, 1)?).await?;
     }
     Ok(())
 }
@@ -211,6 +208,16 @@ fn told(tenant: &TenantId, id: &str, rule: Vec<u8>) -> Change {
     Change::Rule(RuleEntry { tenant: tenant.clone(), id: id.to_owned(), rule })
 }
 
+/// Attributes that no verifier has a value for. A token tells the number of a group and no role.
+const UNKNOWN: [Which; 6] = [
+    Which::Text(Text::Role),
+    Which::Text(Text::Group),
+    Which::Text(Text::Country),
+    Which::Text(Text::Severity),
+    Which::Number(Number::Asn),
+    Which::Number(Number::Score),
+];
+
 fn check(tenant: &TenantId, rule: &Rule) -> Result<(), Refused> {
     let draft = rule.draft();
     if draft.selector.tenant != tenant.as_str() {
@@ -220,17 +227,17 @@ fn check(tenant: &TenantId, rule: &Rule) -> Result<(), Refused> {
         );
         return Err(Refused::malformed(why));
     }
-    // A token does not tell the role of its device, and tells the number of its group alone.
-    let reads = rule.program().reads();
-    let reads_role = reads.iter().any(|read| read.which == Which::Text(Text::Role));
-    if reads.iter().any(|read| read.which == Which::Text(Text::Group)) {
-        let why =
-            "verifiers know the names of selected groups alone: name groups in selector.groups";
-        return Err(Refused::malformed(why));
-    }
-    if !draft.selector.roles.is_empty() || reads_role {
+    if !draft.selector.roles.is_empty() {
         let why = "verifiers do not know the role of a device: select by groups or devices";
         return Err(Refused::malformed(why));
+    }
+    // A rule that reads them would never hold, and it would not show.
+    let reads = rule.program().reads();
+    if let Some(read) = reads.iter().find(|read| UNKNOWN.contains(&read.which)) {
+        return Err(Refused::malformed(format!(
+            "verifiers do not know the attribute {} today: name groups and devices in the selector, or leave it out",
+            read.name
+        )));
     }
     Ok(())
 }

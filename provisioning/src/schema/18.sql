@@ -2,6 +2,7 @@ CREATE TABLE rules (
     tenant TEXT NOT NULL,
     rule TEXT NOT NULL,
     body BYTEA NOT NULL,
+    ends BIGINT NOT NULL,
     tried_since BIGINT,
     changed BIGINT NOT NULL,
     made_by TEXT NOT NULL,
@@ -10,6 +11,7 @@ CREATE TABLE rules (
     row_sum BIGINT NOT NULL,
     PRIMARY KEY (tenant, rule)
 ) ROWS;
+CREATE INDEX rules_by_end ON rules (ends);
 CREATE TABLE rule_tests (
     tenant TEXT NOT NULL,
     substance BYTEA NOT NULL,

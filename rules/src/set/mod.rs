@@ -92,7 +92,20 @@ pub struct Picked {
     bits: [u64; 3],
 }
 
-/// Why rules are no set.
+impl Picked {
+    /// Whether a rule for this event picks the session.
+    #[inline]
+    pub fn has(&self, on: On) -> bool {
+        self.bits.get(place(on)).is_some_and(|bits| *bits != 0)
+    }
+
+    /// Whether no rule picks the session.
+    pub fn is_empty(&self) -> bool {
+        self.bits == [0; 3]
+    }
+}
+
+/// Why a rule is not in a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetError {
     /// A rule of another tenant.
@@ -125,6 +138,17 @@ impl fmt::Display for SetError {
 }
 
 impl std::error::Error for SetError {}
+
+impl SetError {
+    /// The stable name.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Tenant { .. } => "rule_tenant",
+            Self::Twice(_) => "rule_twice",
+            Self::TooMany(_) => "rule_set_full",
+        }
+    }
+}
 
 impl Lane {
     fn new(mut rules: Vec<Rule>) -> Self {
@@ -174,6 +198,17 @@ impl RuleSet {
     /// # Errors
     /// [`SetError`].
     pub fn new(tenant: TenantId, rules: Vec<Rule>, floor: UnixSeconds) -> Result<Self, SetError> {
+        let (set, left_out) = Self::fill(tenant, rules, floor);
+        left_out.into_iter().next().map_or(Ok(set), |(_, error)| Err(error))
+    }
+
+    /// The same of the rules that can be in it. The others are named: one that is wrong takes no other with it.
+    pub fn fill(
+        tenant: TenantId,
+        rules: Vec<Rule>,
+        floor: UnixSeconds,
+    ) -> (Self, Vec<(String, SetError)>) {
+        let mut left_out = Vec::new();
         let mut ids = BTreeSet::new();
         let mut lanes = [const { Vec::new() }; 3];
         let mut bytes = tenant.as_str().as_bytes().to_vec();
@@ -181,27 +216,30 @@ impl RuleSet {
             let draft = rule.draft();
             if draft.selector.tenant != tenant.as_str() {
                 let (id, tenant) = (draft.id.clone(), draft.selector.tenant.clone());
-                return Err(SetError::Tenant { id, tenant });
+                left_out.push((id.clone(), SetError::Tenant { id, tenant }));
+                continue;
             }
             if !ids.insert(draft.id.clone()) {
-                return Err(SetError::Twice(draft.id.clone()));
+                left_out.push((draft.id.clone(), SetError::Twice(draft.id.clone())));
+                continue;
             }
-            bytes.extend(rule.to_cbor());
-            let on = draft.on;
-            let lane: Option<&mut Vec<Rule>> = lanes.get_mut(place(on));
-            let lane = lane.ok_or(SetError::TooMany(on))?;
-            if lane.len() == limits::RULES {
-                return Err(SetError::TooMany(on));
+            let lane: Option<&mut Vec<Rule>> = lanes.get_mut(place(draft.on));
+            match lane.filter(|lane| lane.len() < limits::RULES) {
+                Some(lane) => {
+                    bytes.extend(rule.to_cbor());
+                    lane.push(rule);
+                }
+                None => left_out.push((draft.id.clone(), SetError::TooMany(draft.on))),
             }
-            lane.push(rule);
         }
         let [a, b, c, d, e, f, g, h, ..] = sha256(&bytes);
-        Ok(Self {
+        let set = Self {
             tenant,
             mark: u64::from_be_bytes([a, b, c, d, e, f, g, h]) | 1,
             lanes: lanes.map(Lane::new),
             seen: AtomicU64::new(floor.get()),
-        })
+        };
+        (set, left_out)
     }
 
     /// Every rule: those of connects, of publishes, of subscribes; the strongest action of each first.

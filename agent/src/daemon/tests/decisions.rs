@@ -246,6 +246,11 @@ async fn rules_and_restraints_are_asked_beside_the_scope() {
     let quarantined = ruled.with_answer(&answer.unwrap(), &NONCE).state;
     trust.publish(quarantined.clone(), None);
     assert_eq!(code(&rig.call("/v1/publish", &publish(1)).await), (false, Some("quarantined")));
+    // A caller that reports alone hears of it too.
+    let noted = json!({"reports": [{"session": session, "seen": {"kind": "alive"}}]});
+    let noted = rig.call("/v1/report", &noted).await;
+    let noted = &noted["answers"][0];
+    assert_eq!((&noted["holds"], &noted["code"]), (&json!(false), &json!("quarantined")));
     world.event(held(Step::StepUp));
     let answer = tessera_token::trust::FeedAnswer::from_cbor(&world.feed(2, NOW).to_cbor());
     trust.publish(quarantined.with_answer(&answer.unwrap(), &NONCE).state, None);

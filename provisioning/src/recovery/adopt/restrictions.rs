@@ -33,6 +33,7 @@ pub(super) async fn rule(
     }
     let new = RuleRecord {
         body: shown.rule.clone(),
+        ends: rule.draft().expires.get(),
         tried_since: None,
         changed: service.now().get(),
         made_by: rule.draft().author.clone(),
