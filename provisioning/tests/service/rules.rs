@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::{json, Value};
 use tessera_rules::rule::{Action, Mode, Rule};
 use tessera_runtime::http::{HttpClient, HttpError, HttpResponse, Method, Request, JSON};
-use tessera_token::trust::Change;
+use tessera_token::trust::{Change, Step};
 
 use crate::feed::Reader;
+use crate::restored::{brought_back, copied, Keeper};
 use crate::world::{problem, World};
 
 const PATH: &str = "/v1/tenants/default/rules/no-commands";
@@ -156,4 +157,38 @@ async fn a_tenant_has_a_bounded_number_of_rules_and_they_go_when_they_ended() {
         tokio::task::yield_now().await;
     }
     good(&world.operator, json!({ "rule": rule(&world, 1, json!({})) })).await;
+}
+
+#[tokio::test]
+async fn rules_and_restraints_of_a_lost_part_are_taken_from_a_reader() {
+    let world = World::new().await;
+    world.enrolled("a").await;
+    world.enrolled("b").await;
+    let mut keeper = Keeper::new(&world).await;
+    let world = copied(world).await;
+    // The part that will be lost.
+    let shadow = json!({ "mode": "shadow" });
+    good(&world.operator, json!({ "rule": rule(&world, 3, shadow.clone()) })).await;
+    let hold = json!({ "step": "quarantine", "seconds": 3600, "reason": "worm" });
+    for device in ["a", "b"] {
+        world.post(&format!("/v1/tenants/default/devices/{device}/restrain"), hold.clone()).await;
+    }
+    world.advance(1);
+    world.post("/v1/tenants/default/devices/b/release", json!({ "reason": "cleaned" })).await;
+    keeper.poll(&world).await.unwrap();
+    let world = brought_back(world, |_| {}).await;
+    assert_eq!(Reader::snapshot(&world).await.rules(), [] as [&str; 0]);
+    assert_eq!(keeper.poll(&world).await, Err(409));
+    assert_eq!(keeper.show(&world).await.unwrap(), 204);
+    let reader = Reader::snapshot(&world).await;
+    assert_eq!(reader.rules(), ["no-commands"]);
+    // Only what refuses more: a release is not taken back.
+    assert_eq!((reader.held("a"), reader.held("b")), (Some(Step::Quarantine), None));
+    assert_eq!(world.get(PATH).await["rule"]["version"], 3);
+    let found = world.get("/v1/trust/restored").await;
+    let kinds: Vec<&Value> =
+        found["items"].as_array().unwrap().iter().map(|item| &item["kind"]).collect();
+    assert!(kinds.contains(&&json!("rule")) && kinds.contains(&&json!("restraint")), "{found}");
+    let refused = put(&world.operator, json!({ "rule": rule(&world, 3, shadow) })).await;
+    assert_eq!(problem(refused).1, "precondition_failed");
 }
