@@ -272,12 +272,11 @@ fn unrestricted(
     }
     let channel = Channel { transport: from.remote.transport, tls: from.tls };
     let ruling = guard.connect(connect, channel, now);
-    if let Some(told) = ruling.told {
-        hub.follow_rule(grant.tenant(), grant.device(), &told);
-    }
+    let told = ruling.told.as_deref();
+    let is_held = told.is_none_or(|told| hub.follow_rule(grant.tenant(), grant.device(), told));
     match ruling.refusal {
         // It is let in, and reaches its own topics alone.
-        Some(RefusalCode::Quarantined) => Ok(()),
+        Some(RefusalCode::Quarantined) if is_held => Ok(()),
         // The proof of this CONNECT is the fresh one.
         Some(RefusalCode::StepUpRequired) if has_proved => Ok(()),
         Some(code) => Err(code),

@@ -107,16 +107,18 @@ impl Hub {
         ruling.refusal.map_or(Ok(()), Err)
     }
 
-    /// Tells of the match of a rule, and holds the device back when the rule says so.
-    pub(crate) fn follow_rule(&self, tenant: &TenantId, device: &DeviceId, told: &Told) {
+    /// Tells of the match of a rule, and holds the device back when the rule says so. False when there is no room for
+    /// that: then the rule holds for the present event alone.
+    pub(crate) fn follow_rule(&self, tenant: &TenantId, device: &DeviceId, told: &Told) -> bool {
         let action = told.action.as_str();
         self.metrics.rule_matches.inc(&[action]);
         tracing::info!(%tenant, %device, rule = told.rule, action, "a rule holds");
-        let Some(step) = told.step else { return };
+        let Some(step) = told.step else { return true };
         if !self.restraints.raise(tenant, device, step, self.now().unix) {
             self.metrics.limits_hit.inc(&["restraints"]);
-            return;
+            return false;
         }
         self.restrict_all(&self.registry.of_device(tenant, device));
+        true
     }
 }

@@ -241,8 +241,8 @@ impl Session {
         if !state.is_served_by(handle) {
             return None;
         }
-        let guard = state.guard.clone();
-        let cx = Context::at(&rights, context, self.id, now).guarded(guard.as_deref());
+        let state = &mut *state;
+        let cx = Context::at(&rights, context, self.id, now).guarded(state.guard.as_deref());
         let mut effects = Effects::default();
         state.machine.on_packet(packet, cx, &mut effects);
         state.machine.settle_share();

@@ -41,8 +41,8 @@ impl Session {
         if !state.is_served_by(handle) {
             return pumped;
         }
-        let guard = state.guard.clone();
-        let cx = Context::at(&rights, context, self.id, now).guarded(guard.as_deref());
+        let state = &mut *state;
+        let cx = Context::at(&rights, context, self.id, now).guarded(state.guard.as_deref());
         if cx.trusted.absence_is_open() {
             pumped.send_state = SendState::ClockPending;
             return pumped;

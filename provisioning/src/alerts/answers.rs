@@ -32,7 +32,7 @@ struct Asked {
 
 impl Asked {
     /// `None` when no answer follows: it is about no single device, has ended, or is only for the record.
-    fn of(alert: &Value) -> Option<Self> {
+    fn of(tenant: &TenantId, alert: &Value) -> Option<Self> {
         let text = |name: &str| alert.get(name).and_then(Value::as_str).unwrap_or_default();
         if text("state") == "closed" || alert.get("shadow").and_then(Value::as_bool) == Some(true) {
             return None;
@@ -44,14 +44,12 @@ impl Asked {
             "high" => "high",
             _ => return None,
         };
-        let signals = alert.get("signals").and_then(Value::as_array).into_iter().flatten();
-        let words: Vec<&str> = signals.filter_map(|signal| signal.get("words")?.as_str()).collect();
         Some(Self {
-            tenant: TenantId::parse(text("tenant")).ok()?,
+            tenant: tenant.clone(),
             device: DeviceId::parse(device).ok()?,
             severity,
             name: format!("{} {severity}", alert.get("alert").and_then(Value::as_u64)?),
-            words: words.join("; "),
+            words: super::signals(alert),
         })
     }
 }
@@ -67,8 +65,12 @@ impl AnswerPolicy {
 }
 
 /// Answers an alert. One that was answered before is not answered again, so a report may come twice.
-pub(super) async fn follow(service: &Service, alert: &Value) -> Result<(), Refused> {
-    let Some(asked) = Asked::of(alert) else { return Ok(()) };
+pub(super) async fn follow(
+    service: &Service,
+    tenant: &TenantId,
+    alert: &Value,
+) -> Result<(), Refused> {
+    let Some(asked) = Asked::of(tenant, alert) else { return Ok(()) };
     let by = Actor::service();
     until_committed(async || {
         let Some(record) =

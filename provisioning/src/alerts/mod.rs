@@ -51,14 +51,7 @@ pub(crate) async fn take(
         };
         let now = service.now().get();
         let counted = table.get(of_account.clone()).await?;
-        let hour = counted.filter(|counted| counted.touched == now / HOUR * HOUR);
-        let told = hour.map_or(0, |hour| hour.taken) + entries.len() as u64;
-        if told > ALERTS_AN_HOUR {
-            return Err(Refused::because(
-                RefusalCode::LimitReached,
-                format!("no more than {ALERTS_AN_HOUR} alerts of an account in an hour"),
-            ));
-        }
+        let told = told_by(counted, entries.len(), now)?;
         let mut batch = Batch::new();
         batch.expect_same(table, of_line.clone(), known.as_ref());
         batch.put(table, of_line, &AlertLine { taken: last, touched: now });
@@ -74,7 +67,21 @@ pub(crate) async fn take(
     .await
 }
 
-/// Answers those that were not taken yet. Ahead of their entries: a report whose answers broke off comes again.
+/// The alerts of an account in this hour, with these.
+fn told_by(counted: Option<AlertLine>, more: usize, now: u64) -> Result<u64, Refused> {
+    let hour = counted.filter(|counted| counted.touched == now / HOUR * HOUR);
+    let told = hour.map_or(0, |hour| hour.taken) + more as u64;
+    match told <= ALERTS_AN_HOUR {
+        true => Ok(told),
+        false => Err(Refused::because(
+            RefusalCode::LimitReached,
+            format!("no more than {ALERTS_AN_HOUR} alerts of an account in an hour"),
+        )),
+    }
+}
+
+/// Answers those that were not taken yet, unless they are too many to be taken. Ahead of their entries: a report whose
+/// answers broke off comes again.
 async fn answer(
     service: &Service,
     by: &Actor,
@@ -84,19 +91,21 @@ async fn answer(
 ) -> Result<(), Refused> {
     let known = service.tables.alert_lines.get(pair(&by.name, line)).await?;
     let taken = known.map_or(0, |line| line.taken);
-    for item in items.iter().filter(|item| item.number > taken) {
-        let tenant = item.alert.get("tenant").and_then(Value::as_str).unwrap_or_default();
-        if tenants.cover(tenant) {
-            match answers::follow(service, &item.alert).await {
-                // The alert must not wait for ever for an answer that cannot be given. After any other fault the report
-                // comes again.
-                Err(refused) if is_for_good(refused.code) => {
-                    let code = refused.code;
-                    service.metrics.limits_hit.inc(&["answers"]);
-                    tracing::error!(tenant, %code, "an alert was not answered: answer it by hand");
-                }
-                done => done?,
+    let new = items.iter().filter(|item| item.number > taken);
+    let new: Vec<_> =
+        new.filter_map(|item| Some((tenant_of(tenants, &item.alert)?, &item.alert))).collect();
+    let counted = service.tables.alert_lines.get(pair(&by.name, "")).await?;
+    told_by(counted, new.len(), service.now().get())?;
+    for (tenant, alert) in new {
+        match answers::follow(service, &tenant, alert).await {
+            // The alert must not wait for ever for an answer that cannot be given. After any other fault the report
+            // comes again.
+            Err(refused) if is_for_good(refused.code) => {
+                let code = refused.code;
+                service.metrics.limits_hit.inc(&["answers"]);
+                tracing::error!(%tenant, %code, "an alert was not answered: answer it by hand");
             }
+            done => done?,
         }
     }
     Ok(())
@@ -110,6 +119,19 @@ const fn is_for_good(code: RefusalCode) -> bool {
     )
 }
 
+/// The tenant of an alert, when it is one of the account.
+fn tenant_of(tenants: &Tenants, alert: &Value) -> Option<TenantId> {
+    let tenant = TenantId::parse(alert.get("tenant")?.as_str()?).ok()?;
+    tenants.cover(tenant.as_str()).then_some(tenant)
+}
+
+/// The signals of an alert, in words.
+fn signals(alert: &Value) -> String {
+    let signals = alert.get("signals").and_then(Value::as_array).into_iter().flatten();
+    let words: Vec<&str> = signals.filter_map(|signal| signal.get("words")?.as_str()).collect();
+    words.join("; ")
+}
+
 /// The entry of an alert; none when it is about no tenant of the account.
 fn entry(
     service: &Service,
@@ -119,10 +141,7 @@ fn entry(
     alert: &Value,
 ) -> Option<Entry> {
     let text = |name: &str| alert.get(name).and_then(Value::as_str).unwrap_or_default();
-    let tenant = TenantId::parse(text("tenant")).ok()?;
-    if !tenants.cover(tenant.as_str()) {
-        return None;
-    }
+    let tenant = tenant_of(tenants, alert)?;
     let subject = alert.get("subject").unwrap_or(&Value::Null);
     let of =
         |kind: &str| subject.get(kind).map(|of| of.as_str().map_or(of.to_string(), str::to_owned));
@@ -132,9 +151,7 @@ fn entry(
         (_, _, Some(cause)) => format!("campaign {cause}"),
         _ => String::new(),
     };
-    let signals = alert.get("signals").and_then(Value::as_array).into_iter().flatten();
-    let words: Vec<&str> = signals.filter_map(|signal| signal.get("words")?.as_str()).collect();
-    let detail = format!("{} {}: {}", text("severity"), text("state"), words.join("; "));
+    let detail = format!("{} {}: {}", text("severity"), text("state"), signals(alert));
     let told = json!({ "verifier": verifier, "alert": alert }).to_string();
     let entry = service.entry(by, ALERT, tenant.as_str(), &subject).detail(detail.trim());
     Some(if told.len() <= ALERT_TEXT_BYTES { entry.with(told) } else { entry })

@@ -176,3 +176,37 @@ async fn the_last_step_ends_the_tokens_of_the_device() {
     world.operator.send(Request::new(Method::Delete, &path)).await.unwrap();
     assert_eq!(world.get(ANSWERS).await["items"], json!([]));
 }
+
+#[tokio::test]
+async fn an_alert_that_is_too_many_in_its_hour_is_not_answered_again_and_again() {
+    let world = World::new().await;
+    world.enrolled("d-1").await;
+    put(&world, json!({ "high": "clamp", "seconds": 900, "devices_an_hour": 100, "shadow": true }))
+        .await;
+    let of = |from: u64| {
+        let items = (from..from + 50).map(|number| {
+            let alert = json!({
+                "t": 1, "alert": number, "tenant": "default", "subject": { "device": "other" },
+                "state": "open", "severity": "high", "signals": [],
+            });
+            json!({ "number": number, "alert": alert })
+        });
+        json!({ "line": "00112233445566ff", "items": items.collect::<Vec<_>>() })
+    };
+    for from in 0..40 {
+        world.feed.post_json("/v1/trust/alerts", &of(1 + 50 * from)).await.unwrap();
+    }
+    let one = json!({
+        "t": 1, "alert": 9, "tenant": "default", "subject": { "device": "d-1" },
+        "state": "open", "severity": "high", "signals": [],
+    });
+    let one = json!({ "line": "00112233445566ff", "items": [{ "number": 2001, "alert": one }] });
+    for _ in 0..3 {
+        let refused = world.feed.post_json("/v1/trust/alerts", &one).await;
+        assert_eq!(problem(refused).1, "limit_reached");
+    }
+    assert_eq!(count(&world, "answer.would").await, 0);
+    world.advance(3600);
+    world.feed.post_json("/v1/trust/alerts", &one).await.unwrap();
+    assert_eq!(count(&world, "answer.would").await, 1);
+}
