@@ -45,7 +45,8 @@ mod error;
 mod namesake;
 pub mod trust;
 
-mod alert_delivery;
+mod delivery;
+mod inventory;
 pub mod ledger;
 pub mod sync;
 

@@ -153,12 +153,28 @@ pub const TOPIC_BYTES: usize = 256;
 pub const ALERTS_KEPT: u64 = 10_000;
 /// Alerts of one request to provisioning.
 pub const ALERTS_PER_REQUEST: usize = 50;
-/// Bytes of their texts: a body there has at most 32 KiB.
-pub const ALERTS_REQUEST_BYTES: usize = 24 * 1024;
+/// Bytes of what is handed over in one request: a body there has at most 32 KiB.
+pub const HAND_OVER_BYTES: usize = 24 * 1024;
 /// Bytes of an alert that is kept. A longer one, of which none is made, would never be taken.
 pub const ALERT_KEPT_BYTES: usize = 16 * 1024;
-/// Time between two attempts to hand alerts over, after the first failure and at most.
-pub const ALERTS_PAUSE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(300)];
+/// Time between two attempts to hand something over, after the first failure and at most.
+pub const HAND_OVER_PAUSE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(300)];
+/// Devices whose topics are remembered until they are told. Of more, further ones are left out and counted.
+pub const INVENTORY_DEVICES: usize = 100_000;
+/// Topics and filters that a device uses, remembered one by one. Further ones are told as `first/levels/#`.
+pub const INVENTORY_LINES: usize = 24;
+/// Topics and filters that a device was refused, remembered one by one.
+pub const INVENTORY_REFUSED: usize = 8;
+/// Shapes of topics of all tenants, which share them. Of more, further ones are told as `#`.
+pub const INVENTORY_SHAPES: usize = 65_536;
+/// Time from a device's first topic until it is told.
+pub const INVENTORY_FIRST: Duration = Duration::from_secs(60);
+/// Time until it is told again.
+pub const INVENTORY_EVERY: Duration = Duration::from_secs(3600);
+/// Time between two looks for devices that are to be told.
+pub const INVENTORY_LOOK: Duration = Duration::from_secs(5);
+/// Devices of one request to provisioning, at most.
+pub const INVENTORY_PER_REQUEST: usize = 100;
 /// Alerts that a slow reader may lag behind.
 pub const ALERTS: usize = 256;
 /// Profiles written in one batch: the ledger's writes wait for at most this many.

@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use tessera_behaviour::alert::{Alert, Severity, State, Subject};
 use tessera_behaviour::detector::Detector;
 use tessera_behaviour::engine::{Config, Engine, Turn};
-use tessera_behaviour::observation::{Connected, Denial, Event, Messages, Observation, UnixMillis};
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::{Metrics, MetricsError};
 use tessera_runtime::random::{RandomError, SharedRandom};
@@ -18,10 +17,12 @@ use tessera_runtime::store::{Store, StoreError};
 use super::announcements::{Announcements, Told as Announced};
 use super::counters::Counters;
 use super::kept::KeptAlerts;
-use super::observer::{Entry, Observer, Session, What};
+use super::observer::{Entry, Observer};
 use super::reading::Reading;
+use super::step::Step;
 use super::store::{ProfileStore, SeedError};
 use crate::actor_thread::Finish;
+use crate::inventory::Book;
 use crate::limits;
 
 /// Parts of the actor. It outlives the actor, so that a new one goes on with the same profiles.
@@ -32,6 +33,8 @@ pub(crate) struct BehaviourParts {
     observer: Observer,
     reading: Reading,
     announced: Announced,
+    inventory: Arc<Mutex<Book>>,
+    clock: SharedClock,
     counters: Counters,
     kept: Arc<KeptAlerts>,
     /// Alerts of the present step.
@@ -69,7 +72,7 @@ pub(crate) fn start(
     })?;
     config.seed = seed;
     let mut engine = Engine::new(config);
-    let mut reading = Reading::new(clock);
+    let mut reading = Reading::new(Arc::clone(&clock));
     engine.begin(reading.now());
     let unread = store.restore(&mut engine).map_err(StartError::Store)?;
     if unread > 0 {
@@ -83,6 +86,8 @@ pub(crate) fn start(
         observer: observer.clone(),
         reading,
         announced: Announced::new(announcements),
+        inventory: Arc::default(),
+        clock,
         counters,
         kept,
         alerts: Vec::new(),
@@ -98,14 +103,26 @@ impl BehaviourParts {
         let now = self.reading.now();
         let (engine, alerts) = (&mut self.engine, &mut self.alerts);
         self.announced.follow(now, |announced| engine.observe(announced, alerts));
+        let lived = self.clock.monotonic();
+        let inventory = Arc::clone(&self.inventory);
+        let mut book = inventory.lock();
+        let mut step = Step {
+            engine: &mut self.engine,
+            alerts: &mut self.alerts,
+            book: &mut book,
+            at: now,
+            lived,
+        };
         let mut taken = 0;
         while taken < limits::OBSERVATIONS_PER_STEP {
             let Ok(entry) = self.entries.try_recv() else {
                 break;
             };
             taken += 1;
-            take_in(&mut self.engine, &entry, now, &mut self.alerts);
+            step.take_in(&entry);
         }
+        let noted = (book.len(), book.left_out());
+        drop(book);
         // Hours end also while nothing is seen.
         self.engine.advance(now, &mut self.alerts);
         let alerts = std::mem::take(&mut self.alerts);
@@ -119,12 +136,18 @@ impl BehaviourParts {
         self.counters.follow(taken, dropped, left, self.engine.totals());
         self.counters.kept(self.kept.number(), self.kept.let_go());
         self.counters.devices(self.engine.len());
+        self.counters.inventory(noted);
         taken == limits::OBSERVATIONS_PER_STEP
     }
 
     /// Alerts that wait for provisioning.
     pub(crate) fn kept(&self) -> &Arc<KeptAlerts> {
         &self.kept
+    }
+
+    /// The topics that devices use.
+    pub(crate) fn inventory(&self) -> &Arc<Mutex<Book>> {
+        &self.inventory
     }
 
     /// An alert that cannot be written down is told all the same.
@@ -236,66 +259,6 @@ impl Told {
             words: words.join("; "),
         }
     }
-}
-
-/// Gives one entry of the queue to the engine.
-fn take_in(engine: &mut Engine, entry: &Entry, at: UnixMillis, alerts: &mut Vec<Alert>) {
-    let of = entry.device.session();
-    match &entry.what {
-        What::Counts => {
-            let session = of.connection();
-            of.take(|event| see(engine, of, at, session, event, alerts));
-        }
-        What::Published { topic, count, bytes } => {
-            let event = Event::Published(Messages { topic, count: *count, bytes: *bytes });
-            see(engine, of, at, of.connection(), event, alerts);
-        }
-        What::Connected(opened) => {
-            let event = Event::Connected(Connected {
-                network: opened.network,
-                key: opened.key,
-                group: opened.group,
-                kind: opened.kind,
-                fingerprint: opened.fingerprint,
-                keep_alive: opened.keep_alive,
-                client: &opened.client,
-            });
-            see(engine, of, at, opened.connection.into(), event, alerts);
-        }
-        What::Disconnected { connection, clean } => {
-            let event = Event::Disconnected { clean: *clean };
-            see(engine, of, at, (*connection).into(), event, alerts);
-        }
-        What::Subscribed(filter) => {
-            see(engine, of, at, of.connection(), Event::Subscribed { filter }, alerts);
-        }
-        What::Refused { code, topic } => {
-            let denial =
-                topic.as_deref().map(|topic| Denial::of(topic, of.device.as_str(), of.level));
-            let event = Event::Refused { code: *code, topic: topic.as_deref(), denial };
-            see(engine, of, at, of.connection(), event, alerts);
-        }
-        What::Faulted(fault) => {
-            see(engine, of, at, of.connection(), Event::Faulted(*fault), alerts);
-        }
-        What::Outside { code, network } => {
-            let event = Event::Outside { code: *code, network: *network };
-            see(engine, of, at, 0, event, alerts);
-        }
-        What::Gap(step) => see(engine, of, at, 0, Event::Skipped { step: *step }, alerts),
-    }
-}
-
-fn see(
-    engine: &mut Engine,
-    of: &Session,
-    at: UnixMillis,
-    session: u64,
-    event: Event<'_>,
-    alerts: &mut Vec<Alert>,
-) {
-    let (tenant, device) = (of.tenant.as_str(), of.device.as_str());
-    engine.observe(&Observation { at, tenant, device, session, event }, alerts);
 }
 
 /// The thin shell.

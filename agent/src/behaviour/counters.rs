@@ -12,6 +12,8 @@ pub(super) struct Counters {
     leaps: Told,
     excused: Told,
     let_go: Told,
+    inventory_left_out: Told,
+    inventory_devices: Gauge,
     waiting: Gauge,
     devices: Gauge,
     pub(super) store_errors: Counter,
@@ -74,6 +76,15 @@ impl Counters {
                 "tessera_behaviour_alerts_let_go_total",
                 "Alerts that provisioning had not taken when too many waited",
             )?,
+            inventory_left_out: told_counter(
+                "tessera_inventory_left_out_total",
+                "Devices and refused topics that the inventory of topics had no room for",
+            )?,
+            inventory_devices: metrics.gauge(
+                "tessera_inventory_devices",
+                "Devices in the inventory of topics until they are told to provisioning",
+                &[],
+            )?,
             waiting: metrics.gauge(
                 "tessera_behaviour_alerts_waiting",
                 "Alerts that wait until provisioning has taken them",
@@ -111,6 +122,12 @@ impl Counters {
     pub(super) fn kept(&mut self, waiting: u64, let_go: u64) {
         self.waiting.set(&[], i64::try_from(waiting).unwrap_or(i64::MAX));
         self.let_go.follow(let_go);
+    }
+
+    /// The devices in the inventory, and how many things it had no room for.
+    pub(super) fn inventory(&mut self, (devices, left_out): (usize, u64)) {
+        self.inventory_devices.set(&[], i64::try_from(devices).unwrap_or(i64::MAX));
+        self.inventory_left_out.follow(left_out);
     }
 
     pub(super) fn devices(&self, devices: usize) {

@@ -9,7 +9,7 @@ use tessera_runtime::store::{Batch, Store, StoreError, Table};
 use tokio::sync::Notify;
 
 use super::StartError;
-use crate::limits::{ALERTS_KEPT, ALERTS_PER_REQUEST, ALERTS_REQUEST_BYTES, ALERT_KEPT_BYTES};
+use crate::limits::{ALERTS_KEPT, ALERTS_PER_REQUEST, ALERT_KEPT_BYTES, HAND_OVER_BYTES};
 
 const NAME: &str = "alerts";
 /// The next number: a number is used once, also when no row is left.
@@ -121,7 +121,7 @@ impl KeptAlerts {
         let mut bytes = 0;
         let rows = rows.into_iter().enumerate().take_while(|(place, (_, text))| {
             bytes += text.len();
-            *place == 0 || bytes <= ALERTS_REQUEST_BYTES
+            *place == 0 || bytes <= HAND_OVER_BYTES
         });
         // A text that is damaged keeps its place, so that those behind it are handed over.
         let read = |(_, (key, text)): (usize, (Vec<u8>, Vec<u8>))| {

@@ -18,6 +18,7 @@ mod kept;
 mod observation;
 mod observer;
 mod reading;
+mod step;
 mod store;
 
 #[cfg(test)]

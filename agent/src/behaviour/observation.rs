@@ -36,6 +36,14 @@ pub enum Observation<'a> {
         /// The topic filter.
         filter: &'a str,
     },
+    /// A right in use without a packet of its own: a subscription that a session brings along, or the topic of a will.
+    /// The engine is not told of it.
+    Holds {
+        /// Whether it is a subscription; otherwise a will.
+        subscribed: bool,
+        /// The topic or filter.
+        topic: &'a str,
+    },
     /// A request for a token was refused.
     RequestRefused {
         /// Why.

@@ -100,6 +100,10 @@ pub(super) enum What {
         clean: bool,
     },
     Subscribed(Box<str>),
+    Holds {
+        subscribed: bool,
+        topic: Box<str>,
+    },
     Refused {
         code: RefusalCode,
         topic: Option<Box<str>>,
@@ -190,6 +194,9 @@ impl Observer {
             }
             Observation::Pinged => return self.count(device, Counts::pinged),
             Observation::Subscribed { filter } => What::Subscribed(kept(filter)),
+            Observation::Holds { subscribed, topic } => {
+                What::Holds { subscribed, topic: kept(topic) }
+            }
             Observation::RequestRefused { code } => What::Refused { code, topic: None },
             Observation::Refused { code, topic } => {
                 What::Refused { code, topic: Some(kept(topic)) }

@@ -13,9 +13,9 @@ use tessera_runtime::stop::Stop;
 use tessera_runtime::store::{Store, StoreError};
 
 use crate::actor_thread;
-use crate::alert_delivery::Delivery;
 use crate::behaviour::{BehaviourActor, Observer};
 use crate::config::AgentConfig;
+use crate::delivery::{Alerts, Delivery, Uses};
 pub use crate::error::AgentError;
 use crate::ledger::Ledger;
 use crate::sync::{Source, SyncActor};
@@ -66,7 +66,7 @@ impl Agent {
         let derivation = config.derivation_key_file.as_deref();
         let derivation = derivation.map(|path| derivation::read(path, &config.audience));
         let derivation = derivation.transpose().map_err(AgentError::Derivation)?;
-        let alert_random = Arc::clone(&random);
+        let hand_over_random = Arc::clone(&random);
         let opened = Opened::open(&config, &clock, random, metrics)?;
         let Opened { agent, core, parts, namesake } = opened;
         let source = |feed| Source::new(feed, Arc::clone(&clock), Arc::clone(&namesake));
@@ -79,11 +79,22 @@ impl Agent {
             source: source.clone(),
         })?;
         if let Some(feed) = &config.feed {
-            let kept = Arc::clone(parts.kept());
-            let named = Arc::clone(&namesake);
-            let delivery = Delivery::new(kept, feed, named, alert_random);
-            let delivery = delivery.map_err(AgentError::Feed)?;
+            let handed = |error| AgentError::Feed(error);
+            let alerts = Alerts(Arc::clone(parts.kept()));
+            let (named, drawn) = (Arc::clone(&namesake), Arc::clone(&hand_over_random));
+            let delivery = Delivery::new(alerts, feed, named, drawn).map_err(handed)?;
             stop.spawn("agent alerts", delivery.run(stop.clone()));
+            let book = Arc::clone(parts.inventory());
+            let told = metrics.counter(
+                "tessera_inventory_told_total",
+                "Devices whose topics were told to provisioning",
+                &[],
+            );
+            let told = told.map_err(AgentError::Metrics)?;
+            let uses = Uses::new(book, Arc::clone(&clock), hand_over_random.as_ref(), told);
+            let uses = uses.map_err(AgentError::Random)?;
+            let delivery = Delivery::new(uses, feed, namesake, hand_over_random).map_err(handed)?;
+            stop.spawn("agent inventory", delivery.run(stop.clone()));
         }
         let parts = Arc::new(Mutex::new(parts));
         actor_thread::run("agent-behaviour", stop, move || BehaviourActor(Arc::clone(&parts)))?;

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tessera_agent::behaviour::{Network, NewConnection};
+use tessera_agent::behaviour::{Network, NewConnection, Observation};
 use tessera_token::chain::Admission;
 use tessera_token::grant::Grant;
 use tessera_token::ids::ClientId;
@@ -307,7 +307,22 @@ fn note_connected(
         ..NewConnection::of(rights.grant(), network)
     };
     joined.handle.observed_as(hub.observer.connected(&session.device, &new));
+    note_held(hub, session, connect);
     tracing::debug!(tenant = %session.tenant, client = %session.client_id, "connected");
+}
+
+/// Tells the inventory of topics which rights the session uses without a packet.
+fn note_held(hub: &Hub, session: &Session, connect: &Connect) {
+    if let Some(will) = &connect.will {
+        let will = Observation::Holds { subscribed: false, topic: &will.topic };
+        hub.observer.observe(&session.device, will);
+    }
+    session.look(|machine| {
+        for held in machine.subscriptions() {
+            let topic = held.subscription.filter.as_str();
+            hub.observer.observe(&session.device, Observation::Holds { subscribed: true, topic });
+        }
+    });
 }
 
 fn version_label(version: Version) -> &'static str {

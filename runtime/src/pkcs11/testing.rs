@@ -28,12 +28,14 @@ const MODULES: [&str; 5] = [
     "/usr/local/lib/softhsm/libsofthsm2.so",
 ];
 const VARIABLE: &str = "SOFTHSM2_CONF";
+const CONFIG: &str = "softhsm2.conf";
+const TOKENS: &str = "tokens";
 
 /// A SoftHSM whose tokens lie in a folder.
 pub struct SoftHsm {
     folder: PathBuf,
-    /// The folders of the tokens that were made.
-    made: Mutex<BTreeSet<PathBuf>>,
+    /// How many tokens were made.
+    made: Mutex<u32>,
 }
 
 /// A token of it.
@@ -46,19 +48,13 @@ pub struct SoftToken {
 
 impl SoftHsm {
     pub fn in_folder(folder: &Path) -> Self {
-        let tokens = folder.join("tokens");
-        fs::create_dir_all(&tokens).unwrap();
-        let config = format!(
-            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
-            tokens.display()
-        );
-        fs::write(folder.join("softhsm2.conf"), config).unwrap();
+        configure(folder);
         Self { folder: folder.to_owned(), made: Mutex::default() }
     }
 
     /// The variable that names its configuration, for other processes.
     pub fn variable(&self) -> (&'static str, PathBuf) {
-        (VARIABLE, self.folder.join("softhsm2.conf"))
+        (VARIABLE, self.folder.join(CONFIG))
     }
 
     /// Makes it the one of this process.
@@ -74,37 +70,39 @@ impl SoftHsm {
 
     /// Makes a token with this PIN, which is put into a file too.
     pub fn token(&self, label: &str, pin: &str) -> SoftToken {
-        let mut known = self.made.lock();
-        self.util(&[
-            "--init-token",
-            "--free",
-            "--label",
-            label,
-            "--so-pin",
-            "00000000",
-            "--pin",
-            pin,
-        ]);
-        let made: Vec<_> = self.folders().difference(&known).cloned().collect();
-        let [objects] = made.as_slice() else { panic!("one token was made, not {made:?}") };
-        known.insert(objects.clone());
-        let pin_file = self.folder.join(format!("{label}.pin"));
-        write_secret_file(&pin_file, format!("{pin}\n").as_bytes()).unwrap();
-        SoftToken { label: label.to_owned(), pin_file, objects: objects.clone() }
-    }
-
-    fn folders(&self) -> BTreeSet<PathBuf> {
-        let entries = fs::read_dir(self.folder.join("tokens")).unwrap();
-        entries.map(|entry| entry.unwrap().path()).collect()
-    }
-
-    fn util(&self, args: &[&str]) {
-        let (name, value) = self.variable();
-        let output = Command::new("softhsm2-util").args(args).env(name, value).output();
+        let mut made = self.made.lock();
+        *made += 1;
+        // SoftHSM reads wrongly what another process writes at that moment: the token is made in a folder of its own and
+        // moved here whole.
+        let apart = self.folder.join(format!("made-{made}"));
+        configure(&apart);
+        let output = Command::new("softhsm2-util")
+            .args(["--init-token", "--free", "--label", label, "--so-pin", "00000000"])
+            .args(["--pin", pin])
+            .env(VARIABLE, apart.join(CONFIG))
+            .output();
         let output = output.expect("softhsm2-util is missing: apt-get install softhsm2");
         let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "softhsm2-util {args:?}: {told}");
+        assert!(output.status.success(), "softhsm2-util: {told}");
+        let mut folders = fs::read_dir(apart.join(TOKENS)).unwrap();
+        let from = folders.next().unwrap().unwrap().path();
+        let objects = self.folder.join(TOKENS).join(from.file_name().unwrap());
+        fs::rename(from, &objects).unwrap();
+        let pin_file = self.folder.join(format!("{label}.pin"));
+        write_secret_file(&pin_file, format!("{pin}\n").as_bytes()).unwrap();
+        SoftToken { label: label.to_owned(), pin_file, objects }
     }
+}
+
+/// Writes the configuration of a SoftHSM whose tokens lie in this folder.
+fn configure(folder: &Path) {
+    let tokens = folder.join(TOKENS);
+    fs::create_dir_all(&tokens).unwrap();
+    let config = format!(
+        "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+        tokens.display()
+    );
+    fs::write(folder.join(CONFIG), config).unwrap();
 }
 
 impl SoftToken {
