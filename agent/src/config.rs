@@ -41,6 +41,8 @@ pub struct AgentConfig {
     pub must_exist: bool,
     /// When behaviour is told.
     pub behaviour: BehaviourConfig,
+    /// Bytes of observations that are kept in files beside the store; 0 for none.
+    pub record_bytes: u64,
 }
 
 impl AgentConfig {
@@ -59,6 +61,7 @@ impl AgentConfig {
             accept_loss: false,
             must_exist: false,
             behaviour: BehaviourConfig::default(),
+            record_bytes: 0,
         }
     }
 

@@ -159,6 +159,12 @@ pub const HAND_OVER_BYTES: usize = 24 * 1024;
 pub const ALERT_KEPT_BYTES: usize = 16 * 1024;
 /// Time between two attempts to hand something over, after the first failure and at most.
 pub const HAND_OVER_PAUSE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(300)];
+/// Files of recorded observations: the oldest is removed for the next.
+pub const RECORD_FILES: usize = 8;
+/// Time until a recorded observation can be read.
+pub const RECORD_FLUSH: Duration = Duration::from_secs(1);
+/// Time after which a record that could not be written is tried again.
+pub const RECORD_RETRY: Duration = Duration::from_secs(60);
 /// Devices whose topics are remembered until they are told. Of more, further ones are left out and counted.
 pub const INVENTORY_DEVICES: usize = 100_000;
 /// Topics and filters that a device uses, remembered one by one. Further ones are told as `first/levels/#`.
@@ -168,11 +174,11 @@ pub const INVENTORY_REFUSED: usize = 8;
 /// Shapes of topics of all tenants, which share them. Of more, further ones are told as `#`.
 pub const INVENTORY_SHAPES: usize = 65_536;
 /// Time from a device's first topic until it is told.
-pub const INVENTORY_FIRST: Duration = Duration::from_secs(60);
+pub const INVENTORY_FIRST: Duration = Duration::from_secs(10);
 /// Time until it is told again.
 pub const INVENTORY_EVERY: Duration = Duration::from_secs(3600);
 /// Time between two looks for devices that are to be told.
-pub const INVENTORY_LOOK: Duration = Duration::from_secs(5);
+pub const INVENTORY_LOOK: Duration = Duration::from_secs(1);
 /// Devices of one request to provisioning, at most.
 pub const INVENTORY_PER_REQUEST: usize = 100;
 /// Alerts that a slow reader may lag behind.

@@ -326,6 +326,7 @@ impl Verifier {
                 clock.clone(),
                 &random,
                 announced,
+                None,
                 &metrics,
             )
         }

@@ -22,6 +22,7 @@ mod enrol;
 mod feed;
 mod heal;
 mod introspect;
+mod inventory;
 mod partners;
 mod preview;
 mod push;

@@ -90,6 +90,8 @@ pub(crate) struct Service {
     pub(crate) keys_turn: tokio::sync::Mutex<()>,
     /// Held while claims are made: each changes the count of its tenant.
     pub(crate) claims_turn: tokio::sync::Mutex<()>,
+    /// Held while evidence of verifiers is written.
+    pub(crate) evidence: tokio::sync::Mutex<()>,
     pub(crate) strangers: Strangers,
     /// Requests with an Idempotency-Key that are being done, by their scopes.
     pub(crate) running: Turns,

@@ -12,7 +12,7 @@ use crate::audit::Actor;
 use crate::heal;
 use crate::limits::{
     ALERT_LINE_SECONDS, API_TOKEN_KEPT_SECONDS, CLAIM_IMPORT_SECONDS, CLAIM_KEPT_SECONDS,
-    EVENTS_KEPT, RULE_TEST_SECONDS, SWEEP_ROWS, VERIFIERS_SWEPT_EVERY,
+    EVENTS_KEPT, RULE_TEST_SECONDS, SWEEP_ROWS, USES_KEPT_SECONDS, VERIFIERS_SWEPT_EVERY,
 };
 use crate::partners::uses;
 use crate::records::IssuedRecord;
@@ -120,6 +120,7 @@ pub(crate) async fn once(service: &Service, cursors: &mut Cursors) -> Result<(),
     round.took("kept", kept(service).await);
     round.took("claim_imports", claim_imports(service).await);
     round.took("alert_lines", alert_lines(service).await);
+    round.took("inventory", inventory(service).await);
     round.took("webhooks", webhooks(service, cursors).await);
     round.took("api_tokens", api_tokens(service, &mut cursors.api_tokens).await);
     round.took("partner_tokens", partner_tokens(service, &mut cursors.partner_tokens).await);
@@ -321,6 +322,18 @@ async fn alert_lines(service: &Service) -> Result<(), Refused> {
     let before = service.time.removal().minus(ALERT_LINE_SECONDS).get();
     let ended = table.up_to("touched", before, SWEEP_ROWS).await?;
     delete_all(service, "alert_lines", table, ended).await
+}
+
+async fn inventory(service: &Service) -> Result<(), Refused> {
+    let before = service.time.removal().minus(USES_KEPT_SECONDS).get();
+    let table = &service.tables.device_uses;
+    delete_all(service, "device_uses", table, table.up_to("touched", before, SWEEP_ROWS).await?)
+        .await?;
+    let table = &service.tables.role_uses;
+    delete_all(service, "role_uses", table, table.up_to("last", before, SWEEP_ROWS).await?).await?;
+    let table = &service.tables.role_watches;
+    delete_all(service, "role_watches", table, table.up_to("touched", before, SWEEP_ROWS).await?)
+        .await
 }
 
 async fn claim_imports(service: &Service) -> Result<(), Refused> {

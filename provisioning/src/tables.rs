@@ -22,6 +22,7 @@ use crate::records::rekey::RekeyRecord;
 use crate::records::restraints::{AnswerPolicy, RestraintRecord};
 use crate::records::rules::{RuleRecord, RuleTest};
 use crate::records::trl::{ListState, ListUpdate, ListedToken};
+use crate::records::uses::{DeviceUses, RoleUse, RoleWatch};
 use crate::records::verifiers::VerifierRow;
 use crate::records::ways::{
     AuthorityRecord, CountedUse, DeniedCertificate, GroupKeyRecord, GroupWays, ListedId, ListedKey,
@@ -54,6 +55,7 @@ pub(crate) const SCHEMA: Schema = Schema {
         include_str!("schema/16.sql"),
         include_str!("schema/17.sql"),
         include_str!("schema/18.sql"),
+        include_str!("schema/19.sql"),
     ],
     kept: &[
         "tenants",
@@ -94,6 +96,12 @@ pub(crate) struct Tables {
     pub(crate) restraints: Table<RestraintRecord>,
     /// tenant, group; the tenant's own has no group
     pub(crate) answer_policies: Table<AnswerPolicy>,
+    /// tenant, device: the topics that it uses
+    pub(crate) device_uses: Table<DeviceUses>,
+    /// tenant, role, usage, topic
+    pub(crate) role_uses: Table<RoleUse>,
+    /// tenant, role
+    pub(crate) role_watches: Table<RoleWatch>,
     /// tenant, group
     pub(crate) group_ways: Table<GroupWays>,
     /// tenant, device
@@ -184,6 +192,9 @@ impl Tables {
             rule_tests: database.table(),
             restraints: database.table(),
             answer_policies: database.table(),
+            device_uses: database.table(),
+            role_uses: database.table(),
+            role_watches: database.table(),
             group_ways: database.table(),
             listed_keys: database.table(),
             group_keys: database.table(),

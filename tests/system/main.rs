@@ -28,6 +28,7 @@ mod fleet;
 mod https;
 mod imports;
 mod independent;
+mod inventory;
 mod judges;
 mod kills;
 mod life;

@@ -19,6 +19,7 @@ use super::counters::Counters;
 use super::kept::KeptAlerts;
 use super::observer::{Entry, Observer};
 use super::reading::Reading;
+use super::recording::Recording;
 use super::step::Step;
 use super::store::{ProfileStore, SeedError};
 use crate::actor_thread::Finish;
@@ -34,6 +35,7 @@ pub(crate) struct BehaviourParts {
     reading: Reading,
     announced: Announced,
     inventory: Arc<Mutex<Book>>,
+    record: Option<Recording>,
     clock: SharedClock,
     counters: Counters,
     kept: Arc<KeptAlerts>,
@@ -60,6 +62,7 @@ pub(crate) fn start(
     clock: SharedClock,
     random: &SharedRandom,
     announcements: Announcements,
+    record: Option<Recording>,
     metrics: &Metrics,
 ) -> Result<(Observer, BehaviourParts), StartError> {
     let kept = KeptAlerts::open(store, random.as_ref())?;
@@ -87,6 +90,7 @@ pub(crate) fn start(
         reading,
         announced: Announced::new(announcements),
         inventory: Arc::default(),
+        record,
         clock,
         counters,
         kept,
@@ -110,6 +114,7 @@ impl BehaviourParts {
             engine: &mut self.engine,
             alerts: &mut self.alerts,
             book: &mut book,
+            record: self.record.as_mut(),
             at: now,
             lived,
         };
@@ -123,6 +128,10 @@ impl BehaviourParts {
         }
         let noted = (book.len(), book.left_out());
         drop(book);
+        if let Some(record) = &mut self.record {
+            record.tick(lived);
+            self.counters.recorded(record.totals);
+        }
         // Hours end also while nothing is seen.
         self.engine.advance(now, &mut self.alerts);
         let alerts = std::mem::take(&mut self.alerts);
@@ -192,6 +201,9 @@ impl BehaviourParts {
         while self.tick() {}
         self.begin(Turn::All);
         while self.save_some() {}
+        if let Some(record) = &mut self.record {
+            record.tick(Duration::MAX);
+        }
     }
 
     #[cfg(test)]

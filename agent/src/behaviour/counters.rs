@@ -13,6 +13,8 @@ pub(super) struct Counters {
     excused: Told,
     let_go: Told,
     inventory_left_out: Told,
+    recorded: Told,
+    record_errors: Told,
     inventory_devices: Gauge,
     waiting: Gauge,
     devices: Gauge,
@@ -76,6 +78,14 @@ impl Counters {
                 "tessera_behaviour_alerts_let_go_total",
                 "Alerts that provisioning had not taken when too many waited",
             )?,
+            recorded: told_counter(
+                "tessera_behaviour_recorded_total",
+                "Observations that were recorded in files",
+            )?,
+            record_errors: told_counter(
+                "tessera_behaviour_record_errors_total",
+                "Times that the record of observations could not be written",
+            )?,
             inventory_left_out: told_counter(
                 "tessera_inventory_left_out_total",
                 "Devices and refused topics that the inventory of topics had no room for",
@@ -122,6 +132,12 @@ impl Counters {
     pub(super) fn kept(&mut self, waiting: u64, let_go: u64) {
         self.waiting.set(&[], i64::try_from(waiting).unwrap_or(i64::MAX));
         self.let_go.follow(let_go);
+    }
+
+    /// The lines and the errors of the record.
+    pub(super) fn recorded(&mut self, (lines, errors): (u64, u64)) {
+        self.recorded.follow(lines);
+        self.record_errors.follow(errors);
     }
 
     /// The devices in the inventory, and how many things it had no room for.

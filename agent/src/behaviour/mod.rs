@@ -18,6 +18,7 @@ mod kept;
 mod observation;
 mod observer;
 mod reading;
+mod recording;
 mod step;
 mod store;
 
@@ -26,3 +27,4 @@ mod tests;
 
 pub(crate) use actor::{start, BehaviourActor, BehaviourParts, StartError};
 pub(crate) use kept::KeptAlerts;
+pub(crate) use recording::Recording;

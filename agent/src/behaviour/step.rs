@@ -9,6 +9,7 @@ use tessera_behaviour::observation::{Connected, Denial, Event, Messages, Observa
 use tessera_token::refusal::RefusalCode;
 
 use super::observer::{Entry, Session, What};
+use super::recording::Recording;
 use crate::inventory::{Book, Operation};
 
 /// The places that entries go to in one step.
@@ -16,6 +17,7 @@ pub(super) struct Step<'a> {
     pub(super) engine: &'a mut Engine,
     pub(super) alerts: &'a mut Vec<Alert>,
     pub(super) book: &'a mut Book,
+    pub(super) record: Option<&'a mut Recording>,
     /// The time of the observations.
     pub(super) at: UnixMillis,
     /// The same on a clock that is never set.
@@ -74,7 +76,11 @@ impl Step<'_> {
     fn see(&mut self, of: &Session, session: u64, event: Event<'_>) {
         self.note(of, &event);
         let (at, tenant, device) = (self.at, of.tenant.as_str(), of.device.as_str());
-        self.engine.observe(&Observation { at, tenant, device, session, event }, self.alerts);
+        let seen = Observation { at, tenant, device, session, event };
+        if let Some(record) = &mut self.record {
+            record.write(&seen, self.lived);
+        }
+        self.engine.observe(&seen, self.alerts);
     }
 
     /// Notes in the inventory what the event says of topics.

@@ -11,7 +11,7 @@ use crate::limits::{
     INVENTORY_SHAPES, TOPIC_BYTES,
 };
 
-/// What a device does with a topic.
+/// An act of a device with a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Publish,

@@ -19,7 +19,7 @@ fn device(name: &str) -> DeviceId {
     name.parse().unwrap()
 }
 
-/// What is due, in words.
+/// The lines that are due, in words.
 fn told(book: &mut Book, now: Duration) -> Vec<String> {
     let taken = book.take(now, usize::MAX);
     let lines = taken.iter().flat_map(|of| {
@@ -35,7 +35,7 @@ fn told(book: &mut Book, now: Duration) -> Vec<String> {
 }
 
 #[test]
-fn a_device_is_told_a_minute_after_its_first_topic_and_then_once_an_hour() {
+fn a_device_is_told_soon_after_its_first_topic_and_then_once_an_hour() {
     let (mut book, of, one) = (Book::default(), tenant("acme"), device("d-1"));
     let publish = |book: &mut Book, topic: &str, now| {
         book.used((&of, &one), (Operation::Publish, topic), 2, now);

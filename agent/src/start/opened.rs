@@ -9,7 +9,7 @@ use tessera_runtime::store::Store;
 use tessera_token::trust::Roots;
 
 use super::Agent;
-use crate::behaviour::{self, BehaviourParts};
+use crate::behaviour::{self, BehaviourParts, Recording};
 use crate::config::AgentConfig;
 use crate::error::AgentError;
 use crate::ledger::{Ledger, LedgerMetrics, Opening};
@@ -17,6 +17,9 @@ use crate::namesake::Namesake;
 use crate::sync::SyncCore;
 use crate::trust::{Trust, TrustState, TrustStore, TrustStoreError, TrustTime};
 use crate::validator::Validator;
+
+/// The folder of recorded observations, in that of the store.
+const RECORD_FOLDER: &str = "observations";
 
 pub(super) struct Opened {
     pub(super) agent: Agent,
@@ -53,8 +56,17 @@ impl Opened {
         let behaviour = config.behaviour.clone();
         let known = Arc::clone(&trust);
         let announced = Box::new(move || Arc::clone(known.load().announced()));
-        let (observer, parts) =
-            behaviour::start(&store, behaviour, Arc::clone(clock), &random, announced, metrics)?;
+        let record = (config.record_bytes > 0)
+            .then(|| Recording::new(config.data_dir.join(RECORD_FOLDER), config.record_bytes));
+        let (observer, parts) = behaviour::start(
+            &store,
+            behaviour,
+            Arc::clone(clock),
+            &random,
+            announced,
+            record,
+            metrics,
+        )?;
         let mut core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
         if config.feed.is_some() {
             core = core.of_tenants(tenants);

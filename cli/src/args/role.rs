@@ -86,6 +86,36 @@ A change of its topics ends the tokens of its devices, which may ask for their n
         #[command(flatten)]
         tenant: TenantArgs,
     },
+    /// List the topics that the devices of a role really used, and those that they were refused.
+    #[command(
+        after_help = "Examples:\n  tessera role uses meter\n  tessera role uses meter --device d-17      one device, whatever role it has\nBrokers and gateways tell it ten seconds after a device was first seen, then once an hour. {device} stands for the device's own id."
+    )]
+    Uses {
+        /// Its name.
+        name: String,
+        /// One device.
+        #[arg(long, value_name = "ID")]
+        device: Option<String>,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
+    /// Compare a role with what its devices used: lines that none used, and narrower ones for those that are too wide.
+    /// Nothing is changed.
+    #[command(
+        after_help = "Examples:\n  tessera role advise meter\n  tessera role advise meter --days 90 --preview\nA topic that was used last before these days counts as not used. With --preview the service also tells what the change\nwould do, as `tessera role set --dry-run` does. The page docs/roles.md says how the advice is made."
+    )]
+    Advise {
+        /// Its name.
+        name: String,
+        /// Days of use that count.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=90))]
+        days: u64,
+        /// Tell what the change would do to its devices. Nothing is changed.
+        #[arg(long)]
+        preview: bool,
+        #[command(flatten)]
+        tenant: TenantArgs,
+    },
     /// Delete a role that no device, no open claim and no entry of another way has.
     Delete {
         /// Its name.

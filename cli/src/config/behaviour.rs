@@ -8,6 +8,8 @@ use tessera_token::ids::TenantId;
 
 use crate::error::Fault;
 
+const RECORD_MIB_MOST: u64 = 65_536;
+
 /// As a file has them.
 #[derive(Deserialize, Serialize, Clone, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -17,6 +19,7 @@ pub(crate) struct RawBehaviour {
     pub(super) ceiling_messages: Option<u32>,
     pub(super) ceiling_bytes: Option<u32>,
     pub(super) devices: Option<usize>,
+    pub(super) record_mib: Option<u64>,
     /// By `TENANT`, or by `TENANT/GROUP` with the number of the group.
     policies: BTreeMap<String, RawPolicy>,
 }
@@ -32,6 +35,17 @@ struct RawPolicy {
 }
 
 impl RawBehaviour {
+    /// Bytes of observations that are kept in files.
+    pub(super) fn record_bytes(&self) -> Result<u64, Fault> {
+        let mib = self.record_mib.unwrap_or(0);
+        match mib <= RECORD_MIB_MOST {
+            true => Ok(mib * 1024 * 1024),
+            false => Err(Fault::new(format!(
+                "behaviour.record_mib = {mib}: use at most {RECORD_MIB_MOST}, or 0 to record nothing"
+            ))),
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<BehaviourConfig, Fault> {
         let own = RawPolicy {
             budget: self.budget,

@@ -167,6 +167,8 @@ pub(crate) struct Config {
     proxy: RawProxy,
     /// How odd behaviour is judged.
     pub(crate) behaviour: BehaviourConfig,
+    /// Bytes of observations that are kept in files; 0 for none.
+    pub(crate) record_bytes: u64,
     broker: RawBroker,
     provisioning: RawProvisioning,
 }
@@ -312,6 +314,7 @@ impl Raw {
             tls: self.tls,
             proxy: self.proxy,
             behaviour: self.behaviour.validate()?,
+            record_bytes: self.behaviour.record_bytes()?,
             broker: self.broker,
             provisioning: self.provisioning,
         };

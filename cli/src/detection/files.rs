@@ -1,8 +1,9 @@
 //! Files of observations, alerts and ground truth: NDJSON, read line by line with a bound on each line.
 
-use std::fs::File;
+use std::collections::VecDeque;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use tessera_behaviour::alert::Alert;
@@ -26,12 +27,59 @@ pub(super) fn named(path: &Path) -> Option<&Path> {
     (path != Path::new("-")).then_some(path)
 }
 
+/// The files of a record of observations, one behind the other. A file that was removed meanwhile made room for a newer one.
+struct Recorded {
+    files: VecDeque<PathBuf>,
+    open: Option<File>,
+}
+
+impl Recorded {
+    fn of(folder: &Path) -> io::Result<Self> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|end| end == "ndjson") {
+                files.push(path);
+            }
+        }
+        if files.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "no .ndjson file is in the folder: behaviour.record_mib turns the record on",
+            ));
+        }
+        files.sort();
+        Ok(Self { files: files.into(), open: None })
+    }
+}
+
+impl Read for Recorded {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(file) = &mut self.open {
+                let read = file.read(into)?;
+                if read > 0 || into.is_empty() {
+                    return Ok(read);
+                }
+            }
+            let Some(next) = self.files.pop_front() else { return Ok(0) };
+            self.open = match File::open(next) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                file => Some(file?),
+            };
+        }
+    }
+}
+
 pub(super) fn reader(path: &Path) -> Result<Box<dyn BufRead>, Fault> {
     match named(path) {
         None => Ok(Box::new(BufReader::new(io::stdin()))),
         Some(path) => {
-            let file = File::open(path);
-            let file = file.map_err(|error| Fault::from(error).at(&path.display().to_string()))?;
+            let at = |error| Fault::from(error).at(&path.display().to_string());
+            let file: Box<dyn Read> = match path.is_dir() {
+                true => Box::new(Recorded::of(path).map_err(at)?),
+                false => Box::new(File::open(path).map_err(at)?),
+            };
             Ok(Box::new(BufReader::with_capacity(1 << 20, file)))
         }
     }

@@ -1,5 +1,7 @@
 //! Roles: definitions, single lines, and what they would give to devices.
 
+mod advice;
+
 use serde_json::{json, Value};
 use tessera_simulators::operator::{segment, tenant_path};
 
@@ -51,6 +53,12 @@ pub(super) async fn run(command: RoleCommand) -> Outcome {
         }
         RoleCommand::Preview { name, device, prefix, rows, tenant } => {
             preview(&tenant, &name, device.as_deref(), prefix.as_deref(), &rows).await
+        }
+        RoleCommand::Uses { name, device, tenant } => {
+            advice::uses(&tenant, &name, device.as_deref()).await
+        }
+        RoleCommand::Advise { name, days, preview, tenant } => {
+            advice::advise(&tenant, &name, days, preview).await
         }
         RoleCommand::Delete { name, matches, tenant } => {
             let call = Call::of(&tenant.operator)?.when(matches);

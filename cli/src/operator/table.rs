@@ -40,7 +40,9 @@ pub(super) fn many(rows: &[Value], columns: &[&str]) -> String {
     })
 }
 
-const TIMES: [&str; 12] = [
+const TIMES: [&str; 14] = [
+    "first",
+    "last",
     "asked",
     "last_refresh",
     "created",

@@ -76,6 +76,7 @@ impl Feed {
             agent.verifier = Verifier::Named(name.clone());
         }
         agent.behaviour = config.behaviour.clone();
+        agent.record_bytes = config.record_bytes;
         agent.not_followed_seconds = config.not_followed_seconds;
         agent
     }

@@ -33,6 +33,7 @@ mod rows;
 pub(crate) mod rules;
 mod suspension;
 pub(crate) mod trl;
+pub(crate) mod uses;
 pub(crate) mod verifiers;
 pub(crate) mod ways;
 pub(crate) mod webhooks;

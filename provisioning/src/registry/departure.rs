@@ -63,6 +63,7 @@ pub(crate) async fn delete(
             batch.append(turn.clone());
             let key = pair(tenant, device.as_str());
             batch.delete(&service.tables.devices, key.clone());
+            batch.delete(&service.tables.device_uses, key.clone());
             let (old, none) = (&old.attributes, Attributes::default());
             attributes::index(&service.tables, batch, (tenant, device), old, &none);
             batch.put(&service.tables.deleted_devices, key, &gone);

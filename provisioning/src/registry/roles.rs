@@ -274,6 +274,7 @@ pub(crate) async fn delete(
         let mut batch = Batch::new();
         batch.expect(table, key.clone(), &record);
         batch.delete(table, key.clone());
+        batch.delete(&service.tables.role_watches, key.clone());
         let entry = service.entry(by, "role.delete", tenant.as_str(), role.as_str());
         let entry = entry.change(Some(&record), None);
         service.write(batch, entry).await

@@ -25,6 +25,7 @@ mod attributes;
 mod auth;
 mod endpoint;
 mod etag;
+mod evidence;
 mod flow;
 mod gate;
 mod in_url;
@@ -58,6 +59,7 @@ fn table() -> Vec<Endpoint> {
         introspect::table(),
         trust::table(),
         alerts::table(),
+        evidence::table(),
         partner_uses::table(),
         metadata::table(),
         server::table(),

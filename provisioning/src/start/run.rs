@@ -350,6 +350,7 @@ pub(super) async fn build(
         keys_healed: Mutex::default(),
         keys_turn: tokio::sync::Mutex::new(()),
         claims_turn: tokio::sync::Mutex::new(()),
+        evidence: tokio::sync::Mutex::new(()),
         strangers: Strangers::default(),
         running: Turns::new(KEPT_RUNNING, 1),
         bulk: Turns::new(BULK, BULK_OF_TENANT),

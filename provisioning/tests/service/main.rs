@@ -33,6 +33,7 @@ mod feed;
 mod history;
 mod imports;
 mod introspect;
+mod inventory;
 mod keys;
 mod killed;
 mod killed_together;

@@ -18,6 +18,7 @@ use super::*;
 use crate::announced::Announced;
 
 mod alerts;
+mod inventory;
 mod kept;
 mod queue;
 mod rest;
@@ -56,7 +57,7 @@ impl Rig {
         let announced = Arc::new(Mutex::new(Announced::default()));
         let read = Arc::clone(&announced);
         let announcements = Box::new(move || Arc::clone(&read.lock()));
-        let started = start(store, config, clock.clone(), &random, announcements, &metrics);
+        let started = start(store, config, clock.clone(), &random, announcements, None, &metrics);
         let (observer, parts) = started.ok().unwrap();
         let alerts = observer.alerts();
         Self { clock: clock.clone(), observer, parts, metrics, alerts, announced, _folder: None }

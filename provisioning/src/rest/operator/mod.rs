@@ -15,6 +15,7 @@ pub(crate) mod exports;
 pub(crate) mod groups;
 pub(crate) mod history;
 pub(crate) mod imports;
+pub(crate) mod inventory;
 pub(crate) mod keys;
 pub(crate) mod operators;
 pub(crate) mod partners;
@@ -52,6 +53,7 @@ pub(super) fn table() -> Vec<Endpoint> {
         status::table(),
         announcement::table(),
         answers::table(),
+        inventory::table(),
         restraints::table(),
         rules::table(),
         suspension::table(),

@@ -1,0 +1,100 @@
+//! `POST /v1/evidence`: a broker or gateway tells what its devices do.
+
+use actix_web::HttpResponse;
+use serde::Deserialize;
+use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::refusal::RefusalCode;
+use tessera_token::topic::TopicFilter;
+
+use super::auth::{Among, Feed};
+use super::endpoint::Endpoint;
+use super::input::{id, App, Json};
+use super::Answer;
+use crate::inventory::{self, Told, ToldUse};
+use crate::limits::{EVIDENCE_ITEMS, EVIDENCE_USES};
+use crate::records::uses::Usage;
+use crate::refused::Refused;
+use crate::service::Service;
+
+/// The endpoints of this resource.
+pub(super) fn table() -> Vec<Endpoint> {
+    vec![Endpoint::post("/v1/evidence", take)
+        .summary("Tell which topics devices use and are refused: for brokers and gateways")
+        .body("EvidenceReport")
+        .empty(204, "In the inventory, durably; each number of a line once")
+        .refuses(&[RefusalCode::LimitReached])]
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Report {
+    /// The name of the row of numbers, 16 hexadecimal digits.
+    line: String,
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item {
+    number: u64,
+    tenant: String,
+    device: String,
+    uses: Vec<Use>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Use {
+    operation: Operation,
+    topic: String,
+    count: u64,
+    /// The refusal code, when it was refused.
+    #[serde(default)]
+    code: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Operation {
+    Publish,
+    Subscribe,
+}
+
+pub(super) async fn take(by: Among<Feed>, app: App, Json(report): Json<Report>) -> Answer {
+    let Report { line, items } = report;
+    let is_line = line.len() == 16 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let in_order = items.is_sorted_by(|one, next| one.number < next.number);
+    if !is_line || !in_order || items.len() > EVIDENCE_ITEMS {
+        let why = format!(
+            "line has 16 hexadecimal digits; items has at most {EVIDENCE_ITEMS} devices, with numbers that rise"
+        );
+        return Err(Refused::malformed(why).into());
+    }
+    let told: Vec<Told> = items.into_iter().map(read).collect::<Result<_, _>>()?;
+    let (actor, tenants) = (by.operator().actor(), by.operator().tenants.clone());
+    let done = async move { inventory::take(&app, &actor, &tenants, &line, &told).await };
+    Service::to_its_end(done).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn read(item: Item) -> Result<Told, Refused> {
+    let (tenant, device): (TenantId, DeviceId) = (id(&item.tenant)?, id(&item.device)?);
+    if item.uses.len() > EVIDENCE_USES {
+        return Err(Refused::malformed(format!("uses has at most {EVIDENCE_USES} topics")));
+    }
+    let uses = item.uses.into_iter().map(|one| {
+        TopicFilter::parse(&one.topic)
+            .map_err(|error| Refused::malformed(format!("{:?}: {error}", one.topic)))?;
+        let code = one.code.as_deref().map(RefusalCode::parse);
+        let usage = match (one.operation, code) {
+            (_, Some(None)) => return Err(Refused::malformed("code names a refusal")),
+            (Operation::Publish, None) => Usage::Publish,
+            (Operation::Subscribe, None) => Usage::Subscribe,
+            (Operation::Publish, Some(_)) => Usage::PublishRefused,
+            (Operation::Subscribe, Some(_)) => Usage::SubscribeRefused,
+        };
+        Ok(ToldUse { usage, topic: one.topic, count: one.count })
+    });
+    let uses = uses.collect::<Result<_, _>>()?;
+    Ok(Told { number: item.number, tenant, device, uses })
+}
