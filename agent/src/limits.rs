@@ -159,6 +159,10 @@ pub const HAND_OVER_BYTES: usize = 24 * 1024;
 pub const ALERT_KEPT_BYTES: usize = 16 * 1024;
 /// Time between two attempts to hand something over, after the first failure and at most.
 pub const HAND_OVER_PAUSE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(300)];
+/// Time between two looks for counts of rules that changed.
+pub const RULE_COUNTS_EVERY: Duration = Duration::from_secs(10);
+/// Rules of one request to provisioning.
+pub const RULE_COUNTS_PER_REQUEST: usize = 100;
 /// Files of recorded observations: the oldest is removed for the next.
 pub const RECORD_FILES: usize = 8;
 /// Time until a recorded observation can be read.

@@ -12,7 +12,8 @@ use crate::audit::Actor;
 use crate::heal;
 use crate::limits::{
     ALERT_LINE_SECONDS, API_TOKEN_KEPT_SECONDS, CLAIM_IMPORT_SECONDS, CLAIM_KEPT_SECONDS,
-    EVENTS_KEPT, RULE_TEST_SECONDS, SWEEP_ROWS, USES_KEPT_SECONDS, VERIFIERS_SWEPT_EVERY,
+    EVENTS_KEPT, RULE_COUNTS_SECONDS, RULE_TEST_SECONDS, SWEEP_ROWS, USES_KEPT_SECONDS,
+    VERIFIERS_SWEPT_EVERY,
 };
 use crate::partners::uses;
 use crate::records::IssuedRecord;
@@ -329,6 +330,10 @@ async fn inventory(service: &Service) -> Result<(), Refused> {
     let table = &service.tables.device_uses;
     delete_all(service, "device_uses", table, table.up_to("touched", before, SWEEP_ROWS).await?)
         .await?;
+    let counts = &service.tables.rule_counts;
+    let silent = service.time.removal().minus(RULE_COUNTS_SECONDS).get();
+    let silent = counts.up_to("touched", silent, SWEEP_ROWS).await?;
+    delete_all(service, "rule_counts", counts, silent).await?;
     let table = &service.tables.role_uses;
     delete_all(service, "role_uses", table, table.up_to("last", before, SWEEP_ROWS).await?).await?;
     let table = &service.tables.role_watches;

@@ -20,7 +20,7 @@ use crate::records::partners::{PartnerTokenRecord, PartnerUse};
 use crate::records::push::PushTurn;
 use crate::records::rekey::RekeyRecord;
 use crate::records::restraints::{AnswerPolicy, RestraintRecord};
-use crate::records::rules::{RuleRecord, RuleTest};
+use crate::records::rules::{RuleCount, RuleRecord, RuleTest};
 use crate::records::trl::{ListState, ListUpdate, ListedToken};
 use crate::records::uses::{DeviceUses, RoleUse, RoleWatch};
 use crate::records::verifiers::VerifierRow;
@@ -92,6 +92,8 @@ pub(crate) struct Tables {
     pub(crate) rules: Table<RuleRecord>,
     /// tenant, substance of a rule
     pub(crate) rule_tests: Table<RuleTest>,
+    /// tenant, rule, verifier
+    pub(crate) rule_counts: Table<RuleCount>,
     /// tenant, device: how it is held back
     pub(crate) restraints: Table<RestraintRecord>,
     /// tenant, group; the tenant's own has no group
@@ -190,6 +192,7 @@ impl Tables {
             claim_uses: database.table(),
             rules: database.table(),
             rule_tests: database.table(),
+            rule_counts: database.table(),
             restraints: database.table(),
             answer_policies: database.table(),
             device_uses: database.table(),

@@ -65,6 +65,13 @@ fn a_rule_is_put_refused_untried_and_removed() {
     assert!(!refused(&card, "x"));
     let listed = ok(&mut server.operator(&["rule", "list"]));
     assert!(listed.contains("large") && listed.contains("enforce"), "{listed}");
+    // The broker tells how often it held.
+    let counted = || -> u64 {
+        let shown = ok(&mut server.operator(&["rule", "show", "large", "--json"]));
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        shown["matched"].as_u64().unwrap()
+    };
+    assert!((0..2000).any(|_| counted() > 0));
     ok(&mut server.operator(&["rule", "remove", "large"]));
     becomes(&card, &large, false);
 }

@@ -17,9 +17,11 @@ use crate::limits::HAND_OVER_PAUSE;
 use crate::namesake::Namesake;
 
 mod alerts;
+mod rules;
 mod uses;
 
 pub(crate) use alerts::Alerts;
+pub(crate) use rules::Rules;
 pub(crate) use uses::Uses;
 
 /// Why something was not handed over.

@@ -15,7 +15,7 @@ use tessera_runtime::store::{Store, StoreError};
 use crate::actor_thread;
 use crate::behaviour::{BehaviourActor, Observer};
 use crate::config::AgentConfig;
-use crate::delivery::{Alerts, Delivery, Uses};
+use crate::delivery::{Alerts, Delivery, Rules, Uses};
 pub use crate::error::AgentError;
 use crate::ledger::Ledger;
 use crate::sync::{Source, SyncActor};
@@ -93,8 +93,14 @@ impl Agent {
             let told = told.map_err(AgentError::Metrics)?;
             let uses = Uses::new(book, Arc::clone(&clock), hand_over_random.as_ref(), told);
             let uses = uses.map_err(AgentError::Random)?;
-            let delivery = Delivery::new(uses, feed, namesake, hand_over_random).map_err(handed)?;
+            let (named, drawn) = (Arc::clone(&namesake), Arc::clone(&hand_over_random));
+            let delivery = Delivery::new(uses, feed, named, drawn).map_err(handed)?;
             stop.spawn("agent inventory", delivery.run(stop.clone()));
+            let counts = Rules::new(Arc::clone(&agent.trust), hand_over_random.as_ref());
+            let counts = counts.map_err(AgentError::Random)?;
+            let delivery =
+                Delivery::new(counts, feed, namesake, hand_over_random).map_err(handed)?;
+            stop.spawn("agent rule counts", delivery.run(stop.clone()));
         }
         let parts = Arc::new(Mutex::new(parts));
         actor_thread::run("agent-behaviour", stop, move || BehaviourActor(Arc::clone(&parts)))?;

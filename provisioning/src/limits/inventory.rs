@@ -1,4 +1,11 @@
-//! Limits of the inventory of topics.
+//! Limits of what verifiers tell of devices and rules.
+
+/// Rules of one report of counts.
+pub const RULE_COUNTS_TOLD: usize = 100;
+/// Verifiers whose counts of a rule are kept apart; those of further ones are left out.
+pub const RULE_VERIFIERS: usize = 256;
+/// Time after which the counts of a verifier that says nothing more are forgotten.
+pub const RULE_COUNTS_SECONDS: u64 = 90 * 24 * 3600;
 
 /// Devices of one report of evidence.
 pub const EVIDENCE_ITEMS: usize = 100;

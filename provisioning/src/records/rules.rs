@@ -83,3 +83,87 @@ impl Record for RuleTest {
         })
     }
 }
+
+/// The counts of a rule at one verifier.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct RuleCount {
+    /// Names the process whose counts these are.
+    pub(crate) line: String,
+    /// The version that is applied; 0 when none is.
+    pub(crate) version: u64,
+    /// Events since the process began: asked, matched, broken.
+    pub(crate) counts: [u64; 3],
+    /// The same of the processes before it.
+    pub(crate) before: [u64; 3],
+    pub(crate) suspended: bool,
+    /// Why it is not applied.
+    pub(crate) code: Option<String>,
+    pub(crate) touched: u64,
+}
+
+impl RuleCount {
+    /// These counts behind those that are known of the verifier: of another version they begin anew, of another process they
+    /// are added, and of the same one they never go back.
+    pub(crate) fn behind(&self, known: Option<&Self>) -> Self {
+        let Some(known) = known.filter(|known| known.version == self.version) else {
+            return self.clone();
+        };
+        let add = |one: [u64; 3], other: [u64; 3]| {
+            let [a, b, c] = one;
+            let [x, y, z] = other;
+            [a.saturating_add(x), b.saturating_add(y), c.saturating_add(z)]
+        };
+        if known.line != self.line {
+            return Self { before: add(known.before, known.counts), ..self.clone() };
+        }
+        let ([a, b, c], [x, y, z]) = (self.counts, known.counts);
+        Self { counts: [a.max(x), b.max(y), c.max(z)], before: known.before, ..self.clone() }
+    }
+
+    /// Events of all processes: asked, matched, broken.
+    pub(crate) fn all(&self) -> [u64; 3] {
+        let ([a, b, c], [x, y, z]) = (self.counts, self.before);
+        [a.saturating_add(x), b.saturating_add(y), c.saturating_add(z)]
+    }
+}
+
+impl Record for RuleCount {
+    const TABLE: &'static str = "rule_counts";
+    const KEY: &'static [&'static str] = &["tenant", "rule", "verifier"];
+    const COLUMNS: &'static [&'static str] = &[
+        "line",
+        "version",
+        "asked",
+        "matched",
+        "broke",
+        "asked_before",
+        "matched_before",
+        "broke_before",
+        "suspended",
+        "code",
+        "touched",
+    ];
+
+    fn values(&self) -> Vec<Value> {
+        let mut values: Vec<Value> = vec![self.line.as_str().into(), self.version.into()];
+        values.extend(self.counts.iter().chain(&self.before).map(|count| (*count).into()));
+        values.extend([
+            u64::from(self.suspended).into(),
+            self.code.as_deref().into(),
+            self.touched.into(),
+        ]);
+        values
+    }
+
+    fn read(row: &mut Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            line: row.text()?,
+            version: row.number()?,
+            counts: [row.number()?, row.number()?, row.number()?],
+            before: [row.number()?, row.number()?, row.number()?],
+            suspended: row.number()? != 0,
+            code: row.maybe_text()?,
+            touched: row.number()?,
+        })
+    }
+}

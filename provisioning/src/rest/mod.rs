@@ -41,6 +41,7 @@ mod operator;
 mod introspect;
 mod partner_uses;
 mod revoke;
+mod rule_counts;
 mod trl;
 mod trust;
 
@@ -60,6 +61,7 @@ fn table() -> Vec<Endpoint> {
         trust::table(),
         alerts::table(),
         evidence::table(),
+        rule_counts::table(),
         partner_uses::table(),
         metadata::table(),
         server::table(),

@@ -3,6 +3,7 @@
 //! A rule is enforced only after it ran in shadow for an hour, or was tested against recorded observations; an operator
 //! may say `now` with a reason. A rule that would meet more than one device in a hundred waits for a second operator.
 
+pub(crate) mod counts;
 pub(crate) mod tests_of;
 
 use tessera_rules::attributes::schema::{Number, Text, Which};
@@ -162,6 +163,7 @@ pub(crate) async fn remove(
         let (table, key) = (&service.tables.rules, pair(tenant, id));
         batch.expect(table, key.clone(), &old);
         batch.delete(table, key);
+        counts::forget(service, &mut batch, tenant, id).await?;
         let entry = service.entry(by, "rule.remove", tenant.as_str(), id);
         let tried = service.publish(vec![told(tenant, id, Vec::new())], batch, entry).await?;
         if tried == Attempt::Committed(()) {

@@ -31,3 +31,22 @@ CREATE TABLE role_watches (
     PRIMARY KEY (tenant, role)
 ) ROWS;
 CREATE INDEX role_watches_by_time ON role_watches (touched);
+CREATE TABLE rule_counts (
+    tenant TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    verifier TEXT NOT NULL,
+    line TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    asked BIGINT NOT NULL,
+    matched BIGINT NOT NULL,
+    broke BIGINT NOT NULL,
+    asked_before BIGINT NOT NULL,
+    matched_before BIGINT NOT NULL,
+    broke_before BIGINT NOT NULL,
+    suspended BIGINT NOT NULL,
+    code TEXT,
+    touched BIGINT NOT NULL,
+    row_sum BIGINT NOT NULL,
+    PRIMARY KEY (tenant, rule, verifier)
+) ROWS;
+CREATE INDEX rule_counts_by_time ON rule_counts (touched);

@@ -133,6 +133,7 @@ impl Move<'_> {
         self.table(|tables| tables.rule_tests.clone()).await?;
         self.table(|tables| tables.restraints.clone()).await?;
         self.table(|tables| tables.answer_policies.clone()).await?;
+        self.table(|tables| tables.rule_counts.clone()).await?;
         self.table(|tables| tables.device_uses.clone()).await?;
         self.table(|tables| tables.role_uses.clone()).await?;
         self.table(|tables| tables.role_watches.clone()).await?;

@@ -71,7 +71,7 @@ async fn until<F: Future<Output = bool>>(mut done: impl FnMut() -> F) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
 }
 
 #[tokio::test]

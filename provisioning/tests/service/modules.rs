@@ -101,7 +101,7 @@ async fn until<F: Future<Output = bool>>(mut done: impl FnMut() -> F) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
 }
 
 /// A refresh that gets a token, however long the module may not be opened again.

@@ -49,7 +49,8 @@ async fn a_rule_is_tried_in_shadow_and_then_enforced_and_removed() {
     let shadow = json!({ "rule": rule(&world, 1, json!({ "mode": "shadow" })) });
     let shown = good(&world.operator, shadow).await;
     assert_eq!((&shown["rule"]["mode"], &shown["by"]), (&json!("shadow"), &json!("bootstrap")));
-    assert_eq!(world.get(PATH).await, shown);
+    let counted = world.get(PATH).await;
+    assert_eq!((&counted["rule"], &counted["verifiers"]), (&shown["rule"], &json!([])));
     let changes = reader.read(&world).await;
     // The name of the group comes with its number.
     assert!(changes
@@ -191,4 +192,75 @@ async fn rules_and_restraints_of_a_lost_part_are_taken_from_a_reader() {
     assert!(kinds.contains(&&json!("rule")) && kinds.contains(&&json!("restraint")), "{found}");
     let refused = put(&world.operator, json!({ "rule": rule(&world, 3, shadow) })).await;
     assert_eq!(problem(refused).1, "precondition_failed");
+}
+
+async fn count(
+    world: &World,
+    verifier: &str,
+    line: &str,
+    version: u64,
+    [asked, matched]: [u64; 2],
+) -> Result<HttpResponse, HttpError> {
+    let rule = json!({
+        "tenant": "default", "rule": "no-commands", "version": version, "asked": asked, "matched": matched,
+        "broke": 0, "suspended": false, "code": null,
+    });
+    let body = json!({ "line": line, "rules": [rule] }).to_string().into_bytes();
+    let request = Request::new(Method::Post, "/v1/trust/rules").body(JSON, body);
+    world.feed.send(request.header("tessera-verifier", verifier)).await
+}
+
+#[tokio::test]
+async fn counts_of_verifiers_add_up_by_version_and_over_their_restarts() {
+    let world = World::new().await;
+    let total = async || {
+        let shown = world.get(PATH).await;
+        (shown["asked"].as_u64().unwrap(), shown["matched"].as_u64().unwrap())
+    };
+    let (one, two) = ("00112233445566ff", "00112233445566aa");
+    count(&world, "mqtt-1", one, 1, [10, 2]).await.unwrap();
+    let shadow = |version| json!({ "rule": rule(&world, version, json!({ "mode": "shadow" })) });
+    good(&world.operator, shadow(1)).await;
+    assert_eq!(total().await, (0, 0), "there was no such rule");
+    for _ in 0..2 {
+        count(&world, "mqtt-1", one, 1, [10, 2]).await.unwrap();
+    }
+    count(&world, "mqtt-2", two, 1, [5, 1]).await.unwrap();
+    assert_eq!(total().await, (15, 3));
+    // A report that comes late, and a process that began anew.
+    count(&world, "mqtt-1", one, 1, [9, 1]).await.unwrap();
+    count(&world, "mqtt-2", one, 1, [4, 0]).await.unwrap();
+    assert_eq!(total().await, (19, 3));
+    let unread = json!({
+        "tenant": "default", "rule": "no-commands", "version": 0, "asked": 0, "matched": 0, "broke": 0,
+        "suspended": false, "code": "rule_unsupported",
+    });
+    let body = json!({ "line": one, "rules": [unread] }).to_string().into_bytes();
+    let request = Request::new(Method::Post, "/v1/trust/rules").body(JSON, body);
+    world.feed.send(request.header("tessera-verifier", "old")).await.unwrap();
+    let shown = world.get(PATH).await;
+    let states: Vec<(&str, &str)> = shown["verifiers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["verifier"].as_str().unwrap(), one["state"].as_str().unwrap()))
+        .collect();
+    assert_eq!(states, [("mqtt-1", "applied"), ("mqtt-2", "applied"), ("old", "not_applied")]);
+    assert_eq!(shown["verifiers"][2]["code"], "rule_unsupported");
+    // Another version begins anew.
+    good(&world.operator, shadow(2)).await;
+    assert_eq!(total().await, (0, 0));
+    count(&world, "mqtt-1", one, 2, [3, 3]).await.unwrap();
+    assert_eq!(total().await, (3, 3));
+    for line in ["", "00112233445566f", "00112233445566zz"] {
+        assert_eq!(problem(count(&world, "mqtt-1", line, 2, [1, 1]).await).0, 400);
+    }
+    assert_eq!(problem(count(&world, "a b", one, 2, [1, 1]).await).0, 400);
+    for number in 0..260 {
+        count(&world, &format!("v{number}"), one, 2, [1, 0]).await.unwrap();
+    }
+    assert_eq!(world.get(PATH).await["verifiers"].as_array().unwrap().len(), 256);
+    world.operator.send(Request::new(Method::Delete, PATH)).await.unwrap();
+    good(&world.operator, shadow(3)).await;
+    assert_eq!(world.get(PATH).await["verifiers"], json!([]));
 }

@@ -3,6 +3,7 @@
 use actix_web::web::Path;
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
+use serde_json::{json, Value};
 use tessera_rules::dry_run::Report;
 use tessera_rules::rule::file::RuleFile;
 use tessera_rules::rule::Rule;
@@ -10,7 +11,7 @@ use tessera_token::encoding::hex;
 use tessera_token::ids::TenantId;
 use tessera_token::refusal::RefusalCode;
 
-use crate::records::rules::RuleRecord;
+use crate::records::rules::{RuleCount, RuleRecord};
 use crate::refused::Refused;
 use crate::rest::auth::{By, Security, Viewer};
 use crate::rest::endpoint::Endpoint;
@@ -28,7 +29,7 @@ pub(crate) fn table() -> Vec<Endpoint> {
             .done("Rules"),
         Endpoint::get("/v1/tenants/{tenant}/rules/{rule}", show)
             .summary("Show one rule")
-            .done("Rule")
+            .done("CountedRule")
             .refuses(&[RefusalCode::NotFound]),
         Endpoint::put("/v1/tenants/{tenant}/rules/{rule}", put)
             .summary(
@@ -134,10 +135,44 @@ fn answer(id: String, record: RuleRecord) -> HttpResponse {
     HttpResponse::Ok().json(RuleView::new(id, record))
 }
 
+/// A rule with its counts.
+#[derive(Serialize)]
+struct Counted {
+    #[serde(flatten)]
+    rule: RuleView,
+    asked: u64,
+    matched: u64,
+    verifiers: Vec<Value>,
+}
+
+/// The counts of a rule at one verifier.
+fn counted(verifier: &str, count: &RuleCount) -> Value {
+    let [asked, matched, broke] = count.all();
+    let state = match (&count.code, count.suspended) {
+        (Some(_), _) => "not_applied",
+        (None, true) => "suspended",
+        (None, false) => "applied",
+    };
+    json!({
+        "verifier": verifier, "state": state, "code": count.code, "version": count.version,
+        "asked": asked, "matched": matched, "broke": broke, "told": count.touched,
+    })
+}
+
 pub(crate) async fn show(_by: By<Viewer>, app: App, path: Path<(String, String)>) -> Answer {
     let (tenant, rule) = path.into_inner();
-    let record = rules::known(&app, &id(&tenant)?, &rule).await?;
-    Ok(answer(rule, record))
+    let tenant: TenantId = id(&tenant)?;
+    let record = rules::known(&app, &tenant, &rule).await?;
+    let told = rules::counts::of(&app, &tenant, &rule).await?;
+    let verifiers: Vec<Value> = told.iter().map(|(name, count)| counted(name, count)).collect();
+    let rule_of = rules::read(&record.body).map_or(0, |rule| rule.draft().version);
+    let of_version = || told.iter().filter(|(_, count)| count.version == rule_of);
+    let total = |at: usize| -> u64 {
+        of_version().filter_map(|(_, count)| count.all().get(at).copied()).sum()
+    };
+    let (asked, matched) = (total(0), total(1));
+    let counted = Counted { rule: RuleView::new(rule, record), asked, matched, verifiers };
+    Ok(HttpResponse::Ok().json(counted))
 }
 
 pub(crate) async fn put(

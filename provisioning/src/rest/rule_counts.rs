@@ -1,0 +1,91 @@
+//! `POST /v1/trust/rules`: a broker or gateway tells how often its rules held, and which it does not apply.
+
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use tessera_token::ids::VerifierName;
+use tessera_token::refusal::RefusalCode;
+use tessera_token::trust::VERIFIER_HEADER;
+
+use super::auth::{Among, Feed};
+use super::endpoint::Endpoint;
+use super::input::{id, App, Json};
+use super::Answer;
+use crate::limits::RULE_COUNTS_TOLD;
+use crate::records::rules::RuleCount;
+use crate::refused::Refused;
+use crate::rules::counts::{self, Told};
+use crate::service::Service;
+
+/// The endpoints of this resource.
+pub(super) fn table() -> Vec<Endpoint> {
+    vec![Endpoint::post("/v1/trust/rules", take)
+        .summary("Tell how often rules held, and which are not applied: for brokers and gateways")
+        .body("RuleCountReport")
+        .empty(204, "At the rules, durably")
+        .refuses(&[RefusalCode::LimitReached])]
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Report {
+    /// The name of the process, 16 hexadecimal digits: its counts begin at 0.
+    line: String,
+    rules: Vec<Counted>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Counted {
+    tenant: String,
+    rule: String,
+    version: u64,
+    asked: u64,
+    matched: u64,
+    broke: u64,
+    suspended: bool,
+    #[serde(default)]
+    code: Option<String>,
+}
+
+pub(super) async fn take(
+    by: Among<Feed>,
+    app: App,
+    request: HttpRequest,
+    Json(report): Json<Report>,
+) -> Answer {
+    let Report { line, rules } = report;
+    let is_line = line.len() == 16 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_line || rules.len() > RULE_COUNTS_TOLD {
+        let why = format!("line has 16 hexadecimal digits; rules has at most {RULE_COUNTS_TOLD}");
+        return Err(Refused::malformed(why).into());
+    }
+    let named = request.headers().get(VERIFIER_HEADER).and_then(|name| name.to_str().ok());
+    let Some(verifier) = named.filter(|name| VerifierName::parse(name).is_ok()) else {
+        let why = format!("the header {VERIFIER_HEADER} names the verifier");
+        return Err(Refused::malformed(why).into());
+    };
+    let (verifier, tenants) = (verifier.to_owned(), by.operator().tenants.clone());
+    let told = rules.into_iter().map(|one| read(&line, one)).collect::<Result<Vec<_>, _>>()?;
+    let done = async move { counts::take(&app, &tenants, &verifier, &told).await };
+    Service::to_its_end(done).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn read(line: &str, one: Counted) -> Result<Told, Refused> {
+    let is_code = |code: &str| {
+        (1..=64).contains(&code.len())
+            && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    if one.code.as_deref().is_some_and(|code| !is_code(code)) {
+        return Err(Refused::malformed("code has 1 to 64 small letters"));
+    }
+    let of = RuleCount {
+        line: line.to_owned(),
+        version: one.version,
+        counts: [one.asked, one.matched, one.broke],
+        suspended: one.suspended,
+        code: one.code,
+        ..RuleCount::default()
+    };
+    Ok(Told { tenant: id(&one.tenant)?, rule: one.rule, of })
+}
