@@ -44,6 +44,7 @@
 mod error;
 mod namesake;
 pub mod trust;
+mod uplink;
 
 mod delivery;
 mod inventory;
@@ -56,6 +57,7 @@ pub mod behaviour;
 
 pub mod config;
 pub mod daemon;
+pub mod settings;
 pub mod start;
 pub mod verifier;
 

@@ -58,6 +58,20 @@ pub const SYNC_WAIT_SECONDS: u64 = 10;
 pub const SYNC_POLL_TOTAL: Duration = Duration::from_secs(25);
 /// Time for a snapshot of 64 MiB over a slow line.
 pub const SYNC_SNAPSHOT_TOTAL: Duration = Duration::from_secs(120);
+/// Calls that wait for the uplink: the feed and the reports have one each.
+pub const UPLINK_CALLS: usize = 4;
+/// Until the uplink stands.
+pub const UPLINK_CONNECT: Duration = Duration::from_secs(15);
+/// Time for the broker to take one packet.
+pub const UPLINK_WRITE: Duration = Duration::from_secs(10);
+/// The keep-alive of the uplink.
+pub const UPLINK_KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Time for the answer to a report over the uplink.
+pub const UPLINK_REPORT: Duration = Duration::from_secs(20);
+/// Share of the life of a gateway's token after which the next one is asked for, in percent.
+pub const UPLINK_RENEW_PERCENT: u64 = 70;
+/// Longest pause until it is asked for again.
+pub const UPLINK_RENEW_AGAIN: Duration = Duration::from_secs(60);
 /// First wait after a failure.
 pub const SYNC_BACKOFF_FIRST: Duration = Duration::from_millis(200);
 /// Longest wait after many failures: an outage of the service ends at most this late for us.

@@ -31,6 +31,7 @@ mod guard;
 mod partners;
 mod shares;
 pub mod transport;
+mod uplinks;
 mod visits;
 
 mod authentication;

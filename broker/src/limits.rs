@@ -4,10 +4,12 @@ use std::time::Duration;
 
 pub use http::*;
 pub use partners::*;
+pub use uplinks::*;
 pub use visits::*;
 
 mod http;
 mod partners;
+mod uplinks;
 mod visits;
 
 // --- codec -------------------------------------------------------------------------------------------------------

@@ -48,6 +48,8 @@ pub enum What {
     Will,
     /// A token request, or a token that was handed in.
     Token,
+    /// A question to the trust feed.
+    Trust,
     /// A request on a connection that enrols.
     Enrolment,
     /// A session that was let in: the broker ends its connection.
@@ -154,6 +156,7 @@ impl<'a> Refusal<'a> {
             What::Subscribe => line!("subscribe refused"),
             What::Will => line!("will refused"),
             What::Token => line!("token request refused"),
+            What::Trust => line!("trust feed refused"),
             What::Enrolment => line!("enrolment refused"),
             What::Session => line!("connection ended by the broker"),
         }

@@ -1,26 +1,36 @@
-//! Carries token requests and enrolments of devices to provisioning, within bounds.
+//! Carries token requests, enrolments and questions to the trust feed to provisioning, within bounds.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tessera_runtime::http::{
     HttpClient, HttpError, HttpLimits, HttpResponse, Method, Request, Server, ACE_CBOR,
 };
 use tessera_runtime::secret::Secret;
 use tessera_token::ids::{DeviceId, TenantId};
+use tessera_token::limits::SNAPSHOT_ANSWER_BYTES;
 use tessera_token::messages::{ClaimCheck, MessageError, NonceAnswer, RefusalAnswer, TokenAnswer};
 use tessera_token::refusal::RefusalCode;
+use tessera_token::trust::{UplinkAsk, VERIFIER_SHARED_HEADER};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::limits::{RELAYS, RELAY_ANSWER_BYTES, RELAY_BURST, RELAY_DEVICES, RELAY_WITHIN};
+use crate::limits::{
+    RELAYS, RELAY_ANSWER_BYTES, RELAY_BURST, RELAY_DEVICES, RELAY_WITHIN, UPLINK_ASKS_PER_SECOND,
+};
+
+mod feed;
 
 /// Carries requests to provisioning; of token requests a bounded number at once.
 pub(crate) struct Relay {
     client: Option<HttpClient>,
     permits: Arc<Semaphore>,
     turns: Mutex<Turns>,
+    /// The feed has larger answers, and rates of its own.
+    feed: Option<HttpClient>,
+    feed_turns: Mutex<Turns>,
 }
 
 /// The answer of provisioning.
@@ -49,14 +59,61 @@ impl Relay {
             response_bytes: RELAY_ANSWER_BYTES,
             ..HttpLimits::default()
         };
-        let client = service.map(|at| HttpClient::new(at, token.clone(), limits)).transpose()?;
-        let permits = Arc::new(Semaphore::new(RELAYS));
-        Ok(Self { client, permits, turns: Mutex::new(Turns::new(per_device)) })
+        let client = |limits| {
+            let made = service.clone().map(|at| HttpClient::new(at, token.clone(), limits));
+            made.transpose()
+        };
+        let large = HttpLimits { response_bytes: SNAPSHOT_ANSWER_BYTES, ..limits };
+        Ok(Self {
+            client: client(limits)?,
+            permits: Arc::new(Semaphore::new(RELAYS)),
+            turns: Mutex::new(Turns::new(per_device)),
+            feed: client(large)?,
+            feed_turns: Mutex::new(Turns::new(UPLINK_ASKS_PER_SECOND)),
+        })
     }
 
     /// Charges a request to its device, whatever comes of it. `now` is monotonic.
     pub(crate) fn admits(&self, tenant: &TenantId, device: &DeviceId, now: Duration) -> bool {
         self.turns.lock().take(tenant, device, now)
+    }
+
+    /// The same for a question to the trust feed.
+    pub(crate) fn admits_uplink(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        now: Duration,
+    ) -> bool {
+        self.feed_turns.lock().take(tenant, device, now)
+    }
+
+    /// Asks the trust feed as a reader of this tenant alone: the answer, and whether the name of the verifier is shared.
+    ///
+    /// # Errors
+    /// The code of the service; `not_ready` when it has no answer.
+    pub(crate) async fn feed(
+        &self,
+        ask: &UplinkAsk,
+        tenant: &TenantId,
+    ) -> Result<(Bytes, bool), RefusalCode> {
+        let client = self.feed.as_ref().ok_or(RefusalCode::NotReady)?;
+        let path = feed::path(ask, tenant);
+        match client.send(feed::request(ask, &path)).await {
+            Ok(answer) => {
+                let shared = answer.header(VERIFIER_SHARED_HEADER).is_some();
+                Ok((answer.body.into(), shared))
+            }
+            Err(error) => {
+                let code = error.code().and_then(RefusalCode::parse);
+                if code.is_none() {
+                    tracing::warn!(%error, "relayed question to the trust feed has no usable answer");
+                }
+                // A fault of the account of this broker is none of the gateway.
+                let own = |code: &RefusalCode| feed::is_of_the_account(*code);
+                Err(code.filter(|code| !own(code)).unwrap_or(RefusalCode::NotReady))
+            }
+        }
     }
 
     /// A place for one request, when there is one.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
+use tessera_runtime::mqtt::Address;
 use tessera_runtime::tls::Trust;
 use tessera_token::ids::{Audience, TenantId, VerifierName};
 
@@ -51,23 +52,9 @@ impl PushBroker {
             Some((place, query)) => (place, Some(tenants(query)?)),
             None => (place, None),
         };
-        let (tls, place, usual) = match place.strip_prefix("mqtts://") {
-            Some(place) => (true, place, 8883),
-            None => (false, place.strip_prefix("mqtt://")?, 1883),
-        };
-        let (host, port) = match place.rsplit_once(':') {
-            Some((host, port)) if !host.ends_with(':') && !port.ends_with(']') => {
-                (host, port.parse().ok()?)
-            }
-            _ => (place, usual),
-        };
-        let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-        let is_good = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => !host.is_empty() && host.bytes().all(is_name),
-        };
+        let Address { tls, host, port } = Address::parse(place)?;
         let verifier = verifier.map(|name| name.as_str().to_owned());
-        (is_good && port != 0).then(|| Self { tls, host: host.to_owned(), port, verifier, tenants })
+        Some(Self { tls, host, port, verifier, tenants })
     }
 
     /// The broker of the same process, over TCP.

@@ -41,7 +41,7 @@ const ROLES: [(&str, usize); 7] = [
     ("rumqttc", 2),
     ("rustls", 4),
     ("socket2", 2),
-    ("toml", 2),
+    ("toml", 3),
 ];
 
 struct Source {
@@ -140,7 +140,7 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
             &["clock"],
             &["held", "lived", "metrics", "store", "tls"],
             &["log", "proxy", "secret", "service_manager", "sql"],
-            &["credential", "derivation", "http", "pkcs11"],
+            &["credential", "derivation", "http", "mqtt", "pkcs11"],
         ],
     ),
     (
@@ -151,7 +151,8 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
             &["behaviour", "ledger", "namesake", "trust"],
             &["error", "validator"],
             &["verifier"],
-            &["config"],
+            &["config", "settings"],
+            &["uplink"],
             &["delivery", "sync"],
             &["start"],
             &["daemon"],
@@ -162,7 +163,7 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
         "broker",
         &[
             &["config_error", "limits"],
-            &["admission", "codec", "refusals", "relay", "shares", "resumption"],
+            &["admission", "codec", "refusals", "relay", "shares", "resumption", "uplinks"],
             &["challenges", "message", "partners", "transport", "visits"],
             &["authz_info", "enrolment"],
             &["authentication", "persistence", "authorisation", "push"],

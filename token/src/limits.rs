@@ -56,6 +56,12 @@ pub const MESSAGE_BYTES: usize = 8192;
 pub const PUSH_PAGE: usize = 200;
 /// Bytes of such a page.
 pub const PUSH_PAGE_BYTES: usize = 64 * 1024;
+/// Bytes of one page of the trust feed over MQTT: the largest packet of a gateway with little memory.
+pub const UPLINK_PAGE: usize = 64 * 1024;
+/// Bytes of the smallest page that a gateway may ask for: a snapshot has 65,536 of them at most.
+pub const UPLINK_PAGE_LEAST: usize = 1024;
+/// Bytes of one call of a gateway over MQTT: alerts and evidence, within the usual packet of a broker.
+pub const UPLINK_BYTES: usize = 240 * 1024;
 /// Bytes of a trust snapshot: about a million changed devices.
 pub const SNAPSHOT_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of one trust event or heartbeat.
@@ -66,6 +72,8 @@ pub const RULE_BYTES: usize = 3584;
 pub const ROOT_LINK_BYTES: usize = 1024;
 /// Links between root sets, from the first on: a change a month for five years.
 pub const ROOT_LINKS: usize = 64;
+/// Bytes of the answer that carries a snapshot: the links stand in front of it.
+pub const SNAPSHOT_ANSWER_BYTES: usize = SNAPSHOT_BYTES + (ROOT_LINKS + 1) * ROOT_LINK_BYTES;
 /// Events in one answer of the trust feed.
 pub const EVENTS_PER_ANSWER: usize = 1000;
 /// Tenants of one reader that does not read all: what one operator account can belong to.

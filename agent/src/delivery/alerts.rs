@@ -2,16 +2,18 @@ use std::sync::Arc;
 
 use serde_json::{json, Value};
 
+use tessera_token::trust::UplinkReport;
+
 use super::{Fault, Pieces};
 use crate::behaviour::KeptAlerts;
 
 /// Alerts. One stays on the disk until its request was answered; provisioning takes each number of a line of alerts once,
 /// keeps it in its audit log, and sends it to webhooks.
-pub(crate) struct Alerts(pub(crate) Arc<KeptAlerts>);
+pub(super) struct Alerts(pub(super) Arc<KeptAlerts>);
 
 impl Pieces for Alerts {
     const NAME: &'static str = "alerts";
-    const PATH: &'static str = "/v1/trust/alerts";
+    const REPORT: UplinkReport = UplinkReport::Alerts;
 
     fn next(&self) -> Result<Option<(u64, Value)>, Fault> {
         let waiting = self.0.waiting().map_err(Fault::Store)?;

@@ -6,28 +6,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Method, Request, JSON};
+use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::StoreError;
-use tessera_token::trust::VERIFIER_HEADER;
+use tessera_token::trust::{UplinkAsk, UplinkReport, VERIFIER_HEADER};
 
+use crate::behaviour::BehaviourParts;
 use crate::config::FeedConfig;
-use crate::limits::HAND_OVER_PAUSE;
+use crate::error::AgentError;
+use crate::limits::{HAND_OVER_PAUSE, UPLINK_REPORT};
 use crate::namesake::Namesake;
+use crate::trust::Trust;
+use crate::uplink::{Uplink, UplinkFault};
 
 mod alerts;
 mod rules;
 mod uses;
 
-pub(crate) use alerts::Alerts;
-pub(crate) use rules::Rules;
-pub(crate) use uses::Uses;
+use alerts::Alerts;
+use rules::Rules;
+use uses::Uses;
 
 /// Why something was not handed over.
 #[derive(Debug)]
 pub(crate) enum Fault {
     Http(HttpError),
+    Uplink(UplinkFault),
     Store(StoreError),
 }
 
@@ -36,8 +43,8 @@ pub(crate) trait Pieces: Send + Sync + 'static {
     /// Its name in the log.
     const NAME: &'static str;
 
-    /// The path that takes it.
-    const PATH: &'static str;
+    /// The report that takes it.
+    const REPORT: UplinkReport;
 
     /// The next piece, as the body of a request, with its number; `None` when there is none.
     fn next(&self) -> Result<Option<(u64, Value)>, Fault>;
@@ -49,28 +56,100 @@ pub(crate) trait Pieces: Send + Sync + 'static {
     fn more(&self) -> impl Future<Output = ()> + Send;
 }
 
+/// The way to provisioning.
+#[derive(Clone)]
+pub(crate) enum Door {
+    /// Its REST API.
+    Http(HttpClient),
+    /// A broker, which takes one report of a gateway at a time.
+    Uplink(Uplink, Arc<tokio::sync::Mutex<()>>),
+}
+
+impl Door {
+    /// The REST API behind the feed.
+    pub(crate) fn http(feed: &FeedConfig) -> Result<Self, HttpError> {
+        let token = Some(feed.token.clone());
+        Ok(Self::Http(HttpClient::new(&feed.server, token, HttpLimits::default())?))
+    }
+
+    /// The uplink of a gateway.
+    pub(crate) fn uplink(uplink: Uplink) -> Self {
+        Self::Uplink(uplink, Arc::default())
+    }
+
+    async fn hand_over(
+        &self,
+        namesake: &Namesake,
+        report: UplinkReport,
+        body: Vec<u8>,
+    ) -> Result<(), Fault> {
+        match self {
+            Self::Http(client) => {
+                let request = Request::new(Method::Post, report.path())
+                    .header(VERIFIER_HEADER, namesake.name().as_str())
+                    .body(JSON, body);
+                client.send(request).await.map(drop).map_err(Fault::Http)
+            }
+            Self::Uplink(uplink, turn) => {
+                let _turn = turn.lock().await;
+                let ask = UplinkAsk::Report(report, namesake.name().clone(), body);
+                let bounds = (0, UPLINK_REPORT);
+                uplink.ask(ask, bounds).await.map(drop).map_err(Fault::Uplink)
+            }
+        }
+    }
+}
+
+/// The parts that deliveries of all kinds share.
+pub(crate) struct Way<'a> {
+    pub(crate) door: Door,
+    pub(crate) namesake: Arc<Namesake>,
+    pub(crate) random: SharedRandom,
+    pub(crate) stop: &'a Stop,
+}
+
+impl Way<'_> {
+    fn begin<P: Pieces>(&self, name: &'static str, pieces: P) {
+        let (door, namesake, random) =
+            (self.door.clone(), Arc::clone(&self.namesake), Arc::clone(&self.random));
+        let delivery = Delivery { pieces, door, namesake, random };
+        self.stop.spawn(name, delivery.run(self.stop.clone()));
+    }
+}
+
+/// Begins to hand everything over.
+pub(crate) fn hand_over(
+    way: Way<'_>,
+    trust: &Arc<Trust>,
+    parts: &BehaviourParts,
+    clock: SharedClock,
+    metrics: &Metrics,
+) -> Result<(), AgentError> {
+    let told = metrics.counter(
+        "tessera_inventory_told_total",
+        "Devices whose topics were told to provisioning",
+        &[],
+    )?;
+    let (book, random) = (Arc::clone(parts.inventory()), way.random.as_ref());
+    let uses = Uses::new(book, clock, random, told).map_err(AgentError::Random)?;
+    let rules = Rules::new(Arc::clone(trust), random).map_err(AgentError::Random)?;
+    way.begin("agent alerts", Alerts(Arc::clone(parts.kept())));
+    way.begin("agent inventory", uses);
+    way.begin("agent rule counts", rules);
+    Ok(())
+}
+
 /// The way of pieces of one kind to provisioning.
-pub(crate) struct Delivery<P> {
+struct Delivery<P> {
     pieces: P,
-    client: HttpClient,
+    door: Door,
     namesake: Arc<Namesake>,
     random: SharedRandom,
 }
 
 impl<P: Pieces> Delivery<P> {
-    pub(crate) fn new(
-        pieces: P,
-        feed: &FeedConfig,
-        namesake: Arc<Namesake>,
-        random: SharedRandom,
-    ) -> Result<Self, HttpError> {
-        let client =
-            HttpClient::new(&feed.server, Some(feed.token.clone()), HttpLimits::default())?;
-        Ok(Self { pieces, client, namesake, random })
-    }
-
     /// Hands pieces over until the agent stops.
-    pub(crate) async fn run(self, stop: Stop) {
+    async fn run(self, stop: Stop) {
         let [first, longest] = HAND_OVER_PAUSE;
         let mut pause = first;
         loop {
@@ -115,10 +194,8 @@ impl<P: Pieces> Delivery<P> {
     /// Hands the oldest piece over. Returns whether there may be more.
     async fn hand_over(&self) -> Result<bool, Fault> {
         let Some((number, body)) = self.pieces.next()? else { return Ok(false) };
-        let request = Request::new(Method::Post, P::PATH)
-            .header(VERIFIER_HEADER, self.namesake.name().as_str())
-            .body(JSON, body.to_string().into_bytes());
-        self.client.send(request).await.map_err(Fault::Http)?;
+        let body = body.to_string().into_bytes();
+        self.door.hand_over(&self.namesake, P::REPORT, body).await?;
         self.pieces.taken(number).await?;
         Ok(true)
     }
@@ -131,6 +208,10 @@ fn tell(what: &str, fault: &Fault) {
             tracing::warn!(what, %error, "provisioning refuses what a verifier hands over; it waits");
         }
         Fault::Http(error) => tracing::debug!(what, %error, "not handed over to provisioning"),
+        Fault::Uplink(UplinkFault::Refused(code)) => {
+            tracing::warn!(what, %code, "provisioning refuses what a verifier hands over; it waits");
+        }
+        Fault::Uplink(error) => tracing::debug!(what, %error, "not handed over to provisioning"),
         Fault::Store(error) => tracing::warn!(what, %error, "not read from the store"),
     }
 }

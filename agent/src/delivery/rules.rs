@@ -6,6 +6,8 @@ use serde_json::{json, Value};
 use tessera_runtime::random::{self, Random, RandomError};
 use tessera_token::ids::TenantId;
 
+use tessera_token::trust::UplinkReport;
+
 use super::{Fault, Pieces};
 use crate::limits::{RULE_COUNTS_EVERY, RULE_COUNTS_PER_REQUEST};
 use crate::rulebook::Rulebook;
@@ -13,7 +15,7 @@ use crate::trust::Trust;
 
 /// The counts of the rules that this verifier applies, since its process began. They are told again when they changed; one
 /// that is lost is told with the next one.
-pub(crate) struct Rules {
+pub(super) struct Rules {
     trust: Arc<Trust>,
     /// The counts of this process.
     line: u64,
@@ -42,7 +44,7 @@ struct Counts {
 }
 
 impl Rules {
-    pub(crate) fn new(trust: Arc<Trust>, random: &dyn Random) -> Result<Self, RandomError> {
+    pub(super) fn new(trust: Arc<Trust>, random: &dyn Random) -> Result<Self, RandomError> {
         Ok(Self { trust, line: random::number(random)?, told: Mutex::default() })
     }
 
@@ -86,7 +88,7 @@ fn counts(book: &Rulebook) -> Vec<(String, Counts)> {
 
 impl Pieces for Rules {
     const NAME: &'static str = "counts of rules";
-    const PATH: &'static str = "/v1/trust/rules";
+    const REPORT: UplinkReport = UplinkReport::Rules;
 
     fn next(&self) -> Result<Option<(u64, Value)>, Fault> {
         let present = self.present();

@@ -49,7 +49,12 @@ async fn long_alerts_come_in_several_requests_and_go_when_they_were_taken() {
     let clock = ManualClock::at(UnixSeconds::new(1_800_000_000));
     let name = "mqtt".parse().unwrap();
     let namesake = Namesake::new(name, [0; 16], clock, &Metrics::new()).unwrap();
-    let delivery = Delivery::new(Alerts(kept.clone()), &feed, Arc::new(namesake), random).unwrap();
+    let delivery = Delivery {
+        pieces: Alerts(kept.clone()),
+        door: Door::http(&feed).unwrap(),
+        namesake: Arc::new(namesake),
+        random,
+    };
     let numbers = |body: &Value| -> Vec<u64> {
         let items = body["items"].as_array().unwrap();
         items.iter().map(|item| item["number"].as_u64().unwrap()).collect()
@@ -78,7 +83,12 @@ async fn uses_of_topics_go_when_they_were_taken_and_come_again_until_they_are() 
     let told = metrics.counter("told", "Told", &[]).unwrap();
     let random = SystemRandom::shared();
     let uses = Uses::new(Arc::clone(&book), clock.clone(), random.as_ref(), told).unwrap();
-    let delivery = Delivery::new(uses, &feed, Arc::new(namesake.unwrap()), random).unwrap();
+    let delivery = Delivery {
+        pieces: uses,
+        door: Door::http(&feed).unwrap(),
+        namesake: Arc::new(namesake.unwrap()),
+        random,
+    };
     let tenant = "acme".parse().unwrap();
     let topic = format!("d/x/{}", "y".repeat(200));
     for number in 0..150 {

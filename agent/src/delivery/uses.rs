@@ -7,12 +7,14 @@ use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::Counter;
 use tessera_runtime::random::{self, Random, RandomError};
 
+use tessera_token::trust::UplinkReport;
+
 use super::{Fault, Pieces};
 use crate::inventory::{Book, DeviceUses};
 use crate::limits::{HAND_OVER_BYTES, INVENTORY_LOOK, INVENTORY_PER_REQUEST};
 
 /// The topics that devices use. They are in memory alone; provisioning takes each number of a line once.
-pub(crate) struct Uses {
+pub(super) struct Uses {
     book: Arc<Mutex<Book>>,
     clock: SharedClock,
     told: Counter,
@@ -30,7 +32,7 @@ struct Waiting {
 }
 
 impl Uses {
-    pub(crate) fn new(
+    pub(super) fn new(
         book: Arc<Mutex<Book>>,
         clock: SharedClock,
         random: &dyn Random,
@@ -61,7 +63,7 @@ fn told(number: u64, of: &DeviceUses) -> Value {
 
 impl Pieces for Uses {
     const NAME: &'static str = "uses of topics";
-    const PATH: &'static str = "/v1/evidence";
+    const REPORT: UplinkReport = UplinkReport::Uses;
 
     fn next(&self) -> Result<Option<(u64, Value)>, Fault> {
         let mut waiting = self.waiting.lock();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use settings::Settings;
 use tessera_agent::daemon::AgentDaemon;
 use tessera_runtime::clock::SystemClock;
-use tessera_runtime::log::{self, Format};
+use tessera_runtime::log;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::secret::{own_folder_of, write_secret_file};
@@ -17,10 +17,11 @@ use tessera_runtime::stop::Stop;
 use tessera_runtime::{inherited, service_manager};
 use tokio::signal::unix::{signal, SignalKind};
 
+mod file;
 mod settings;
 
-/// Time for the parts to end.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How often the service manager hears of the process, when nothing asks for it.
+const SELDOM: Duration = Duration::from_secs(3600);
 /// Threads for what waits; the actors have their own.
 const THREADS: usize = 2;
 
@@ -28,6 +29,10 @@ type Failed = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     let settings = match Settings::read(std::env::args().skip(1)) {
+        Ok(Some(settings)) if settings.is_check => {
+            tell("the settings are good\n");
+            return ExitCode::SUCCESS;
+        }
         Ok(Some(settings)) => settings,
         Ok(None) => {
             tell(settings::HELP);
@@ -55,9 +60,9 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> Result<(), Failed> {
-    let Settings { data, mut daemon, log } = settings;
+    let Settings { data, mut daemon, log, format, drain, .. } = settings;
     let (clock, random) = (SystemClock::shared(), SystemRandom::shared());
-    log::init(&log, Format::Text, clock.clone())?;
+    log::init(&log, format, clock.clone())?;
     own_folder_of(&data, &["agent"])?;
     // A store that was made here before and is missing is a loss.
     let founded = data.join("founded");
@@ -74,7 +79,7 @@ async fn serve(settings: Settings) -> Result<(), Failed> {
     inherited::close_the_rest();
     service_manager::serving("/readyz says whether it decides");
     let watchdog = service_manager::watchdog();
-    let mut alive = tokio::time::interval(watchdog.map_or(DRAIN, |span| span / 2));
+    let mut alive = tokio::time::interval(watchdog.map_or(SELDOM, |span| span / 2));
     loop {
         tokio::select! {
             _ = term.recv() => break,
@@ -83,7 +88,7 @@ async fn serve(settings: Settings) -> Result<(), Failed> {
         }
     }
     service_manager::stopping();
-    for name in stop.finish(DRAIN).await {
+    for name in stop.finish(drain).await {
         complain(&format!("did not stop in time: {name}"));
     }
     let closed = daemon.agent().close();

@@ -15,11 +15,12 @@ use tessera_runtime::store::{Store, StoreError};
 use crate::actor_thread;
 use crate::behaviour::{BehaviourActor, Observer};
 use crate::config::AgentConfig;
-use crate::delivery::{Alerts, Delivery, Rules, Uses};
+use crate::delivery::{hand_over, Door, Way};
 pub use crate::error::AgentError;
 use crate::ledger::Ledger;
 use crate::sync::{Source, SyncActor};
 use crate::trust::Trust;
+use crate::uplink::Uplink;
 use crate::validator::Validator;
 
 #[cfg(feature = "testing")]
@@ -69,38 +70,34 @@ impl Agent {
         let hand_over_random = Arc::clone(&random);
         let opened = Opened::open(&config, &clock, random, metrics)?;
         let Opened { agent, core, parts, namesake } = opened;
-        let source = |feed| Source::new(feed, Arc::clone(&clock), Arc::clone(&namesake));
-        let source = config.feed.as_ref().map(source).transpose().map_err(AgentError::Feed)?;
-        let url = config.feed.as_ref().map_or("", |feed| feed.server.url.as_str());
-        let core = core.of(url);
+        let judge = agent.validator.clone();
+        let uplink = config.uplink.clone().map(|uplink| {
+            let (clock, random) = (Arc::clone(&clock), Arc::clone(&hand_over_random));
+            Uplink::start(uplink, clock, random, judge, stop)
+        });
+        let named = || Arc::clone(&namesake);
+        let source = match (&uplink, &config.feed) {
+            (Some(uplink), _) => Some(Source::over(uplink.clone(), named())),
+            (None, Some(feed)) => {
+                let source = Source::new(feed, Arc::clone(&clock), named());
+                Some(source.map_err(AgentError::Feed)?)
+            }
+            (None, None) => None,
+        };
+        let core = core.of(config.feed_place());
         let core = Arc::new(Mutex::new(core));
         actor_thread::run("agent-trust", stop, move || SyncActor {
             core: Arc::clone(&core),
             source: source.clone(),
         })?;
-        if let Some(feed) = &config.feed {
-            let handed = |error| AgentError::Feed(error);
-            let alerts = Alerts(Arc::clone(parts.kept()));
-            let (named, drawn) = (Arc::clone(&namesake), Arc::clone(&hand_over_random));
-            let delivery = Delivery::new(alerts, feed, named, drawn).map_err(handed)?;
-            stop.spawn("agent alerts", delivery.run(stop.clone()));
-            let book = Arc::clone(parts.inventory());
-            let told = metrics.counter(
-                "tessera_inventory_told_total",
-                "Devices whose topics were told to provisioning",
-                &[],
-            );
-            let told = told.map_err(AgentError::Metrics)?;
-            let uses = Uses::new(book, Arc::clone(&clock), hand_over_random.as_ref(), told);
-            let uses = uses.map_err(AgentError::Random)?;
-            let (named, drawn) = (Arc::clone(&namesake), Arc::clone(&hand_over_random));
-            let delivery = Delivery::new(uses, feed, named, drawn).map_err(handed)?;
-            stop.spawn("agent inventory", delivery.run(stop.clone()));
-            let counts = Rules::new(Arc::clone(&agent.trust), hand_over_random.as_ref());
-            let counts = counts.map_err(AgentError::Random)?;
-            let delivery =
-                Delivery::new(counts, feed, namesake, hand_over_random).map_err(handed)?;
-            stop.spawn("agent rule counts", delivery.run(stop.clone()));
+        let door = match (uplink, &config.feed) {
+            (Some(uplink), _) => Some(Door::uplink(uplink)),
+            (None, Some(feed)) => Some(Door::http(feed).map_err(AgentError::Feed)?),
+            (None, None) => None,
+        };
+        if let Some(door) = door {
+            let way = Way { door, namesake: named(), random: hand_over_random, stop };
+            hand_over(way, &agent.trust, &parts, Arc::clone(&clock), metrics)?;
         }
         let parts = Arc::new(Mutex::new(parts));
         actor_thread::run("agent-behaviour", stop, move || BehaviourActor(Arc::clone(&parts)))?;

@@ -43,7 +43,7 @@ impl Opened {
         tell_loss(&store, metrics)?;
         let roots = Roots { online: config.root_pin, offline: config.offline_pin };
         let trust_store = TrustStore::pinning(&store, roots)?;
-        let tenants = config.feed.as_ref().and_then(|feed| feed.tenants.clone());
+        let tenants = config.tenants();
         let mut state = known_trust(&trust_store, config)?;
         if let Some(tenants) = &tenants {
             // Stored data may be of more tenants, until the next snapshot.
@@ -68,7 +68,7 @@ impl Opened {
             metrics,
         )?;
         let mut core = SyncCore::new(Arc::clone(&trust), trust_store, random, metrics)?;
-        if config.feed.is_some() {
+        if config.feed.is_some() || config.uplink.is_some() {
             core = core.of_tenants(tenants);
         }
         // A copy that came back, and a store that has lost something, lack proofs that were taken.

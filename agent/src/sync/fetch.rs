@@ -4,19 +4,18 @@ use std::sync::Arc;
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::http::{HttpClient, HttpError, HttpLimits, Method, Request, CBOR};
 use tessera_token::encoding::base64url;
-use tessera_token::limits::{
-    EVENTS_PER_ANSWER, EVENT_BYTES, ROOT_LINKS, ROOT_LINK_BYTES, SNAPSHOT_BYTES,
-};
+use tessera_token::limits::{EVENTS_PER_ANSWER, EVENT_BYTES, SNAPSHOT_ANSWER_BYTES};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
     READER_HEADER, ROOT_SET_HEADER, VERIFIER_HEADER, VERIFIER_KIND_HEADER, VERIFIER_SHARED_HEADER,
 };
 
-use super::{Ask, Poll, Stand};
+use super::{uplink, Ask, Poll, Stand};
 use crate::config::FeedConfig;
 use crate::limits;
 use crate::namesake::Namesake;
+use crate::uplink::Uplink;
 
 /// The answer.
 pub(crate) type Answer = Result<Vec<u8>, FetchError>;
@@ -40,6 +39,8 @@ pub(crate) enum FetchError {
     Timeout,
     Transport,
     TooLarge,
+    /// The parts of an answer do not fit together.
+    Broken,
 }
 
 impl FetchError {
@@ -68,6 +69,7 @@ impl FetchError {
             Self::Timeout => "timeout",
             Self::Transport => "transport",
             Self::TooLarge => "too_large",
+            Self::Broken => "broken",
         }
     }
 
@@ -75,7 +77,8 @@ impl FetchError {
     /// budgets of staleness.
     pub(crate) const fn is_lapse(self) -> bool {
         match self {
-            Self::Beyond | Self::Refused | Self::NotAllowed | Self::TooLarge => true,
+            Self::Beyond | Self::Refused | Self::NotAllowed => true,
+            Self::TooLarge | Self::Broken => true,
             Self::Gone | Self::Status | Self::Connect | Self::NotBelieved => false,
             Self::Timeout | Self::Transport => false,
         }
@@ -85,9 +88,15 @@ impl FetchError {
 /// The service, as far as the feed is concerned.
 #[derive(Clone)]
 pub(crate) struct Source {
-    client: HttpClient,
-    clock: SharedClock,
+    carrier: Carrier,
     namesake: Arc<Namesake>,
+}
+
+/// How its answers arrive.
+#[derive(Clone)]
+enum Carrier {
+    Http(HttpClient, SharedClock),
+    Uplink(Uplink),
 }
 
 impl Source {
@@ -97,12 +106,16 @@ impl Source {
         namesake: Arc<Namesake>,
     ) -> Result<Self, HttpError> {
         let limits = HttpLimits {
-            response_bytes: (SNAPSHOT_BYTES + (ROOT_LINKS + 1) * ROOT_LINK_BYTES)
-                .max(EVENTS_PER_ANSWER * EVENT_BYTES),
+            response_bytes: SNAPSHOT_ANSWER_BYTES.max(EVENTS_PER_ANSWER * EVENT_BYTES),
             ..HttpLimits::default()
         };
         let client = HttpClient::new(&config.server, Some(config.token.clone()), limits)?;
-        Ok(Self { client, clock, namesake })
+        Ok(Self { carrier: Carrier::Http(client, clock), namesake })
+    }
+
+    /// The same over a broker.
+    pub(crate) fn over(uplink: Uplink, namesake: Arc<Namesake>) -> Self {
+        Self { carrier: Carrier::Uplink(uplink), namesake }
     }
 
     /// Asks once; `evidence` is what is shown.
@@ -111,10 +124,15 @@ impl Source {
         ask: Ask,
         evidence: Vec<u8>,
     ) -> impl Future<Output = Answer> + 'static {
-        // The service compares its own clock with those of its readers.
-        let (client, clock) = (self.client.clone(), self.clock.clone());
-        let namesake = Arc::clone(&self.namesake);
+        let Self { carrier, namesake } = self.clone();
         async move {
+            let (client, clock) = match carrier {
+                Carrier::Http(client, clock) => (client, clock),
+                Carrier::Uplink(uplink) => {
+                    return uplink::fetch(&uplink, &namesake, ask, evidence).await
+                }
+            };
+            // The service compares its own clock with those of its readers.
             let path = path(ask, clock.unix());
             let request = match ask {
                 Ask::Snapshot(_) => {

@@ -38,6 +38,7 @@ mod root_tests;
 mod tests;
 mod trouble;
 mod unstored;
+mod uplink;
 #[cfg(test)]
 mod view_tests;
 mod viewed;

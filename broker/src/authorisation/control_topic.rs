@@ -1,5 +1,7 @@
 //! The topics below `$tessera/`.
 
+use tessera_token::trust::TRUST_TOPIC;
+
 /// The control topics. Routing does not know them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum ControlTopic {
@@ -11,6 +13,8 @@ pub enum ControlTopic {
     Alerts,
     /// `$tessera/refresh`: provisioning hears of sessions and pushes tokens; it is closed to all others.
     Refresh,
+    /// `$tessera/trust`: a gateway reads the trust feed, where the scope says so.
+    Trust,
 }
 
 impl ControlTopic {
@@ -21,6 +25,7 @@ impl ControlTopic {
             Self::Status => "$tessera/status",
             Self::Alerts => "$tessera/alerts",
             Self::Refresh => "$tessera/refresh",
+            Self::Trust => TRUST_TOPIC,
         }
     }
 
@@ -30,7 +35,7 @@ impl ControlTopic {
         if !topic.starts_with("$tessera/") {
             return None;
         }
-        let all = [Self::Token, Self::Status, Self::Alerts, Self::Refresh];
+        let all = [Self::Token, Self::Status, Self::Alerts, Self::Refresh, Self::Trust];
         all.into_iter().find(|one| one.topic() == topic)
     }
 }

@@ -31,7 +31,11 @@ pub fn may_publish(scope: &Scope, topic: &TopicName) -> bool {
         return false;
     }
     if topic.as_str().starts_with('$') {
-        return ControlTopic::of(topic.as_str()) == Some(ControlTopic::Token);
+        return match ControlTopic::of(topic.as_str()) {
+            Some(ControlTopic::Token) => true,
+            Some(ControlTopic::Trust) => scope.may_publish(topic),
+            _ => false,
+        };
     }
     scope.may_publish(topic)
 }
@@ -48,7 +52,9 @@ pub fn may_subscribe(scope: &Scope, wanted: &Subscription) -> bool {
     }
     match ControlTopic::of(filter.as_str()) {
         Some(ControlTopic::Token | ControlTopic::Status) => wanted.share.is_none(),
-        Some(ControlTopic::Alerts) => wanted.share.is_none() && scope.may_subscribe(filter),
+        Some(ControlTopic::Alerts | ControlTopic::Trust) => {
+            wanted.share.is_none() && scope.may_subscribe(filter)
+        }
         // No scope opens it: see [`Rights`].
         Some(ControlTopic::Refresh) | None => false,
     }
@@ -177,7 +183,9 @@ impl Rights {
         }
         match ControlTopic::of(topic) {
             Some(ControlTopic::Token | ControlTopic::Status) => true,
-            Some(ControlTopic::Alerts) => self.grant.scope().may_receive_str(topic),
+            Some(ControlTopic::Alerts | ControlTopic::Trust) => {
+                self.grant.scope().may_receive_str(topic)
+            }
             Some(ControlTopic::Refresh) => self.is_service(),
             None => false,
         }

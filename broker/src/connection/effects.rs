@@ -9,7 +9,7 @@ use tessera_token::topic::Subscription;
 use super::serve::Connection;
 use crate::authorisation::ControlTopic;
 use crate::codec::{Ack, Packet, ReasonCode, SubAck};
-use crate::control_topics::{refresh, status, token};
+use crate::control_topics::{refresh, status, token, trust};
 use crate::hub::{Hub, Routed};
 use crate::message::Message;
 use crate::refusals::{Refusal, What};
@@ -37,6 +37,9 @@ impl Connection {
             }
             ControlEffect::Refresh(payload) => {
                 refresh::submit(&self.hub, &self.session, &payload);
+            }
+            ControlEffect::Trust(payload) => {
+                trust::submit(&self.hub, &self.session, &self.handle, &payload);
             }
             ControlEffect::Refused { what, code, topic } => self.refused(what, code, &topic),
             ControlEffect::Ruled(told) => {
@@ -147,7 +150,7 @@ impl Connection {
     fn begin_control(&mut self, control: ControlTopic) {
         match control {
             ControlTopic::Token => self.hub.push.note(self.session.id),
-            ControlTopic::Refresh => {}
+            ControlTopic::Refresh | ControlTopic::Trust => {}
             ControlTopic::Status => self.status(),
             ControlTopic::Alerts => self.hub.alerts.add(&self.session),
         }

@@ -1,9 +1,10 @@
 //! Messages of the broker itself below `$tessera/`: [`token`] renews the token of a session, [`status`] sends server
-//! time, expiry and refusals, [`refresh`] takes pushed tokens. [`crate::alerts`] publishes the fourth topic.
+//! time, expiry and refusals, [`refresh`] takes pushed tokens, [`trust`] carries the trust feed to gateways. [`crate::alerts`] publishes the fourth topic.
 
 pub(crate) mod refresh;
 pub(crate) mod status;
 pub(crate) mod token;
+pub(crate) mod trust;
 
 use std::sync::Arc;
 

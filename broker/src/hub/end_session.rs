@@ -73,6 +73,7 @@ impl Hub {
         // After the end: a session that is added now sees its end and takes itself out.
         self.alerts.remove(session);
         self.push.ended(session.id);
+        self.uplinks.ended(session.id.0);
         match session.routes.try_lock() {
             Ok(mut routes) => drop(routes.take()),
             // A subscribe is under way: the end of a session does not wait for it.

@@ -38,6 +38,7 @@ use crate::session::SessionPolicy;
 use crate::session::{Now, Session};
 use crate::shares::Shares;
 use crate::transport::tls::Certificates;
+use crate::uplinks::Uplinks;
 
 pub(crate) use disconnected::{Disconnected, LeaveSession};
 pub(crate) use route::Routed;
@@ -60,6 +61,7 @@ pub(crate) struct Hub {
     pub(crate) revocation_sweep: Notify,
     pub(crate) alerts: AlertListeners,
     pub(crate) push: PushChanges,
+    pub(crate) uplinks: Uplinks,
     pub(crate) tasks: TaskTracker,
     pub(crate) disconnected: mpsc::Sender<Disconnected>,
     pub(crate) next_session: AtomicU64,

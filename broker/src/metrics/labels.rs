@@ -1,7 +1,7 @@
 //! Label values of counters whose first count may be an alert: each series is there with 0 from the start.
 
 /// Of `limits_hit_total`, but for shares, sessions and retained messages, whose rooms know theirs.
-pub(super) const LIMITS: [&str; 18] = [
+pub(super) const LIMITS: [&str; 20] = [
     "accept",
     "alert_bytes",
     "anonymous",
@@ -20,6 +20,8 @@ pub(super) const LIMITS: [&str; 18] = [
     "store_loss_accepted",
     "token_requests",
     "token_requests_per_device",
+    "uplink_asks",
+    "uplink_asks_per_device",
 ];
 
 /// Of `turned_away_total`, but for the reasons of the table of sockets.

@@ -30,6 +30,8 @@ pub(crate) struct BrokerMetrics {
     pub limits_hit: Counter,
     pub rule_matches: Counter,
     pub token_requests: Counter,
+    /// Answers on `$tessera/trust`, by outcome.
+    pub uplinks: Counter,
     pub resumption: Counter,
     pub authz_info: Counter,
     pub enrolments: Counter,
@@ -138,6 +140,11 @@ impl BrokerMetrics {
             token_requests: m.counter(
                 &n("token_requests_total"),
                 "Requests on $tessera/token",
+                &["outcome"],
+            )?,
+            uplinks: m.counter(
+                &n("uplink_total"),
+                "Answers of the trust feed to gateways on $tessera/trust",
                 &["outcome"],
             )?,
             resumption: m.counter(

@@ -35,6 +35,7 @@ use crate::routing::Routing;
 use crate::session::timers::Timers;
 use crate::shares::Shares;
 use crate::transport::tls::Certificates;
+use crate::uplinks::Uplinks;
 
 /// The parts that can be wrong before a socket is bound.
 pub(super) struct Checked {
@@ -101,6 +102,7 @@ pub(super) async fn build(
         revocation_sweep: Notify::new(),
         alerts: AlertListeners::default(),
         push: PushChanges::default(),
+        uplinks: Uplinks::default(),
         tasks: TaskTracker::new(),
         disconnected,
         next_session: AtomicU64::new(1),

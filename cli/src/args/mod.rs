@@ -71,8 +71,9 @@ pub(crate) use role::{LineArgs, RoleCommand};
 pub(crate) use root::{RootCommand, RootRequestArgs};
 pub(crate) use rule::{RuleCheckArgs, RuleCommand, RulePutArgs, RuleTestArgs};
 pub(crate) use server::{
-    AgentArgs, BrokerArgs, DatabaseArgs, DerivationArgs, FeedArgs, ListenArgs, LogArgs, LogFormat,
-    LossArgs, Pkcs11Args, ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs, UpArgs,
+    AgentArgs, AgentFeedArgs, BrokerArgs, DatabaseArgs, DerivationArgs, FeedArgs, ListenArgs,
+    LogArgs, LogFormat, LossArgs, Pkcs11Args, ProvisionArgs, ProxyArgs, SeedsArgs, ServiceArgs,
+    UpArgs,
 };
 pub(crate) use sim::{CredentialsArgs, DemoArgs, ProofArg, SimCommand, SimOperator, SimRunArgs};
 pub(crate) use token::{ApiTokenCommand, TokenCommand};

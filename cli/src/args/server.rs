@@ -297,11 +297,54 @@ pub(crate) struct AgentArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) verifier: Option<String>,
     #[command(flatten)]
-    pub(crate) feed: FeedArgs,
+    pub(crate) feed: AgentFeedArgs,
     #[command(flatten)]
     pub(crate) loss: LossArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
+}
+
+/// Where the trust of an agent comes from: provisioning, or a broker that carries its feed.
+#[derive(Args, Clone)]
+pub(crate) struct AgentFeedArgs {
+    /// Provisioning, as a URL: https://, or http:// on this machine.
+    #[arg(long, value_name = "URL", required_unless_present = "uplink")]
+    pub(crate) provisioning: Option<String>,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+    /// A file with the token for the trust feed.
+    #[arg(long, value_name = "FILE", required_unless_present = "uplink")]
+    pub(crate) feed_token: Option<PathBuf>,
+    /// A tenant of that token's account, when it does not belong to all. Given several times, several: all of them.
+    #[arg(long = "feed-tenant", value_name = "ID")]
+    pub(crate) feed_tenants: Vec<TenantId>,
+    /// A broker over which trust comes in the place of provisioning: mqtts://host:port, and behind # its verifier name when
+    /// it has one of its own. The gateway is a device there, whose role names $tessera/trust.
+    #[arg(long, value_name = "URL", requires = "device", conflicts_with_all = ["provisioning", "feed_token", "feed_tenants"])]
+    pub(crate) uplink: Option<String>,
+    /// The folder of that device, as `tessera device enrol --dir` makes it.
+    #[arg(long, value_name = "DIR", requires = "uplink")]
+    pub(crate) device: Option<PathBuf>,
+    /// The thumbprint of the root key (base64url), or a file with it.
+    #[arg(long, value_name = "THUMBPRINT|FILE")]
+    pub(crate) root: String,
+    /// The thumbprint of the offline root key, or a file with it: then no other root key is taken without its signature.
+    #[arg(long, value_name = "THUMBPRINT|FILE")]
+    pub(crate) offline_root: Option<String>,
+}
+
+impl AgentFeedArgs {
+    /// The feed of provisioning; `None` over a broker.
+    pub(crate) fn of_provisioning(&self) -> Option<FeedArgs> {
+        Some(FeedArgs {
+            provisioning: self.provisioning.clone()?,
+            trust: self.trust.clone(),
+            feed_token: self.feed_token.clone()?,
+            feed_tenants: self.feed_tenants.clone(),
+            root: self.root.clone(),
+            offline_root: self.offline_root.clone(),
+        })
+    }
 }
 
 /// Where trust comes from.

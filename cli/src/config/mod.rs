@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tessera_agent::behaviour::BehaviourConfig;
+use tessera_agent::settings::RawBehaviour;
 use tessera_broker::config::RawLimits;
 use tessera_broker::resumption::RawResumption;
 use tessera_broker::transport::settings::RawTls;
@@ -34,7 +35,6 @@ mod show;
 mod tests;
 mod webhooks;
 
-pub(crate) use behaviour::RawBehaviour;
 pub(crate) use database::RawDatabase;
 pub(crate) use pkcs11::RawPkcs11;
 pub(crate) use push::RawPush;
@@ -290,6 +290,7 @@ impl Raw {
             let words = format!("not_followed_seconds = {not_followed_seconds}: use 10 to 3600");
             return Err(Fault::new(words));
         }
+        let (behaviour, record_bytes) = behaviour::validate(&self.behaviour)?;
         let config = Config {
             data: self.data.unwrap_or_else(|| PathBuf::from(data)),
             mqtt: self.mqtt.unwrap_or(Place::At(loopback(MQTT))),
@@ -313,8 +314,8 @@ impl Raw {
             replace_keys: self.replace_keys,
             tls: self.tls,
             proxy: self.proxy,
-            behaviour: self.behaviour.validate()?,
-            record_bytes: self.behaviour.record_bytes()?,
+            behaviour,
+            record_bytes,
             broker: self.broker,
             provisioning: self.provisioning,
         };

@@ -9,7 +9,7 @@ use tessera_runtime::secret::own_folder_of;
 use tessera_runtime::stop::Stop;
 
 use super::life::{drain, ended, until_told, Reload};
-use super::parts::{counted, Feed};
+use super::parts::{counted, gateway};
 use super::signals::Signals;
 use super::{control, founded, run_file};
 use crate::args::{AgentArgs, SeedsArgs};
@@ -28,12 +28,11 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
     raw.verifier = args.verifier.clone().or(raw.verifier);
     let http = args.http.or(raw.http);
     let config = raw.validate("./tessera-agent")?;
-    let feed = Feed::read(&args.feed, &config)?;
+    let mut agent = gateway(&args.feed, &config)?;
     own_folder_of(&config.data, &["agent"])?;
     let reload = Reload::start(args.config.as_deref(), &args.log, &config.log)?;
     let signals = Signals::listen()?;
     let stop = Stop::new();
-    let mut agent = feed.agent(&config.data.join("agent"), &config);
     if config.verifier.is_none() {
         agent.verifier = Verifier::Own;
     }

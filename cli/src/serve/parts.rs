@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tessera_agent::config::UplinkConfig;
 use tessera_agent::verifier::Verifier;
 use tessera_agent::{Agent, AgentConfig};
 use tessera_broker::config::RelayToken;
@@ -18,7 +19,7 @@ use tessera_token::limits::FEED_TENANTS;
 use tessera_token::trust::TenantSet;
 
 use super::founded;
-use crate::args::FeedArgs;
+use crate::args::{AgentFeedArgs, FeedArgs};
 use crate::config::Config;
 use crate::error::Fault;
 use crate::secrets::read_thumbprint;
@@ -64,22 +65,51 @@ impl Feed {
                 "provisioning is asked in clear beyond this machine: tokens can be read on the way"
             );
         }
-        let mut agent = AgentConfig::new(data, config.audience.clone(), self.root)
-            .with_feed(self.server.clone(), self.token.clone());
-        if let Some(tenants) = &self.tenants {
-            agent = agent.of_tenants(tenants.clone());
+        let agent = agent_with(data, (self.root, self.offline_root), config);
+        let agent = agent.with_feed(self.server.clone(), self.token.clone());
+        match &self.tenants {
+            Some(tenants) => agent.of_tenants(tenants.clone()),
+            None => agent,
         }
-        agent.offline_pin = self.offline_root;
-        agent.accept_loss = config.accept_loss;
-        agent.must_exist = founded::is_there(&config.data);
-        if let Some(name) = &config.verifier {
-            agent.verifier = Verifier::Named(name.clone());
-        }
-        agent.behaviour = config.behaviour.clone();
-        agent.record_bytes = config.record_bytes;
-        agent.not_followed_seconds = config.not_followed_seconds;
-        agent
     }
+}
+
+/// An agent that pins these root keys, without a source of trust.
+fn agent_with(
+    data: &Path,
+    (root, offline_root): (Thumbprint, Option<Thumbprint>),
+    config: &Config,
+) -> AgentConfig {
+    let mut agent = AgentConfig::new(data, config.audience.clone(), root);
+    agent.offline_pin = offline_root;
+    agent.accept_loss = config.accept_loss;
+    agent.must_exist = founded::is_there(&config.data);
+    if let Some(name) = &config.verifier {
+        agent.verifier = Verifier::Named(name.clone());
+    }
+    agent.behaviour = config.behaviour.clone();
+    agent.record_bytes = config.record_bytes;
+    agent.not_followed_seconds = config.not_followed_seconds;
+    agent
+}
+
+/// The agent of a gateway: its trust comes from provisioning, or over a broker.
+pub(super) fn gateway(args: &AgentFeedArgs, config: &Config) -> Result<AgentConfig, Fault> {
+    let data = config.data.join("agent");
+    if let Some(feed) = args.of_provisioning() {
+        return Ok(Feed::read(&feed, config)?.agent(&data, config));
+    }
+    let (Some(broker), Some(device)) = (&args.uplink, &args.device) else {
+        return Err(Fault::new("neither --provisioning nor --uplink says where trust comes from"));
+    };
+    let mut trust = args.trust.trust();
+    trust.cafile = args.trust.cafile.clone().or(config.cafile.clone()).or(trust.cafile);
+    trust.in_clear |= config.http_in_clear;
+    let uplink = UplinkConfig::read(broker, trust, device);
+    let uplink = uplink.map_err(|error| Fault::new(error.to_string()))?;
+    let offline = args.offline_root.as_deref().map(read_thumbprint).transpose()?;
+    let roots = (read_thumbprint(&args.root)?, offline);
+    Ok(agent_with(&data, roots, config).with_uplink(uplink))
 }
 
 /// A running broker and what it decides by.

@@ -5,7 +5,6 @@
 //! of provisioning itself. [`turn`] says which process pushes to a broker.
 
 mod identity;
-mod mqtt;
 mod next_token;
 mod pace;
 mod refresher;

@@ -9,23 +9,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tessera_runtime::mqtt::{Link, LinkError, Place};
 use tessera_runtime::random;
 use tessera_token::hash::TokenHash;
+use tessera_token::limits::PUSH_PAGE_BYTES;
 use tessera_token::messages::{PushCall, PushPage, PushSession};
 use tessera_token::refusal::RefusalCode;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{interval, sleep, MissedTickBehavior};
 
 use super::identity::{Own, OwnToken};
-use super::mqtt::{Ended, Link};
 use super::next_token::next_token;
 use super::pace::{Id, Life, Pacer};
 use super::sessions::{Sessions, Told};
 use super::shares::Shares;
 use super::turn::Turn;
 use crate::limits::{
-    PUSHES_AT_ONCE, PUSHES_UNDER_WAY, PUSH_BACKOFF, PUSH_BEAT, PUSH_OWN_AGAIN, PUSH_SILENCE,
-    PUSH_TICK,
+    PUSHES_AT_ONCE, PUSHES_UNDER_WAY, PUSH_BACKOFF, PUSH_BEAT, PUSH_CONNECT, PUSH_KEEP_ALIVE,
+    PUSH_OWN_AGAIN, PUSH_SILENCE, PUSH_TICK, PUSH_WRITE,
 };
 use crate::push_settings::PushBroker;
 use crate::refused::Refused;
@@ -43,18 +44,18 @@ enum Over {
     Stopped,
     /// Another process has the turn, or may have it.
     TurnLost,
-    Ended(Ended),
+    Ended(String),
 }
 
-impl From<Ended> for Over {
-    fn from(ended: Ended) -> Self {
-        Self::Ended(ended)
+impl From<LinkError> for Over {
+    fn from(ended: LinkError) -> Self {
+        Self::Ended(ended.to_string())
     }
 }
 
 impl From<Refused> for Over {
     fn from(refused: Refused) -> Self {
-        Self::Ended(Ended(refused.code.as_str().to_owned()))
+        Self::Ended(refused.code.as_str().to_owned())
     }
 }
 
@@ -162,8 +163,17 @@ impl<'a> Connection<'a> {
         let verifier = broker.verifier(&service.config.audience);
         let password = own.password(service, verifier, &token);
         let login = (own.client_id().to_text(), password);
-        let trust = &service.config.push.trust;
-        let link = Link::open(broker, trust, (&login.0, login.1), REFRESH_TOPIC).await?;
+        let (host, port) = broker.place();
+        let place = Place {
+            host,
+            port,
+            tls: broker.is_tls().then_some(&service.config.push.trust),
+            within: PUSH_CONNECT,
+            write: PUSH_WRITE,
+            keep_alive: PUSH_KEEP_ALIVE,
+            packet_bytes: u32::try_from(PUSH_PAGE_BYTES + 1024).unwrap_or(u32::MAX),
+        };
+        let link = Link::open(&place, (&login.0, login.1), &[REFRESH_TOPIC]).await?;
         let name = broker.to_string();
         tracing::info!(broker = name, "tokens are pushed to this broker");
         service.metrics.push_connected.set(&[&name], 1);
@@ -194,8 +204,9 @@ impl<'a> Connection<'a> {
         loop {
             tokio::select! {
                 page = self.link.next() => {
-                    let page = PushPage::from_cbor(&page?);
-                    let page = page.ok_or_else(|| Ended("a page that is malformed".to_owned()))?;
+                    let page = PushPage::from_cbor(&page?.payload);
+                    let page =
+                        page.ok_or_else(|| Over::Ended("a page that is malformed".to_owned()))?;
                     heard = service.clock.monotonic();
                     self.take(page);
                     self.call(PushCall::Next).await?;
@@ -204,7 +215,7 @@ impl<'a> Connection<'a> {
                 _ = ticks.tick() => {
                     let now = service.clock.monotonic();
                     if now.saturating_sub(heard) > PUSH_SILENCE {
-                        return Err(Ended("the broker sends no page".to_owned()).into());
+                        return Err(Over::Ended("the broker sends no page".to_owned()));
                     }
                     // Of an error of the database the beat tells by its age.
                     let _ = turn.beat(service).await;
@@ -227,7 +238,7 @@ impl<'a> Connection<'a> {
 
     /// Shows the broker the next token of the service; says when to do so again. The present one is good for a while when
     /// none can be made now.
-    async fn renew(&mut self, own: &Own) -> Result<Duration, Ended> {
+    async fn renew(&mut self, own: &Own) -> Result<Duration, LinkError> {
         match own.token(self.service).await {
             Ok(next) => {
                 self.link.publish(TOKEN_TOPIC, next.bytes).await?;
@@ -240,7 +251,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn call(&mut self, call: PushCall) -> Result<(), Ended> {
+    async fn call(&mut self, call: PushCall) -> Result<(), LinkError> {
         self.link.publish(REFRESH_TOPIC, call.to_cbor()).await
     }
 
@@ -331,7 +342,7 @@ impl<'a> Connection<'a> {
         self.service.metrics.push_waiting.set(&[&self.name], waiting);
     }
 
-    async fn hand_over(&mut self, made: Result<Made, JoinError>) -> Result<(), Ended> {
+    async fn hand_over(&mut self, made: Result<Made, JoinError>) -> Result<(), LinkError> {
         // A push whose making panicked has no outcome in time, and is tried again.
         let Ok((id, made)) = made else {
             tracing::error!(broker = self.name, "the making of a pushed token has panicked");

@@ -6,6 +6,7 @@ use tessera_token::ids::{DeviceId, GroupId, TenantId};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::scope::{Permission, Scope, ScopeEntry};
 use tessera_token::topic::TopicFilter;
+use tessera_token::trust::TRUST_TOPIC;
 
 use crate::limits::{
     ATTRIBUTE_VALUE_CHARS, PARTNER_TEMPLATES, PARTNER_TOKEN_SECONDS, ROLE_SCOPE_BYTES,
@@ -19,8 +20,9 @@ const DEVICE: &str = "{device}";
 const TENANT: &str = "{tenant}";
 const GROUP: &str = "{group}";
 
-/// `$` topics that a role may name, all for subscribing by services.
-const SERVICE_SUBSCRIBE: &[&str] = &["$tessera/alerts"];
+/// `$` topics that a role of services may name: for alerts, and for the trust feed of a gateway.
+const SERVICE_SUBSCRIBE: &[&str] = &["$tessera/alerts", TRUST_TOPIC];
+const SERVICE_PUBLISH: &[&str] = &[TRUST_TOPIC];
 
 /// The values of the placeholders for one device.
 #[derive(Debug, Clone, Copy)]
@@ -45,15 +47,15 @@ pub(crate) fn check(role: &RoleRecord) -> Result<(), Refused> {
     if count == 0 || count > most {
         return Err(invalid(format!("a role of this class holds 1 to {most} templates")));
     }
+    let (publish, subscribe): (&[&str], &[&str]) = match role.class {
+        RoleClass::Device | RoleClass::Partner => (&[], &[]),
+        RoleClass::Service => (SERVICE_PUBLISH, SERVICE_SUBSCRIBE),
+    };
     for template in &role.publish {
-        check_template(role.class, template, &[])?;
+        check_template(role.class, template, publish)?;
     }
     for template in &role.subscribe {
-        let allowed: &[&str] = match role.class {
-            RoleClass::Device | RoleClass::Partner => &[],
-            RoleClass::Service => SERVICE_SUBSCRIBE,
-        };
-        check_template(role.class, template, allowed)?;
+        check_template(role.class, template, subscribe)?;
     }
     check_life(role)?;
     check_size(role)

@@ -62,6 +62,12 @@ fn what_a_device_role_may_not_hold() {
 #[test]
 fn what_a_service_role_may_hold() {
     templates::check(&role(RoleClass::Service, &["d/+/cmd"], &["#", "$tessera/alerts"])).unwrap();
+    // The trust feed of a gateway.
+    let trust = ["$tessera/trust"];
+    templates::check(&role(RoleClass::Service, &trust, &trust)).unwrap();
+    for class in [RoleClass::Device, RoleClass::Partner] {
+        assert!(refused(&role(class, &trust, &[])) && refused(&role(class, &[], &trust)));
+    }
     for template in ["$tessera/alerts", "$SYS/x", "$tessera/#"] {
         assert!(refused(&role(RoleClass::Service, &[template], &[])), "{template}");
     }

@@ -7,8 +7,9 @@ use tessera_token::ids::VerifierName;
 use tessera_token::trust::VERIFIER_HEADER;
 
 use super::auth::{Among, Feed};
-use super::endpoint::Endpoint;
-use super::input::{App, Json};
+use super::endpoint::{schema, Endpoint};
+use super::input::{App, Json, Query};
+use super::trust::{as_of, OfTenant, OF_TENANT};
 use super::Answer;
 use crate::alerts::{self, Numbered};
 use crate::limits::ALERTS_TOLD;
@@ -20,9 +21,10 @@ use tessera_token::refusal::RefusalCode;
 pub(super) fn table() -> Vec<Endpoint> {
     vec![Endpoint::post("/v1/trust/alerts", take)
         .summary("Hand alerts about odd behaviour over: for brokers and gateways")
+        .query("tenant", OF_TENANT, schema::tenant())
         .body("AlertReport")
         .empty(204, "In the audit log, durably; each number of a line once")
-        .refuses(&[RefusalCode::LimitReached])]
+        .refuses(&[RefusalCode::LimitReached, RefusalCode::TenantUnknown])]
 }
 
 #[derive(Deserialize)]
@@ -44,6 +46,7 @@ pub(super) async fn take(
     by: Among<Feed>,
     app: App,
     request: HttpRequest,
+    Query(query): Query<OfTenant>,
     Json(told): Json<Report>,
 ) -> Answer {
     let is_line = told.line.len() == 16 && told.line.bytes().all(|b| b.is_ascii_hexdigit());
@@ -62,7 +65,8 @@ pub(super) async fn take(
         .into_iter()
         .map(|one| Numbered { number: one.number, alert: one.alert })
         .collect();
-    let (actor, tenants) = (by.operator().actor(), by.operator().tenants.clone());
+    let by = as_of(by.operator(), query.tenant.as_deref())?;
+    let (actor, tenants) = (by.actor(), by.tenants);
     let done =
         async move { alerts::take(&app, &actor, &tenants, (&verifier, &told.line), &items).await };
     Service::to_its_end(done).await?;

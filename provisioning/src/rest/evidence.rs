@@ -7,8 +7,9 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::TopicFilter;
 
 use super::auth::{Among, Feed};
-use super::endpoint::Endpoint;
-use super::input::{id, App, Json};
+use super::endpoint::{schema, Endpoint};
+use super::input::{id, App, Json, Query};
+use super::trust::{as_of, OfTenant, OF_TENANT};
 use super::Answer;
 use crate::inventory::{self, Told, ToldUse};
 use crate::limits::{EVIDENCE_ITEMS, EVIDENCE_USES};
@@ -20,9 +21,10 @@ use crate::service::Service;
 pub(super) fn table() -> Vec<Endpoint> {
     vec![Endpoint::post("/v1/evidence", take)
         .summary("Tell which topics devices use and are refused: for brokers and gateways")
+        .query("tenant", OF_TENANT, schema::tenant())
         .body("EvidenceReport")
         .empty(204, "In the inventory, durably; each number of a line once")
-        .refuses(&[RefusalCode::LimitReached])]
+        .refuses(&[RefusalCode::LimitReached, RefusalCode::TenantUnknown])]
 }
 
 #[derive(Deserialize)]
@@ -60,7 +62,12 @@ enum Operation {
     Subscribe,
 }
 
-pub(super) async fn take(by: Among<Feed>, app: App, Json(report): Json<Report>) -> Answer {
+pub(super) async fn take(
+    by: Among<Feed>,
+    app: App,
+    Query(query): Query<OfTenant>,
+    Json(report): Json<Report>,
+) -> Answer {
     let Report { line, items } = report;
     let is_line = line.len() == 16 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
     let in_order = items.is_sorted_by(|one, next| one.number < next.number);
@@ -71,7 +78,8 @@ pub(super) async fn take(by: Among<Feed>, app: App, Json(report): Json<Report>) 
         return Err(Refused::malformed(why).into());
     }
     let told: Vec<Told> = items.into_iter().map(read).collect::<Result<_, _>>()?;
-    let (actor, tenants) = (by.operator().actor(), by.operator().tenants.clone());
+    let by = as_of(by.operator(), query.tenant.as_deref())?;
+    let (actor, tenants) = (by.actor(), by.tenants);
     let done = async move { inventory::take(&app, &actor, &tenants, &line, &told).await };
     Service::to_its_end(done).await?;
     Ok(HttpResponse::NoContent().finish())

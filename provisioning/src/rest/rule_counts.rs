@@ -7,8 +7,9 @@ use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::VERIFIER_HEADER;
 
 use super::auth::{Among, Feed};
-use super::endpoint::Endpoint;
-use super::input::{id, App, Json};
+use super::endpoint::{schema, Endpoint};
+use super::input::{id, App, Json, Query};
+use super::trust::{as_of, OfTenant, OF_TENANT};
 use super::Answer;
 use crate::limits::RULE_COUNTS_TOLD;
 use crate::records::rules::RuleCount;
@@ -20,9 +21,10 @@ use crate::service::Service;
 pub(super) fn table() -> Vec<Endpoint> {
     vec![Endpoint::post("/v1/trust/rules", take)
         .summary("Tell how often rules held, and which are not applied: for brokers and gateways")
+        .query("tenant", OF_TENANT, schema::tenant())
         .body("RuleCountReport")
         .empty(204, "At the rules, durably")
-        .refuses(&[RefusalCode::LimitReached])]
+        .refuses(&[RefusalCode::LimitReached, RefusalCode::TenantUnknown])]
 }
 
 #[derive(Deserialize)]
@@ -51,6 +53,7 @@ pub(super) async fn take(
     by: Among<Feed>,
     app: App,
     request: HttpRequest,
+    Query(query): Query<OfTenant>,
     Json(report): Json<Report>,
 ) -> Answer {
     let Report { line, rules } = report;
@@ -64,7 +67,8 @@ pub(super) async fn take(
         let why = format!("the header {VERIFIER_HEADER} names the verifier");
         return Err(Refused::malformed(why).into());
     };
-    let (verifier, tenants) = (verifier.to_owned(), by.operator().tenants.clone());
+    let by = as_of(by.operator(), query.tenant.as_deref())?;
+    let (verifier, tenants) = (verifier.to_owned(), by.tenants);
     let told = rules.into_iter().map(|one| read(&line, one)).collect::<Result<Vec<_>, _>>()?;
     let done = async move { counts::take(&app, &tenants, &verifier, &told).await };
     Service::to_its_end(done).await?;

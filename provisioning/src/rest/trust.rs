@@ -6,9 +6,8 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
-use serde_json::{json, Value};
 use tessera_token::encoding::{base64url, from_base64url};
-use tessera_token::ids::VerifierName;
+use tessera_token::ids::{TenantId, VerifierName};
 use tessera_token::limits::{EVIDENCE_BYTES, ROOT_LINKS};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
@@ -18,7 +17,6 @@ use tessera_token::trust::{
 };
 
 use super::auth::{Among, By, Feed, Security};
-use super::endpoint::{schema, Endpoint};
 use super::input::{App, PageQuery, Query};
 use super::problem::Problem;
 use super::Answer;
@@ -37,109 +35,12 @@ use crate::trust::readers::{Admits, Customer, Noticed};
 use crate::trust::restored::{restorations, Restoration};
 use crate::trust::whole::TakeSnapshot;
 
+mod table;
+
+pub(crate) use table::table;
+pub(super) use table::OF_TENANT;
+
 const CBOR: &str = "application/cbor";
-
-/// The endpoints of this resource.
-pub(crate) fn table() -> Vec<Endpoint> {
-    vec![
-        Endpoint::get("/v1/trust/snapshot", snapshot)
-            .summary(
-                "Everything a verifier must know, signed by the root key; 409 (`trust_beyond`) \
-                when the reader has another history than the service, or a newer event",
-            )
-            .query("after", "The newest event that the reader knows", schema::number())
-            .query(
-                "head",
-                "The hash of the event `after`; a service that was restored from an older copy is \
-                recognised by it",
-                schema::pattern("^[A-Za-z0-9_-]{43}$"),
-            )
-            .sends(
-                200,
-                "CBOR [root COSE_Key, COSE_Sign1], behind the links to that root when there are \
-                any; of the account's tenants, as another kind, when it does not belong to all",
-                vec![schema::plain(CBOR)],
-            )
-            .refuses(&[RefusalCode::TrustBeyond, RefusalCode::LimitReached]),
-        Endpoint::get("/v1/trust/events", events)
-            .summary(
-                "Signed events behind a sequence number; 410 (`trust_gone`) when they are gone, \
-                409 (`trust_beyond`) when the reader has another history than the service, or a \
-                newer event",
-            )
-            .query("after", "", schema::number())
-            .required()
-            .query("clock", "The reader's clock, in seconds since 1970", schema::number())
-            .query("wait", "", schema::from_zero(POLL_SECONDS))
-            .query(
-                "head",
-                "The hash of the event `after`; a service that was restored from an older copy is \
-                recognised by it",
-                schema::pattern("^[A-Za-z0-9_-]{43}$"),
-            )
-            .query(
-                "nonce",
-                "16 random bytes, anew for each poll: without it the heartbeat is of the first \
-                kind and confirms nothing",
-                schema::pattern("^[0-9a-f]{32}$"),
-            )
-            .header(
-                "tessera-verifier",
-                "The verifier name under which the reader admits devices, together with \
-                tessera-reader. While another process polls under it, answers have the header \
-                tessera-verifier-shared",
-                schema::id(),
-            )
-            .header(
-                "tessera-reader",
-                "32 hexadecimal digits that the reader's process drew at its start",
-                schema::pattern("^[0-9a-fA-F]{32}$"),
-            )
-            .header(
-                "tessera-root-set",
-                "The number of the root set that the reader trusts; a lower one than the \
-                service's is answered with 410, and the links stand in front of the snapshot",
-                schema::pattern("^[0-9]{1,9}$"),
-            )
-            .sends(
-                200,
-                "CBOR [[event, …], heartbeat]; [view, [event, …], heartbeat] for an account of \
-                some tenants. The heartbeat answers the nonce when there is one",
-                vec![schema::plain(CBOR)],
-            )
-            .refuses(&[
-                RefusalCode::TrustBeyond,
-                RefusalCode::TrustGone,
-                RefusalCode::LimitReached,
-            ]),
-        Endpoint::post("/v1/trust/known", known)
-            .summary(
-                "Show a restored service what the root key signed after its copy was made. The \
-                service can only refuse more by it",
-            )
-            .takes(vec![(CBOR, Some(evidence()))])
-            .empty(204, "Stored durably"),
-        Endpoint::get("/v1/trust/restored", restored)
-            .summary(
-                "Whether the service came back from an older copy, and what readers knew beyond \
-                it",
-            )
-            .paged_by(
-                "^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?$",
-            )
-            .done("Restored"),
-        Endpoint::delete("/v1/trust/restored", looked_at)
-            .summary("Clear the list, after an operator has looked at it")
-            .empty(204, "Done"),
-    ]
-}
-
-/// The schema of evidence.
-fn evidence() -> Value {
-    let about = "CBOR [snapshot, [event, …], heartbeat], and behind them [view, …] of a reader of some tenants; each as it was \
-                 signed, or an empty byte string";
-    json!({ "type": "string", "format": "binary", "description": about })
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -153,6 +54,8 @@ pub(super) struct After {
     head: Option<String>,
     /// 32 hexadecimal digits: what the heartbeat answers.
     nonce: Option<String>,
+    /// The only tenant that is read.
+    tenant: Option<String>,
 }
 
 impl After {
@@ -185,15 +88,36 @@ pub(super) struct Stands {
     after: Option<u64>,
     /// The hash of the event `after`, as base64url.
     head: Option<String>,
+    /// The only tenant that is read.
+    tenant: Option<String>,
+}
+
+/// The tenant in whose name a broker shows something.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfTenant {
+    pub(super) tenant: Option<String>,
+}
+
+/// The account, as a reader of one tenant when the request names one.
+pub(super) fn as_of(by: &Operator, tenant: Option<&str>) -> Result<Operator, Refused> {
+    let Some(tenant) = tenant else { return Ok(by.clone()) };
+    // A tenant of others is answered without a look at whether it exists.
+    if TenantId::parse(tenant).is_err() || !by.tenants.cover(tenant) {
+        return Err(RefusalCode::TenantUnknown.into());
+    }
+    let tenants = Tenants::These([tenant.to_owned()].into());
+    Ok(Operator { tenants, ..by.clone() })
 }
 
 pub(super) async fn snapshot(by: Among<Feed>, app: App, Query(stands): Query<Stands>) -> Answer {
+    let by = as_of(by.operator(), stands.tenant.as_deref())?;
     let head = stands.head.map(|text| hash(&text)).transpose()?;
-    if feed::is_beyond(&app, by.operator(), stands.after.unwrap_or(0), head).await? {
+    if feed::is_beyond(&app, &by, stands.after.unwrap_or(0), head).await? {
         return Err(Refused::from(RefusalCode::TrustBeyond).into());
     }
-    let bytes = match by.operator().tenants.set()? {
-        Some(tenants) => bound::take(&app, &by.operator().share(), &tenants).await?,
+    let bytes = match by.tenants.set()? {
+        Some(tenants) => bound::take(&app, &by.share(), &tenants).await?,
         None => app.trust.send(TakeSnapshot).await.map_err(Refused::from)??,
     };
     Ok(cbor(Bytes::from_owner(Whole(bytes))))
@@ -205,15 +129,16 @@ pub(super) async fn events(
     app: App,
     Query(query): Query<After>,
 ) -> Answer {
-    let tenants = by.operator().tenants.set()?;
+    let by = as_of(by.operator(), query.tenant.as_deref())?;
+    let tenants = by.tenants.set()?;
     // The clock of this service is a matter of all tenants.
     if let Some(clock) = query.clock.filter(|_| tenants.is_none()) {
         app.time.reader_shows(UnixSeconds::new(clock));
     }
-    let bound = tenants.map(|tenants| Customer { share: by.operator().share(), set: tenants.id() });
+    let bound = tenants.map(|tenants| Customer { share: by.share(), set: tenants.id() });
     let set = root_set(request.headers())?;
     if set > app.links.len() {
-        tell_behind(&app, set, &by.operator().name);
+        tell_behind(&app, set, &by.name);
     }
     if set < app.links.len() {
         // The links stand in front of the snapshot, and nothing behind it counts without them.
@@ -221,13 +146,13 @@ pub(super) async fn events(
     }
     let admits = admits(request.headers(), bound)?;
     if let Some(admits) = &admits {
-        note(&app, admits, &by.operator().name);
+        note(&app, admits, &by.name);
     }
     let asked = query.asked()?;
     if let Some(admits) = &admits {
-        confirm(&app, by.operator(), admits, request.headers(), &asked).await?;
+        confirm(&app, &by, admits, request.headers(), &asked).await?;
     }
-    match feed::events(&app, by.operator(), &asked).await? {
+    match feed::events(&app, &by, &asked).await? {
         News::Feed(feed) => Ok(fed(&app, admits.as_ref(), feed.to_cbor())),
         News::Bound(bound) => Ok(fed(&app, admits.as_ref(), bound.to_cbor())),
         News::Gone => Err(Refused::from(RefusalCode::TrustGone).into()),
@@ -349,10 +274,16 @@ fn note(app: &App, by: &Admits, account: &str) {
 
 /// Takes in data of a reader beyond this service. One at a time, one of each share: they are as large as a snapshot.
 /// Those of an account of some tenants concern these alone, whatever else the root key has signed.
-pub(super) async fn known(by: Among<Feed>, app: App, payload: Payload) -> Answer {
-    let tenants = &by.operator().tenants;
+pub(super) async fn known(
+    by: Among<Feed>,
+    app: App,
+    Query(query): Query<OfTenant>,
+    payload: Payload,
+) -> Answer {
+    let by = as_of(by.operator(), query.tenant.as_deref())?;
+    let tenants = &by.tenants;
     let bound = *tenants != Tenants::All;
-    let seat = app.waiters.show(&by.operator().share(), bound, EVIDENCE_WAIT).await;
+    let seat = app.waiters.show(&by.share(), bound, EVIDENCE_WAIT).await;
     let seat = seat.map_err(|code| {
         app.metrics.limits_hit.inc(&["evidence"]);
         Refused::because(code, "evidence is looked at one piece at a time: show it again later")
@@ -380,10 +311,10 @@ pub(super) async fn known(by: Among<Feed>, app: App, payload: Payload) -> Answer
     let head = Head::read(&app.tables).await.map_err(Refused::from)?;
     let left_out = app.roots.bound(&mut shown, head.seq, app.now());
     if left_out > 0 {
-        tracing::warn!(left_out, by = by.operator().name, "evidence of a stolen root key has numbers that no service of this line can have given out: they do not count");
+        tracing::warn!(left_out, by = by.name, "evidence of a stolen root key has numbers that no service of this line can have given out: they do not count");
     }
     shown.changes.retain(|change| tenants.cover(change.tenant().as_str()));
-    adopt::take(&app, by.operator(), shown).await?;
+    adopt::take(&app, &by, shown).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -31,6 +31,7 @@ mod snapshot;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod uplink;
 mod view;
 #[cfg(test)]
 mod view_tests;
@@ -45,6 +46,10 @@ pub use roots::{LinkedSnapshot, RootLink, RootRequest, RootSet, RootStep, Roots}
 pub use rule::RuleEntry;
 pub use snapshot::Snapshot;
 pub use tenants::{TenantSet, TenantSetId};
+pub use uplink::{
+    Joined, UplinkAnswer, UplinkAsk, UplinkCall, UplinkPage, UplinkPoll, UplinkReport, UplinkStand,
+    TRUST_TOPIC, UPLINK_EVENTS_BYTES, UPLINK_HEAD,
+};
 pub use view::View;
 
 /// Header of a poll: the verifier name under which the reader admits devices.

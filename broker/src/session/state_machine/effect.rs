@@ -51,6 +51,8 @@ pub enum ControlEffect {
     Token(Bytes),
     /// A payload for `$tessera/refresh`.
     Refresh(Bytes),
+    /// A payload for `$tessera/trust`.
+    Trust(Bytes),
     /// Something was refused and the connection goes on.
     Refused {
         /// A publish or a subscription.

@@ -7,7 +7,7 @@
 //! 5. The client keeps to Receive Maximum.
 //! 6. The grant allows the topic ([`crate::authorisation`]), and no restriction forbids it ([`crate::guard`]).
 //! 7. A QoS 2 message is held until PUBREL ([`super::release`]).
-//! 8. `$tessera/token` and `$tessera/refresh` go to [`crate::control_topics`].
+//! 8. `$tessera/token`, `$tessera/refresh` and `$tessera/trust` go to [`crate::control_topics`].
 //! 9. The connection performs [`Effect::Publish`]: `hub/route.rs` stores a retained message and delivers by exact,
 //!    persistent and wildcard routes ([`crate::routing`]).
 //! 10. The answer leaves when the commit of the rows is durable (`connection/serve.rs`).
@@ -250,6 +250,7 @@ pub(super) fn control_effect(topic: &str, payload: &Bytes) -> Option<ControlEffe
     match ControlTopic::of(topic)? {
         ControlTopic::Token => Some(ControlEffect::Token(payload.clone())),
         ControlTopic::Refresh => Some(ControlEffect::Refresh(payload.clone())),
+        ControlTopic::Trust => Some(ControlEffect::Trust(payload.clone())),
         // No rights allow a publish there.
         ControlTopic::Status | ControlTopic::Alerts => None,
     }
