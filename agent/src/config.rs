@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use tessera_runtime::http::Server;
+use tessera_runtime::location::LocationFiles;
 use tessera_runtime::mqtt::Address;
 use tessera_runtime::secret::Secret;
 use tessera_runtime::store::StoreOptions;
@@ -46,6 +47,8 @@ pub struct AgentConfig {
     pub accept_loss: bool,
     /// There was a store before: an empty folder is a loss, and no first start.
     pub must_exist: bool,
+    /// Files that tell where addresses are; none is needed.
+    pub location: LocationFiles,
     /// When behaviour is told.
     pub behaviour: BehaviourConfig,
     /// Bytes of observations that are kept in files beside the store; 0 for none.
@@ -68,6 +71,7 @@ impl AgentConfig {
             derivation_key_file: None,
             accept_loss: false,
             must_exist: false,
+            location: LocationFiles::default(),
             behaviour: BehaviourConfig::default(),
             record_bytes: 0,
         }

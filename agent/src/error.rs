@@ -4,6 +4,7 @@ use std::fmt;
 
 use tessera_runtime::derivation::DerivationFileError;
 use tessera_runtime::http::HttpError;
+use tessera_runtime::location::LocationError;
 use tessera_runtime::metrics::MetricsError;
 use tessera_runtime::random::RandomError;
 use tessera_runtime::store::StoreError;
@@ -23,6 +24,8 @@ pub enum AgentError {
     Feed(HttpError),
     /// The file of derivation keys.
     Derivation(DerivationFileError),
+    /// A file of locations.
+    Location(LocationError),
     /// No randomness.
     Random(RandomError),
     /// A verifier name that is none.
@@ -38,6 +41,7 @@ impl fmt::Display for AgentError {
             Self::Metrics(error) => error.fmt(f),
             Self::Feed(error) => write!(f, "trust feed: {error}"),
             Self::Derivation(error) => error.fmt(f),
+            Self::Location(error) => error.fmt(f),
             Self::Random(error) => error.fmt(f),
             Self::Name(error) => write!(f, "verifier name: {error}"),
             Self::Io(error) => error.fmt(f),

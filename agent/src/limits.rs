@@ -155,6 +155,9 @@ pub const LATE_PROOFS_PER_SECOND: u64 = 50;
 
 /// Observations that wait for the tracker: one for each device of a large broker in one tick.
 pub const OBSERVATIONS: usize = 16_384;
+/// Refused peers without a signed token that wait for the tracker. They have a queue of their own, so that strangers push out
+/// no observation of a device.
+pub const STRANGERS_WAITING: usize = 1_024;
 /// Observations taken in one step of the tracker.
 pub const OBSERVATIONS_PER_STEP: usize = 8192;
 /// Time between two steps of the tracker.

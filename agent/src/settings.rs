@@ -1,8 +1,10 @@
 //! The settings of behaviour tracking, as a settings file has them: the same for every server with a verifier.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use tessera_runtime::location::LocationFiles;
 use tessera_token::ids::TenantId;
 
 use crate::behaviour::{BehaviourConfig, Policy};
@@ -36,10 +38,22 @@ pub struct RawBehaviour {
     pub ceiling_bytes: Option<u32>,
     /// Profiles in memory.
     pub devices: Option<usize>,
+    /// Files that tell where addresses are.
+    pub location: RawLocation,
     /// MiB of observations that are kept in files; 0 for none.
     pub record_mib: Option<u64>,
     /// By `TENANT`, or by `TENANT/GROUP` with the number of the group.
     policies: BTreeMap<String, RawPolicy>,
+}
+
+/// The files of locations.
+#[derive(Deserialize, Serialize, Clone, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLocation {
+    /// Countries, and places when it has them.
+    pub city: Option<PathBuf>,
+    /// Autonomous systems.
+    pub asn: Option<PathBuf>,
 }
 
 /// The settings of a tenant or a group that differ.
@@ -53,6 +67,12 @@ struct RawPolicy {
 }
 
 impl RawBehaviour {
+    /// The files of locations.
+    pub fn location(&self) -> LocationFiles {
+        let RawLocation { city, asn } = self.location.clone();
+        LocationFiles { city, asn }
+    }
+
     /// Bytes of observations that are kept in files.
     ///
     /// # Errors

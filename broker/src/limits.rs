@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+pub use door::*;
 pub use http::*;
 pub use partners::*;
 pub use uplinks::*;
 pub use visits::*;
 
+mod door;
 mod http;
 mod partners;
 mod uplinks;

@@ -132,6 +132,7 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
                 "inherited",
                 "kernel",
                 "limits",
+                "location",
                 "random",
                 "ready",
                 "stop",

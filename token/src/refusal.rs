@@ -273,6 +273,35 @@ impl RefusalCode {
         let is_state = matches!(self, Self::NotReady | Self::ProofUndecided) || self.cannot_tell();
         is_bound || is_fault || is_state
     }
+
+    /// Whether the credential itself was wrong: one that no issuer made, or a key that was not proved. Tokens that were good
+    /// once (expired, revoked, of a retired key) and settings of the verifier are no guesses.
+    pub const fn is_of_a_guess(self) -> bool {
+        let is_shape = matches!(
+            self,
+            Self::CredentialMissing
+                | Self::CredentialMalformed
+                | Self::AuthDataMalformed
+                | Self::TokenTooLarge
+                | Self::TokenMalformed
+                | Self::TokenForm
+                | Self::TokenHeader
+        );
+        let is_token = matches!(
+            self,
+            Self::AlgorithmNotAllowed
+                | Self::KeyUnknown
+                | Self::IssuerMismatch
+                | Self::SignatureInvalid
+                | Self::PartnerTokenInvalid
+        );
+        let is_proof = matches!(
+            self,
+            Self::ProofMissing | Self::ProofMalformed | Self::ProofInvalid | Self::ClientIdMismatch
+        );
+        let is_claim = matches!(self, Self::ClaimUnknown | Self::ClaimUsed | Self::ClaimMismatch);
+        is_shape || is_token || is_proof || is_claim
+    }
 }
 
 impl fmt::Display for RefusalCode {
@@ -308,6 +337,22 @@ mod tests {
             "internal",
         ];
         assert_eq!(of_the_server, expected);
+    }
+
+    #[test]
+    fn guesses_are_no_fault_of_the_server_and_no_token_that_was_good_once() {
+        let guesses = RefusalCode::ALL.iter().filter(|code| code.is_of_a_guess());
+        assert_eq!(guesses.clone().count(), 19);
+        assert!(guesses.clone().all(|code| !code.is_of_the_server()));
+        let once_good = [
+            RefusalCode::TokenExpired,
+            RefusalCode::TokenRevoked,
+            RefusalCode::DeviceEpoch,
+            RefusalCode::KeyNotValid,
+            RefusalCode::BearerNotAllowed,
+            RefusalCode::RateLimited,
+        ];
+        assert!(once_good.iter().all(|code| !code.is_of_a_guess()));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The engine as an actor: every tick it is given what waits in the queue, and its alerts are told.
 
-use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +8,16 @@ use parking_lot::Mutex;
 use tessera_behaviour::alert::{Alert, Severity, State, Subject};
 use tessera_behaviour::detector::Detector;
 use tessera_behaviour::engine::{Config, Engine, Turn};
+use tessera_behaviour::observation::{Event, Observation, UnixMillis};
 use tessera_runtime::clock::SharedClock;
 use tessera_runtime::metrics::{Metrics, MetricsError};
-use tessera_runtime::random::{RandomError, SharedRandom};
+use tessera_runtime::random::{self, RandomError, SharedRandom};
 use tessera_runtime::store::{Store, StoreError};
 
 use super::announcements::{Announcements, Told as Announced};
 use super::counters::Counters;
 use super::kept::KeptAlerts;
-use super::observer::{Entry, Observer};
+use super::observer::{Ends, Observer};
 use super::reading::Reading;
 use super::recording::Recording;
 use super::step::Step;
@@ -30,7 +30,7 @@ use crate::limits;
 pub(crate) struct BehaviourParts {
     engine: Engine,
     store: ProfileStore,
-    entries: Receiver<Entry>,
+    ends: Ends,
     observer: Observer,
     reading: Reading,
     announced: Announced,
@@ -66,7 +66,8 @@ pub(crate) fn start(
     metrics: &Metrics,
 ) -> Result<(Observer, BehaviourParts), StartError> {
     let kept = KeptAlerts::open(store, random.as_ref())?;
-    let (observer, entries) = Observer::new();
+    let key = random::bytes(random.as_ref()).map_err(StartError::Random)?;
+    let (observer, ends) = Observer::new(key);
     let mut store = ProfileStore::new(store).map_err(StartError::Store)?;
     let counters = Counters::new(metrics).map_err(StartError::Metrics)?;
     let seed = store.seed(random.as_ref()).map_err(|error| match error {
@@ -85,7 +86,7 @@ pub(crate) fn start(
     let parts = BehaviourParts {
         engine,
         store,
-        entries,
+        ends,
         observer: observer.clone(),
         reading,
         announced: Announced::new(announcements),
@@ -120,7 +121,7 @@ impl BehaviourParts {
         };
         let mut taken = 0;
         while taken < limits::OBSERVATIONS_PER_STEP {
-            let Ok(entry) = self.entries.try_recv() else {
+            let Ok(entry) = self.ends.entries.try_recv() else {
                 break;
             };
             taken += 1;
@@ -132,6 +133,7 @@ impl BehaviourParts {
             record.tick(lived);
             self.counters.recorded(record.totals);
         }
+        let strangers = self.take_strangers(now);
         // Hours end also while nothing is seen.
         self.engine.advance(now, &mut self.alerts);
         let alerts = std::mem::take(&mut self.alerts);
@@ -142,7 +144,8 @@ impl BehaviourParts {
             self.tell(alert);
         }
         let (dropped, left) = (self.observer.dropped(), self.store.rows_left);
-        self.counters.follow(taken, dropped, left, self.engine.totals());
+        self.counters.follow(taken + strangers, dropped, left, self.engine.totals());
+        self.counters.strangers(self.observer.strangers_dropped());
         self.counters.kept(self.kept.number(), self.kept.let_go());
         self.counters.devices(self.engine.len());
         self.counters.inventory(noted);
@@ -165,6 +168,27 @@ impl BehaviourParts {
             self.counters.store_errors.inc(&[]);
             tracing::warn!(%error, alerts = alerts.len(), "alerts not kept for provisioning");
         }
+    }
+
+    /// Takes in refused peers that waited, as many as their queue holds. They are about no device.
+    fn take_strangers(&mut self, at: UnixMillis) -> usize {
+        let mut taken = 0;
+        while taken < limits::STRANGERS_WAITING {
+            let Ok(waiting) = self.ends.strangers.try_recv() else { break };
+            taken += 1;
+            let event = Event::Stranger {
+                code: waiting.code,
+                network: waiting.network,
+                name: waiting.name.as_deref(),
+                credential: waiting.credential,
+            };
+            let seen = Observation { at, tenant: &waiting.tenant, device: "", session: 0, event };
+            if let Some(record) = &mut self.record {
+                record.write(&seen, self.clock.monotonic());
+            }
+            self.engine.observe(&seen, &mut self.alerts);
+        }
+        taken
     }
 
     /// Begins a round of writing, which is one part of the devices; [`BehaviourParts::save_some`] does it piece by

@@ -7,6 +7,7 @@ pub(super) struct Counters {
     alerts: Counter,
     observations: Counter,
     dropped: Told,
+    strangers_dropped: Told,
     evicted: Told,
     rows_left: Told,
     leaps: Told,
@@ -57,6 +58,10 @@ impl Counters {
             dropped: told_counter(
                 "tessera_behaviour_dropped_total",
                 "Observations dropped because the queue was full",
+            )?,
+            strangers_dropped: told_counter(
+                "tessera_behaviour_strangers_dropped_total",
+                "Refused peers without a signed token that were dropped because their queue was full",
             )?,
             evicted: told_counter(
                 "tessera_behaviour_evicted_total",
@@ -144,6 +149,10 @@ impl Counters {
     pub(super) fn inventory(&mut self, (devices, left_out): (usize, u64)) {
         self.inventory_devices.set(&[], i64::try_from(devices).unwrap_or(i64::MAX));
         self.inventory_left_out.follow(left_out);
+    }
+
+    pub(super) fn strangers(&mut self, dropped: u64) {
+        self.strangers_dropped.follow(dropped);
     }
 
     pub(super) fn devices(&self, devices: usize) {

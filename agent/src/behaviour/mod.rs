@@ -6,6 +6,7 @@
 
 pub use observation::{kind, NewConnection, Observation};
 pub use observer::{DeviceHandle, Observer};
+pub use stranger::{Mark, Refused};
 pub use tessera_behaviour::alert::{Alert, Severity, Signal, State, Subject};
 pub use tessera_behaviour::engine::{Config as BehaviourConfig, Policy, SignalName};
 pub use tessera_behaviour::observation::{Fault, Network, SubjectKind};
@@ -21,6 +22,7 @@ mod reading;
 mod recording;
 mod step;
 mod store;
+mod stranger;
 
 #[cfg(test)]
 mod tests;

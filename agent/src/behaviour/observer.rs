@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 
 use super::counts::{kept, Counts};
 use super::observation::{name_level, NewConnection, Observation};
+use super::stranger::{Mark, Refused, Strangers, Waiting};
 use super::Alert;
 use crate::limits;
 
@@ -23,6 +24,7 @@ pub struct Observer {
 
 struct Shared {
     queue: SyncSender<Entry>,
+    strangers: Strangers,
     dropped: AtomicU64,
     connections: AtomicU32,
     alerts: broadcast::Sender<Arc<Alert>>,
@@ -128,18 +130,26 @@ pub(super) struct Opened {
     pub(super) fingerprint: u32,
 }
 
+/// The ends at which what waits is taken out.
+pub(super) struct Ends {
+    pub(super) entries: Receiver<Entry>,
+    pub(super) strangers: Receiver<Waiting>,
+}
+
 impl Observer {
-    /// An observer and the end at which entries are taken out.
-    pub(super) fn new() -> (Self, Receiver<Entry>) {
+    /// An observer, and the ends of its queues. `key` makes the marks of credentials.
+    pub(super) fn new(key: [u8; 16]) -> (Self, Ends) {
         let (queue, entries) = std::sync::mpsc::sync_channel(limits::OBSERVATIONS);
+        let (strangers, waiting) = Strangers::new(key);
         let shared = Shared {
             queue,
+            strangers,
             dropped: AtomicU64::new(0),
             connections: AtomicU32::new(0),
             alerts: broadcast::Sender::new(limits::ALERTS),
         };
         let shared = Arc::new(shared);
-        (Self { shared }, entries)
+        (Self { shared }, Ends { entries, strangers: waiting })
     }
 
     /// The handle of one session of the holder of `grant`. Every session has its own.
@@ -212,6 +222,26 @@ impl Observer {
         self.push(&self.named(subject), What::Outside { code, network });
     }
 
+    /// Notes a refused peer that showed no signed token. It is about no device, whatever name it asked for. Never waits.
+    pub fn observe_stranger(&self, refused: &Refused<'_>) {
+        self.shared.strangers.tell(refused);
+    }
+
+    /// The mark of a password: of its token alone, when it holds one.
+    pub fn mark_of_password(&self, password: &[u8]) -> Mark {
+        self.shared.strangers.of_password(password)
+    }
+
+    /// The mark of a token, or of another credential.
+    pub fn mark_of(&self, credential: &[u8]) -> Mark {
+        self.shared.strangers.of_bytes(credential)
+    }
+
+    /// The mark of a name with a credential.
+    pub fn mark_of_pair(&self, name: &str, credential: Mark) -> Mark {
+        self.shared.strangers.of_pair(name, credential)
+    }
+
     /// Notes by how much a proof counter went up.
     pub fn observe_gap(&self, subject: &Subject, gap: u32) {
         if gap > 1 {
@@ -227,6 +257,11 @@ impl Observer {
     /// How many observations were dropped since the start.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// How many strangers were dropped since the start.
+    pub(super) fn strangers_dropped(&self) -> u64 {
+        self.shared.strangers.dropped()
     }
 
     pub(super) fn tell(&self, alert: Arc<Alert>) {

@@ -15,7 +15,7 @@ use tessera_token::topic::{Subscription, TopicName};
 use super::sessions::Session;
 use super::state::State;
 use super::wire::{Answer, Connect, Decided, Item, Publish, Question, Subscribe, Verdict};
-use crate::behaviour::{Network, NewConnection, Observation};
+use crate::behaviour::{Network, NewConnection, Observation, Refused};
 use crate::limits;
 
 /// The credential of a question: a session that is open, or a password of its own.
@@ -279,10 +279,26 @@ impl State {
             Some(password) => self.validator.admit(&password, client).await,
             None => Err(RefusalCode::CredentialMalformed.into()),
         };
-        if let Err(Refusal { code, subject: Some(subject) }) = &judged {
-            self.observer.observe_refusal(subject, *code, network);
+        match &judged {
+            Err(Refusal { code, subject: Some(subject) }) => {
+                self.observer.observe_refusal(subject, *code, network);
+            }
+            Err(Refusal { code, subject: None }) if code.is_of_a_guess() => {
+                self.stranger(*code, client, password, network);
+            }
+            _ => {}
         }
         judged
+    }
+
+    /// Tells the tracker of a peer that showed no signed token.
+    fn stranger(&self, code: RefusalCode, name: &str, password: &str, network: Network) {
+        let raw = encoding::from_base64url(password);
+        let raw = raw.as_deref().unwrap_or(password.as_bytes());
+        let credential = self.observer.mark_of_password(raw);
+        let tenant = self.validator.sole_tenant();
+        let tenant = tenant.as_ref();
+        self.observer.observe_stranger(&Refused { tenant, code, network, name, credential });
     }
 
     fn refused(&self, refusal: &Refusal) -> Answer {

@@ -188,6 +188,7 @@ impl Raw {
         }
         let behaviour = file.behaviour.validate();
         agent.behaviour = behaviour.map_err(|wrong| Wrong(wrong.words))?;
+        agent.location = file.behaviour.location();
         let record = file.behaviour.record_bytes();
         agent.record_bytes = record.map_err(|wrong| Wrong(wrong.words))?;
         let mut daemon = DaemonConfig::new(agent);

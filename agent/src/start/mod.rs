@@ -119,6 +119,19 @@ impl Agent {
         &self.validator
     }
 
+    /// Reads the files of locations again, on a thread that may wait. Those of before stay when one cannot be used, and the
+    /// log says so.
+    pub fn reload_locations(&self) {
+        let locator = self.validator.locator().filter(|locator| locator.files().any());
+        let Some(locator) = locator.cloned() else { return };
+        drop(tokio::task::spawn_blocking(move || match locator.reload() {
+            Ok(()) => tracing::info!("location files read again"),
+            Err(error) => {
+                tracing::error!(%error, "location files not read: those of before stay in use")
+            }
+        }));
+    }
+
     /// Where sessions tell what they see.
     pub fn observer(&self) -> &Observer {
         &self.observer

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tessera_runtime::clock::SharedClock;
+use tessera_runtime::location::Locator;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::store::Store;
@@ -79,6 +80,8 @@ impl Opened {
         let (judged, taken) = (Arc::clone(&trust), Arc::clone(&ledger));
         let named = Arc::clone(&namesake);
         let validator = Validator::new(judged, taken, store.clone(), observer.clone(), named);
+        let locator = Locator::open(config.location.clone()).map_err(AgentError::Location)?;
+        validator.set_locator(locator);
         let agent = Agent { validator, observer, trust, ledger, store };
         Ok(Self { agent, core, parts, namesake })
     }

@@ -168,3 +168,15 @@ async fn a_store_that_came_back_from_a_copy_counts_as_older_than_what_was_taken(
         end(&agent, &stop).await;
     }
 }
+
+#[tokio::test]
+async fn a_damaged_location_file_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("city");
+    std::fs::write(&path, b"no such file").unwrap();
+    let mut config = AgentConfig::new(folder.path().join("agent"), audience(), World::new().pin());
+    config.location.city = Some(path);
+    let (clock, random) = (ManualClock::at(at(NOW)), SystemRandom::shared());
+    let started = Agent::start(config, clock, random, &Metrics::new(), &Stop::new()).await;
+    assert!(matches!(started.err(), Some(crate::start::AgentError::Location(_))));
+}

@@ -6,6 +6,7 @@ use tessera_token::hash::TokenHash;
 use tessera_token::ids::{Audience, DeviceId, TenantId};
 use tessera_token::key::{KeyId, Preparation, PublicKey, Thumbprint};
 use tessera_token::limits::{CLOCK_SKEW_SECONDS, TOKEN_LIFE_SECONDS};
+use tessera_token::messages::is_service_tenant;
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{
     Change, DeviceEpoch, EventHash, GroupEpoch, RegisteredKey, RevokedToken, TenantSet,
@@ -104,6 +105,12 @@ impl TrustState {
     /// The tenants that it speaks of, as the root key has signed; `None` is all.
     pub fn tenants(&self) -> Option<&TenantSet> {
         self.bound.as_deref()
+    }
+
+    /// The tenant of the devices, when there is one alone. That of the service is none of theirs.
+    pub fn sole_tenant(&self) -> Option<&TenantId> {
+        let mut tenants = self.tenants.keys().filter(|tenant| !is_service_tenant(tenant));
+        tenants.next().filter(|_| tenants.next().is_none())
     }
 
     /// Lets go of everything that concerns other tenants than these. The place in the order and the tenants that were

@@ -1,14 +1,15 @@
 //! May this one connect? The chain of `tessera_token`, over stored trust data and the replay ledger.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tessera_runtime::location::Locator;
 use tessera_runtime::store::Store;
 use tessera_token::ace::Answer;
 use tessera_token::chain::{self, Admission, Attempt, Refusal, Screened, Subject, VerifiedToken};
 use tessera_token::grant::Grant;
-use tessera_token::ids::VerifierName;
+use tessera_token::ids::{TenantId, VerifierName};
 use tessera_token::proof::{Credential, DerivationKeys, Presented, TicketKey};
 use tessera_token::refusal::RefusalCode;
 use tessera_token::time::UnixSeconds;
@@ -49,6 +50,7 @@ struct Parts {
     late: Late,
     derivation: ArcSwap<DerivationKeys>,
     namesake: Arc<Namesake>,
+    locator: OnceLock<Locator>,
 }
 
 /// An admission whose proof is used up. [`Validator::let_in`] makes use of it.
@@ -70,7 +72,9 @@ impl Validator {
     ) -> Self {
         let known = KnownKeys::new(limits::KNOWN_KEYS);
         let (late, derivation) = (Late::default(), ArcSwap::default());
-        let parts = Parts { trust, ledger, store, observer, known, late, derivation, namesake };
+        let locator = OnceLock::new();
+        let parts =
+            Parts { trust, ledger, store, observer, known, late, derivation, namesake, locator };
         Self { parts: Arc::new(parts) }
     }
 
@@ -329,6 +333,11 @@ impl Validator {
     /// That the trust feed cannot be followed, while that is so.
     pub fn trust_lapse(&self) -> Option<Lapse> {
         self.parts.trust.lapse()
+    }
+
+    /// The tenant that this verifier serves, when it is one alone.
+    pub fn sole_tenant(&self) -> Option<TenantId> {
+        self.parts.trust.load().sole_tenant().cloned()
     }
 
     /// Whether any device could be let in at all, and in the minutes to come.

@@ -8,6 +8,7 @@ use tessera_behaviour::observation::SubjectKind;
 use tessera_rules::attributes::{Attributes, Event, Moment, Session};
 use tessera_rules::rule::Action;
 use tessera_rules::set::Picked;
+use tessera_runtime::location::{Locator, Place};
 use tessera_token::grant::Grant;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::refusal::RefusalCode;
@@ -65,6 +66,7 @@ pub struct Subject {
     kind: &'static str,
     client_id: Box<str>,
     network: Box<str>,
+    place: Place,
     issued: UnixSeconds,
     expires: UnixSeconds,
     token_kind: &'static str,
@@ -73,7 +75,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    fn new(grant: &Grant, group: Arc<str>, of: Circumstances<'_>) -> Self {
+    fn new(grant: &Grant, group: Arc<str>, of: Circumstances<'_>, place: Place) -> Self {
         let token_kind = match Proved::by_key_of(grant) {
             _ if of.is_partner => "partner",
             Proved::Nothing => "bearer",
@@ -90,6 +92,7 @@ impl Subject {
             },
             client_id: of.client_id.into(),
             network: of.network.into(),
+            place,
             issued: grant.issued(),
             expires: grant.expires(),
             token_kind,
@@ -117,6 +120,8 @@ impl Subject {
             kind: self.kind,
             client_id: &self.client_id,
             network: &self.network,
+            asn: self.place.asn,
+            country: self.place.country(),
             token_issued: Some(self.issued),
             token_expires: Some(self.expires),
             token_kind: self.token_kind,
@@ -146,6 +151,16 @@ impl Asked<'_> {
 }
 
 impl Validator {
+    /// From now on it knows where addresses are; the first call counts.
+    pub(crate) fn set_locator(&self, locator: Locator) {
+        let _ = self.parts.locator.set(locator);
+    }
+
+    /// Where addresses are.
+    pub(crate) fn locator(&self) -> Option<&Locator> {
+        self.parts.locator.get()
+    }
+
     /// The rules of a tenant; `None` without any.
     pub fn rulebook(&self, tenant: &TenantId) -> Option<Arc<Rulebook>> {
         self.parts.trust.load().rulebook(tenant).cloned()
@@ -166,7 +181,10 @@ impl Validator {
     pub fn subject(&self, grant: &Grant, of: Circumstances<'_>) -> Subject {
         let number = grant.epochs().group_number;
         let name = self.parts.trust.load().group_name(grant.tenant(), number).cloned();
-        Subject::new(grant, name.unwrap_or_else(|| number.to_string().into()), of)
+        let group = name.unwrap_or_else(|| number.to_string().into());
+        let address = of.network.parse().ok();
+        let place = self.locator().zip(address).map(|(locator, address)| locator.place(address));
+        Subject::new(grant, group, of, place.unwrap_or_default())
     }
 
     /// Asks restraints alone. `acts`: it wants more than to be let in, which a quarantine allows.
@@ -230,5 +248,41 @@ mod tests {
         assert_eq!(read(Proved::Signature, false), wanted("pop", "signature", "EdDSA"));
         assert_eq!(read(Proved::Resumption, false), wanted("pop", "resumption", "EdDSA"));
         assert_eq!(read(Proved::Nothing, true), wanted("partner", "none", "none"));
+    }
+
+    #[tokio::test]
+    async fn location_files_give_a_peer_its_system_and_its_country() {
+        use tessera_runtime::location::{testing, LocationFiles};
+
+        let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let world = World::new();
+        let verifier = Verifier::trusting(folder.path(), &world);
+        let password = world.password(&world.token(), NOW, 1);
+        let grant = verifier.validator.admit(&password, DEVICE).await.unwrap().grant;
+        let read = |network| {
+            let of = Circumstances {
+                client_id: DEVICE,
+                network,
+                proved: Proved::Signature,
+                is_partner: false,
+            };
+            let subject = verifier.validator.subject(&grant, of);
+            let session = subject.session();
+            (session.asn, session.country.to_owned())
+        };
+        assert_eq!(read("192.0.2.7"), (0, String::new()));
+        let write = |name: &str, network: (_, _, _)| {
+            let path = files.path().join(name);
+            std::fs::write(&path, testing::file("Test", NOW, &[network])).unwrap();
+            Some(path)
+        };
+        let net = [192, 0, 2, 0].into();
+        let city = write("city", (net, 24, testing::city("DE", (52.5, 13.4), Some(20))));
+        let asn = write("asn", (net, 24, testing::asn(64_500)));
+        verifier.validator.set_locator(Locator::open(LocationFiles { city, asn }).unwrap());
+        assert_eq!(read("192.0.2.7"), (64_500, "DE".to_owned()));
+        for unknown in ["198.51.100.1", "2001:db8::1", ""] {
+            assert_eq!(read(unknown), (0, String::new()), "{unknown}");
+        }
     }
 }

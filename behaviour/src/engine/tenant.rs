@@ -125,7 +125,9 @@ impl Tenant {
         let now = seconds(now_ms);
         let key = network.prefix();
         if self.sources.len() >= limits::SOURCES && !self.sources.contains_key(&key) {
-            let oldest = self.sources.iter().min_by_key(|(_, source)| source.last);
+            // Guesses need nothing, a token of a device does: those that only guess go first.
+            let order = |source: &Source| (source.devices != 0, source.last);
+            let oldest = self.sources.iter().min_by_key(|(_, source)| order(source));
             if let Some(oldest) = oldest.map(|(key, _)| *key) {
                 self.sources.remove(&oldest);
             }

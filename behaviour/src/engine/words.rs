@@ -116,5 +116,9 @@ pub(super) fn device_advice(signal: SignalName, tenant: &str, device: &str) -> S
 
 /// The command for a group or a campaign: it shows the changes of operators, and the attempts that were refused.
 pub(super) fn tenant_advice(tenant: &str) -> String {
-    format!("tessera audit list --tenant {tenant}")
+    match tenant {
+        // Strangers at the door of a verifier of several tenants.
+        "" => "tessera audit list".to_owned(),
+        tenant => format!("tessera audit list --tenant {tenant}"),
+    }
 }

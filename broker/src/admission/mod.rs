@@ -3,16 +3,21 @@
 //! A refusal here is silent: the socket is closed without a byte, which costs an accept and nothing more. When all
 //! half-open places are in use, the silent sockets that have waited longest are closed, and a part of the places is
 //! reserved for prefixes that hold few. Prefixes with many sockets that failed lately are suspect ([`reputation`]):
-//! they share the places that are left evenly ([`fair_share`]). The page is `docs/flood.md`.
+//! they share the places that are left evenly ([`fair_share`]). Many different credentials of a prefix that are all wrong
+//! lead to steps of their own ([`guesses`]). The page is `docs/flood.md`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
+use tessera_token::hash::TokenHash;
+use tessera_token::refusal::RefusalCode;
 use tokio::sync::Notify;
 
+mod bucket;
 mod fair_share;
+mod guesses;
 mod half_open;
 mod limits;
 mod prefix;
@@ -22,6 +27,7 @@ mod table;
 mod tests;
 mod usage;
 
+pub(crate) use guesses::{Counted, Guess, Step};
 use half_open::Kind;
 pub use limits::AdmissionLimits;
 pub(crate) use prefix::Prefix;
@@ -93,6 +99,28 @@ impl Admission {
         Ok(SocketPermit { admission: self.clone(), entry, call: Some(call), blameless: false })
     }
 
+    /// Counts a wrong credential of a prefix that has an open socket. `now` is monotonic.
+    pub(crate) fn guessed(&self, prefix: Prefix, guess: Guess, now: Duration) -> Counted {
+        self.table().guessed(prefix, guess, now)
+    }
+
+    /// A place for the answer to a wrong credential, which waits; `None` when all are in use.
+    pub(crate) fn wait(&self, prefix: Prefix) -> Option<WaitingAnswer> {
+        let taken = self.table().may_wait(prefix);
+        taken.then(|| WaitingAnswer { admission: self.clone(), prefix })
+    }
+
+    /// Whether the signature of this token may be checked now.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub(crate) fn may_check(&self, asker: Asker, token: &TokenHash) -> Result<(), RefusalCode> {
+        match self.table().may_check(asker.prefix, mark(token), asker.now) {
+            true => Ok(()),
+            false => Err(RefusalCode::RateLimited),
+        }
+    }
+
     /// Sockets that may be half open.
     pub(crate) fn most_half_open(&self) -> usize {
         self.0.limits.half_open
@@ -110,6 +138,34 @@ impl Admission {
 
     fn table(&self) -> MutexGuard<'_, SocketTable> {
         self.0.table.lock()
+    }
+}
+
+/// The peer whose credentials are to be checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    pub(crate) prefix: Prefix,
+    /// Whether its prefix was suspect when it came.
+    pub(crate) suspect: bool,
+    /// When it asks, by the monotonic clock.
+    pub(crate) now: Duration,
+}
+
+/// Eight bytes of the hash of a token: enough to tell those of one prefix apart.
+fn mark(token: &TokenHash) -> u64 {
+    let [_, a, b, c, d, e, f, g, h, ..] = *token.as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// The place of an answer that waits; given back when dropped.
+pub(crate) struct WaitingAnswer {
+    admission: Admission,
+    prefix: Prefix,
+}
+
+impl Drop for WaitingAnswer {
+    fn drop(&mut self) {
+        self.admission.table().waited(self.prefix);
     }
 }
 
@@ -141,9 +197,9 @@ impl SocketPermit {
         self.admission.table().heard(&mut self.entry)
     }
 
-    /// The CONNECT was accepted: the socket no longer counts as half open.
-    pub(crate) fn connected(&mut self) {
-        self.admission.table().connected(&mut self.entry);
+    /// The CONNECT with this token was accepted: the socket no longer counts as half open.
+    pub(crate) fn connected(&mut self, token: &TokenHash) {
+        self.admission.table().connected(&mut self.entry, mark(token));
         self.call = None;
     }
 

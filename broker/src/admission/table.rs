@@ -7,13 +7,14 @@ use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use super::fair_share::Shares;
+use super::guesses::{Counted, Guess, Guesses, Step, UsualHour};
 use super::half_open::{HalfOpen, Kind};
 use super::usage::Usage;
 use super::AdmissionLimits;
 use super::{Prefix, Rejected};
 use crate::limits::{
-    CALLED_SOCKETS, FEW_HALF_OPEN, PREFIXES, SILENT_AT_LEAST, SUSPECT_AT_LEAST, SUSPECT_PART,
-    UNRESERVED_QUARTERS,
+    CALLED_SOCKETS, DOOR_WAITING, DOOR_WAITING_PER_PREFIX, FEW_HALF_OPEN, PREFIXES,
+    SILENT_AT_LEAST, SUSPECT_AT_LEAST, SUSPECT_PART, UNRESERVED_QUARTERS,
 };
 
 /// All open sockets, counted in total and per prefix.
@@ -27,6 +28,8 @@ pub(super) struct SocketTable {
     prefixes: HashMap<Prefix, Usage>,
     silent: HalfOpen,
     shares: Shares,
+    usual: UsualHour,
+    waiting: usize,
 }
 
 /// How far an entered socket has come.
@@ -182,12 +185,55 @@ impl SocketTable {
         entry.stage != Stage::Called
     }
 
-    pub(super) fn connected(&mut self, entry: &mut Entry) {
+    pub(super) fn connected(&mut self, entry: &mut Entry, token: u64) {
         if self.done(entry) {
             if let Some(usage) = self.prefixes.get_mut(&entry.prefix) {
                 usage.reputation.connected();
+                if let Some(guesses) = &mut usage.guesses {
+                    guesses.let_in(usage.known.has(token));
+                }
+                usage.known.add(token);
             }
         }
+    }
+
+    /// Counts a wrong credential. The prefix has an open socket, so it is in the table.
+    pub(super) fn guessed(&mut self, prefix: Prefix, guess: Guess, now: Duration) -> Counted {
+        let open = Counted { is_new: true, step: Step::Open, began: None };
+        let Some(usage) = self.prefixes.get_mut(&prefix) else { return open };
+        let guesses = usage.guesses.get_or_insert_with(|| Box::new(Guesses::new(now)));
+        guesses.count(guess, &mut self.usual, now)
+    }
+
+    /// Takes a place among the answers that wait; false when there is none left.
+    pub(super) fn may_wait(&mut self, prefix: Prefix) -> bool {
+        let guesses = self.prefixes.get_mut(&prefix).and_then(|usage| usage.guesses.as_mut());
+        let Some(guesses) = guesses.filter(|guesses| guesses.waiting < DOOR_WAITING_PER_PREFIX)
+        else {
+            return false;
+        };
+        if self.waiting >= DOOR_WAITING {
+            return false;
+        }
+        guesses.waiting += 1;
+        self.waiting += 1;
+        true
+    }
+
+    /// Gives it back. The prefix may have been forgotten only if it has no open socket.
+    pub(super) fn waited(&mut self, prefix: Prefix) {
+        self.waiting = self.waiting.saturating_sub(1);
+        let guesses = self.prefixes.get_mut(&prefix).and_then(|usage| usage.guesses.as_mut());
+        if let Some(guesses) = guesses {
+            guesses.waiting = guesses.waiting.saturating_sub(1);
+        }
+    }
+
+    /// Whether the signature of this token may be checked now.
+    pub(super) fn may_check(&mut self, prefix: Prefix, token: u64, now: Duration) -> bool {
+        let Some(usage) = self.prefixes.get_mut(&prefix) else { return true };
+        let is_known = usage.known.has(token);
+        usage.guesses.as_mut().is_none_or(|guesses| guesses.may_check(is_known, now))
     }
 
     pub(super) fn closed(&mut self, entry: &mut Entry, blameless: bool) {

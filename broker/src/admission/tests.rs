@@ -11,6 +11,10 @@ fn limits() -> AdmissionLimits {
     }
 }
 
+fn token() -> TokenHash {
+    TokenHash::of(b"token")
+}
+
 fn peer(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
@@ -23,8 +27,8 @@ fn half_open_sockets_of_a_prefix_are_bounded_and_given_back() {
     let mut second = admission.enter(peer("10.0.0.2"), now).unwrap();
     assert_eq!(admission.enter(peer("10.0.0.3"), now).err(), Some(Rejected::PrefixHalfOpen));
     assert!(admission.enter(peer("10.0.1.1"), now).is_ok());
-    second.connected();
-    second.connected();
+    second.connected(&token());
+    second.connected(&token());
     let third = admission.enter(peer("10.0.0.3"), now).unwrap();
     assert_eq!(admission.enter(peer("10.0.0.4"), now).err(), Some(Rejected::PrefixSockets));
     drop((first, second, third));
@@ -175,8 +179,8 @@ fn strikes_make_suspect_and_time_and_connects_forgive() {
     strike(&admission, "10.0.0.2", 1, Duration::from_secs(1));
     let mut honest = admission.enter(peer("10.0.0.3"), Duration::from_secs(1)).unwrap();
     assert!(honest.is_suspect());
-    honest.connected();
-    honest.connected();
+    honest.connected(&token());
+    honest.connected(&token());
     assert!(!suspect("10.0.0.7", Duration::from_secs(1)));
     // Once forgiven: four connects' worth, not eight.
     strike(&admission, "10.0.0.2", 4, Duration::from_secs(1));
@@ -268,7 +272,7 @@ fn an_honest_device_behind_the_prefix_of_an_attacker_is_served() {
         if step % 1000 == 500 {
             tries += 1;
             if let Ok(mut permit) = admission.enter(peer("10.0.3.99"), now) {
-                permit.connected();
+                permit.connected(&token());
                 waits.push(std::mem::take(&mut tries));
             }
         }
@@ -277,4 +281,22 @@ fn an_honest_device_behind_the_prefix_of_an_attacker_is_served() {
     assert!(waits.iter().all(|tries| *tries <= 30), "{waits:?}");
     // The attackers had their first strikes, what is left for suspects, and what an honest neighbour earned.
     assert!(served <= 10 * 16 + 60 * 100 + 4 * 60, "{served}");
+}
+
+#[test]
+fn answers_that_wait_are_bounded_and_given_back() {
+    let admission = Admission::new(AdmissionLimits { sockets_per_prefix: 9, ..limits() });
+    let now = Duration::ZERO;
+    let prefix = Prefix::of(peer("10.0.0.1"));
+    let guess = Guess { credential: 1, pair: 1 };
+    // Without a socket there is no answer to wait.
+    assert!(admission.wait(prefix).is_none());
+    let socket = admission.enter(peer("10.0.0.1"), now).unwrap();
+    assert_eq!(admission.guessed(prefix, guess, now).step, Step::Open);
+    let places = || -> Vec<_> { std::iter::from_fn(|| admission.wait(prefix)).collect() };
+    let held = places();
+    assert_eq!(held.len(), crate::limits::DOOR_WAITING_PER_PREFIX);
+    drop(held);
+    assert_eq!(places().len(), crate::limits::DOOR_WAITING_PER_PREFIX);
+    drop(socket);
 }

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
+use super::bucket::Bucket;
 use super::fair_share::Taken;
+use super::guesses::{Guesses, Known};
 use super::reputation::Reputation;
 use super::AdmissionLimits;
 use super::Rejected;
@@ -10,9 +12,11 @@ pub(super) struct Usage {
     pub(super) half_open: usize,
     pub(super) reputation: Reputation,
     pub(super) taken: Taken,
+    /// None before the first wrong credential.
+    pub(super) guesses: Option<Box<Guesses>>,
+    pub(super) known: Known,
     sockets: usize,
-    millitokens: u64,
-    refilled: Duration,
+    connects: Bucket,
 }
 
 impl Usage {
@@ -21,9 +25,10 @@ impl Usage {
             half_open: 0,
             reputation: Reputation::new(now),
             taken: Taken::default(),
+            guesses: None,
+            known: Known::default(),
             sockets: 0,
-            millitokens: u64::from(per_second) * 1000,
-            refilled: now,
+            connects: Bucket::full(per_second, now),
         }
     }
 
@@ -33,12 +38,11 @@ impl Usage {
         limits: &AdmissionLimits,
         now: Duration,
     ) -> Result<(), Rejected> {
-        self.refill(limits.connects_per_second, now);
         if self.sockets >= limits.sockets_per_prefix {
             return Err(Rejected::PrefixSockets);
         }
-        self.millitokens = self.millitokens.checked_sub(1000).ok_or(Rejected::PrefixRate)?;
-        Ok(())
+        let taken = self.connects.take(limits.connects_per_second, now);
+        taken.then_some(()).ok_or(Rejected::PrefixRate)
     }
 
     pub(super) fn entered(&mut self) {
@@ -56,14 +60,5 @@ impl Usage {
 
     pub(super) fn in_use(&self) -> bool {
         self.sockets > 0
-    }
-
-    fn refill(&mut self, per_second: u32, now: Duration) {
-        let passed = now.saturating_sub(self.refilled);
-        let most = u64::from(per_second) * 1000;
-        let gained = passed.as_millis().saturating_mul(u128::from(per_second));
-        let gained = u64::try_from(gained).unwrap_or(u64::MAX);
-        self.millitokens = self.millitokens.saturating_add(gained).min(most);
-        self.refilled = now;
     }
 }

@@ -24,6 +24,7 @@ use tessera_token::chain::{Admission, Refusal};
 use tessera_token::refusal::RefusalCode;
 use tokio::sync::{oneshot, Semaphore, SemaphorePermit};
 
+use crate::admission::{Admission as Door, Asker};
 use crate::authz_info::Upload;
 use crate::limits::AUTHENTICATION_SUSPECTS;
 use actor::{Connect, UploadedToken};
@@ -39,6 +40,7 @@ pub(crate) struct Authenticator {
     random: SharedRandom,
     hint: Option<Arc<str>>,
     suspects: Arc<Semaphore>,
+    door: Door,
 }
 
 impl Authenticator {
@@ -48,9 +50,10 @@ impl Authenticator {
         validator: Validator,
         random: SharedRandom,
         hint: Option<Arc<str>>,
+        door: Door,
     ) -> Self {
         let suspects = Arc::new(Semaphore::new(AUTHENTICATION_SUSPECTS));
-        Self { actors, validator, random, hint, suspects }
+        Self { actors, validator, random, hint, suspects, door }
     }
 
     /// A challenge for one connection.
@@ -74,7 +77,8 @@ impl Authenticator {
         self.hint.as_deref()
     }
 
-    /// Lets a CONNECT in, or not; those of suspect prefixes have few places in the queues. Dropping the future leaves
+    /// Lets a CONNECT in, or not; those of suspect prefixes have few places in the queues, and a prefix from which many
+    /// wrong credentials came has a rate. Dropping the future leaves
     /// at worst a used-up proof.
     ///
     /// # Errors
@@ -83,10 +87,10 @@ impl Authenticator {
         &self,
         evidence: Evidence,
         client_id: &str,
-        suspect: bool,
+        asker: Asker,
     ) -> Result<Admission, Refusal> {
         self.validator.ready()?;
-        let settled = self.judge(evidence, client_id, suspect).await?;
+        let settled = self.judge(evidence, client_id, asker).await?;
         self.validator.let_in(settled)
     }
 
@@ -95,10 +99,11 @@ impl Authenticator {
         &self,
         evidence: Evidence,
         client_id: &str,
-        suspect: bool,
+        asker: Asker,
     ) -> Result<Settled, Refusal> {
         let (screened, tickets) = evidence.screen(&self.validator, client_id)?;
-        let _place = place(&self.suspects, suspect)?;
+        self.door.may_check(asker, &screened.token_hash())?;
+        let _place = place(&self.suspects, asker.suspect)?;
         let (reply, verdict) = oneshot::channel();
         self.actors.ask(Connect { screened: Box::new(screened), tickets, reply })?;
         // The sender is dropped unanswered when the verification actor panicked or stops.

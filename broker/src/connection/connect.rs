@@ -62,7 +62,8 @@ pub(super) async fn connect(
 ) -> Option<Box<Connection>> {
     let accepted = hub.clock.monotonic();
     let remote = acceptor.remote(peer);
-    let origin = Origin { remote, network: Network::Address(peer.to_canonical()) };
+    let network = Network::Address(peer.to_canonical());
+    let origin = Origin { remote, network, prefix: place.permit.prefix() };
     let call = place.permit.call()?;
     let mut inbox = BytesMut::new();
     /* 1, 2 */
@@ -101,7 +102,7 @@ pub(super) async fn connect(
     // Boxed: a socket from which no CONNECT has come pays no room for it.
     let joined = Box::pin(join).await?;
     /* 12 */
-    place.permit.connected();
+    place.permit.connected(&joined.session.rights().grant().token_hash());
     stream.authenticated(hub.policy.max_packet);
     Some(Box::new(Connection::new(hub, stream, joined, inbox, place)))
 }
@@ -143,6 +144,8 @@ async fn join(
         false => ChannelSecurity::Plaintext,
     };
     let prefix = permit.prefix();
+    // For the mark of a credential that is refused.
+    let password = connect.password.clone();
     /* 4 */
     let evidence =
         credentials::evidence(hub, stream, inbox, &mut connect, prefix, origin.remote).await?;
@@ -157,6 +160,7 @@ async fn join(
             if refused.refusal.code.is_of_the_server() {
                 permit.mark_not_at_fault();
             }
+            connect.password = password;
             refused.answer(hub, stream, &connect, origin, (accepted, began)).await;
             None
         }
@@ -208,7 +212,8 @@ async fn authenticate(
         // It has shown no key, so nothing is renewed on this connection.
         return Ok((admission, Shown::Nothing, counters));
     }
-    let admission = hub.authenticator.admit(evidence, client_id, from.suspect).await?;
+    let asker = from.asker(hub.clock.monotonic());
+    let admission = hub.authenticator.admit(evidence, client_id, asker).await?;
     let shown = Shown::by(&admission);
     Ok((admission, shown, None))
 }

@@ -18,6 +18,7 @@ mod effects;
 mod enhanced_auth;
 mod enrol_only;
 mod fingerprint;
+mod guess;
 mod open_session;
 mod partner;
 mod read_connect;
@@ -35,7 +36,7 @@ pub(crate) use disconnect_queue::run_disconnect_queue;
 use tessera_agent::behaviour::Network;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::admission::SocketPermit;
+use crate::admission::{Prefix, SocketPermit};
 use crate::hub::Hub;
 use crate::refusals::{Broken, Refusal, Remote};
 use crate::transport::acceptor::{Acceptor, Incoming};
@@ -71,6 +72,7 @@ pub(crate) fn run(
 struct Origin {
     remote: Remote,
     network: Network,
+    prefix: Prefix,
 }
 
 /// A peer that is not let in broke a rule or went away.

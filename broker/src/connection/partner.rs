@@ -1,13 +1,14 @@
 //! Authentication of a CONNECT whose password is a partner token ([`crate::partners`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tessera_runtime::credential;
 use tessera_runtime::secret::Secret;
 use tessera_token::chain::{Admission, Refusal};
 use tessera_token::proof::{Presented, Proof};
 
-use crate::admission::Prefix;
+use crate::admission::{Asker, Prefix};
 use crate::authentication::Evidence;
 use crate::hub::Hub;
 use crate::partners::PartnerUse;
@@ -23,6 +24,13 @@ pub(super) struct From {
     pub(super) suspect: bool,
     /// The version of TLS.
     pub(super) tls: &'static str,
+}
+
+impl From {
+    /// The same for the signature checks.
+    pub(super) fn asker(&self, now: Duration) -> Asker {
+        Asker { prefix: self.prefix, suspect: self.suspect, now }
+    }
 }
 
 /// The client that the chain lets in, and the counters of its token.
@@ -47,7 +55,7 @@ pub(super) async fn admit(
         let key = credential::partner_key(token.expose()).public().thumbprint();
         let presented = Presented { token: exchanged.access.to_vec(), proof: Proof::TlsKey(key) };
         let evidence = Evidence::Presented(Box::new(presented));
-        match hub.authenticator.admit(evidence, client_id, suspect).await {
+        match hub.authenticator.admit(evidence, client_id, from.asker(now)).await {
             Ok(admission) => return Ok((admission, hub.partners.uses.of(token.expose()))),
             Err(refusal) => {
                 if !refusal.code.is_of_the_server() {

@@ -8,10 +8,12 @@ use tessera_token::grant::Grant;
 use tessera_token::refusal::RefusalCode;
 
 use super::challenge::Method;
+use super::guess::{self, Wait};
 use super::{credentials, disconnect, Origin};
 use crate::authentication::response;
 use crate::codec::{ConnAck, Connect, Properties, PropertyId, ReasonCode, Recipient};
 use crate::hub::Hub;
+use crate::limits::DOOR_SLOW;
 use crate::refusals::{Refusal as Told, What};
 use crate::session::state_machine::reason_string;
 use crate::transport::Stream;
@@ -46,7 +48,7 @@ impl Refused {
 
     /// Holds the answer back when the peer has proved nothing, logs the true reason, and writes the CONNACK.
     pub(super) async fn answer(
-        self,
+        mut self,
         hub: &Hub,
         stream: &mut Stream,
         connect: &Connect,
@@ -54,9 +56,24 @@ impl Refused {
         (accepted, began): (Duration, Duration),
     ) {
         let spent = hub.clock.monotonic().saturating_sub(began);
+        let is_guess = !self.proved && self.refusal.code.is_of_a_guess();
+        let wait = match is_guess {
+            true => guess::note(hub, &self.refusal, connect, origin),
+            false => Wait::AsUsual,
+        };
+        let place = match wait {
+            Wait::Slow(place) => Some(place),
+            Wait::Busy => {
+                self.reason = ReasonCode::SERVER_BUSY;
+                None
+            }
+            Wait::AsUsual => None,
+        };
         if !self.proved {
-            tokio::time::sleep(response::hold_back(spent)).await;
+            let slow = place.as_ref().map_or(Duration::ZERO, |_| DOOR_SLOW);
+            tokio::time::sleep(slow + response::hold_back(spent)).await;
         }
+        drop(place);
         note_refused(hub, &self, origin, &connect.client_id, accepted);
         let explain = self.proved && hub.policy.reason_strings && wants_words(connect);
         let code = self.refusal.code;

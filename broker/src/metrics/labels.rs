@@ -1,13 +1,14 @@
 //! Label values of counters whose first count may be an alert: each series is there with 0 from the start.
 
 /// Of `limits_hit_total`, but for shares, sessions and retained messages, whose rooms know theirs.
-pub(super) const LIMITS: [&str; 20] = [
+pub(super) const LIMITS: [&str; 21] = [
     "accept",
     "alert_bytes",
     "anonymous",
     "authz_info",
     "challenges",
     "client_max_packet",
+    "door_waiting",
     "enrolments",
     "keep_behind",
     "pushes",

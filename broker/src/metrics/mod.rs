@@ -24,6 +24,8 @@ pub(crate) struct BrokerMetrics {
     pub connects: Counter,
     pub refusals: Counter,
     pub turned_away: Counter,
+    pub guesses: Counter,
+    pub door_steps: Counter,
     pub broken: Counter,
     pub ended: Counter,
     pub dropped: Counter,
@@ -124,6 +126,16 @@ impl BrokerMetrics {
             )?,
             refusals: m.counter(&n("refusals_total"), "Refusals", &["what", "code"])?,
             turned_away: m.counter(&n("turned_away_total"), "Sockets closed unread", &["limit"])?,
+            guesses: m.counter(
+                &n("guesses_total"),
+                "CONNECTs with a wrong credential: pairs of name and credential that are new to their network in this hour, and those that came again",
+                &["pair"],
+            )?,
+            door_steps: m.counter(
+                &n("door_steps_total"),
+                "Networks whose wrong credentials are answered slowly, or checked at a bounded rate, from then on",
+                &["step"],
+            )?,
             broken: m.counter(
                 &n("broken_packets_total"),
                 "Packets that MQTT forbids",
@@ -236,6 +248,7 @@ impl BrokerMetrics {
         for why in labels::DROPPED {
             ["0", "1", "2"].iter().for_each(|qos| self.dropped.present(&[why, qos]));
         }
+        ["slow", "closed"].iter().for_each(|step| self.door_steps.present(&[step]));
         self.refusals.present(&["connect", RefusalCode::TokenRevoked.as_str()]);
         self.token_requests.present(&["not_ready"]);
         self.enrolments.present(&["not_ready"]);

@@ -86,13 +86,15 @@ pub(super) async fn build(
     let (count, restarts) = (config.verification_workers, metrics.verification_restarts.clone());
     let (thread, actors) = ActixThread::start(count, validator.clone(), restarts).await?;
     let (disconnected, gone) = mpsc::channel(DISCONNECT_QUEUE);
+    let admission = Admission::new(config.admission);
+    let (hint, door) = (config.ace_as_hint.clone(), admission.clone());
     let hub = Arc::new(Hub {
         policy: config.session,
         clock,
         shares: Shares::new(config.shares, metrics.limits_hit.clone()),
         metrics,
-        admission: Admission::new(config.admission),
-        authenticator: Authenticator::new(actors, validator, random, config.ace_as_hint.clone()),
+        admission,
+        authenticator: Authenticator::new(actors, validator, random, hint, door),
         observer: agent.observer().clone(),
         registry: Registry::new(config.sessions),
         routing,

@@ -14,6 +14,7 @@ mod authorisation;
 mod client;
 mod control;
 mod delivery;
+mod door;
 mod enrolment;
 mod expiry;
 mod lessons;

@@ -1,13 +1,18 @@
 //! Rules and restraints: what a token allows, and a tenant or an operator does not.
 
+use std::net::Ipv4Addr;
+
 use tessera_broker::codec::{Properties, QoS, ReasonCode, Version};
 use tessera_rules::attributes::On;
 use tessera_rules::rule::{Action, Draft, Mode, Rule, Selector};
+use tessera_runtime::location::{testing, LocationFiles};
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, Restraint, RuleEntry, Step};
 
 use crate::client::{plan, until, Client, VERSIONS};
-use crate::world::{backend_scope, device_id, tenant, world, World, NOW, TENANT};
+use crate::world::{
+    backend_scope, device_id, device_scope, tenant, world, world_located, World, NOW, TENANT,
+};
 
 /// A rule that is enforced for a day.
 fn rule(on: On, text: &str, action: Action) -> Draft {
@@ -208,4 +213,40 @@ async fn a_rule_closes_no_topic_of_the_server_and_holds_for_wills() {
     let refused = r#"tessera_broker_refusals_total{code="rule_denied",what="will"}"#;
     until(|| world.metric(refused) == 1).await;
     backend.quiet().await;
+}
+
+/// Location files with two countries on this machine.
+fn located(folder: &std::path::Path) -> LocationFiles {
+    let write = |name: &str, networks: &[_]| {
+        let path = folder.join(name);
+        std::fs::write(&path, testing::file("Test", NOW, networks)).unwrap();
+        Some(path)
+    };
+    let place = |country| testing::city(country, (48.0, 9.0), Some(50));
+    let (here, there) = ([127, 0, 41, 0].into(), [127, 0, 42, 0].into());
+    LocationFiles {
+        city: write("city", &[(here, 24, place("DE")), (there, 24, place("FR"))]),
+        asn: write("asn", &[(there, 24, testing::asn(64_500))]),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_read_the_country_and_the_system_of_an_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world_located(located(folder.path())).await;
+    world.name_group(5, "hall");
+    let comes = async |third: u8| {
+        let from = Client::from(&world, Ipv4Addr::new(127, 0, third, 9), Version::V5).await;
+        let token = world.token("d-1", device_scope("d-1"));
+        plan(&world, "d-1", Version::V5).token(token).try_over(from).await.1.unwrap().reason
+    };
+    let text = "country != \"\" && country != \"DE\"";
+    put(&world, rule(On::Connect, text, Action::Deny));
+    let (here, there, unknown) = (41, 42, 43);
+    assert_eq!(comes(here).await, ReasonCode::SUCCESS);
+    assert_eq!(comes(there).await, ReasonCode::NOT_AUTHORIZED);
+    assert_eq!(comes(unknown).await, ReasonCode::SUCCESS);
+    put(&world, Draft { version: 2, ..rule(On::Connect, "asn != 64500", Action::Deny) });
+    assert_eq!(comes(there).await, ReasonCode::SUCCESS);
+    assert_eq!(comes(here).await, ReasonCode::NOT_AUTHORIZED);
 }

@@ -11,6 +11,7 @@ use tessera_agent::trust::{TrustEffect, TrustState};
 use tessera_agent::{Agent, AgentConfig};
 use tessera_broker::{Broker, BrokerHandle, RawBrokerConfig};
 use tessera_runtime::clock::ManualClock;
+use tessera_runtime::location::LocationFiles;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;
@@ -121,6 +122,15 @@ pub async fn world_deriving(keys: &Path, change: impl FnOnce(&mut RawBrokerConfi
     world
 }
 
+/// A broker that knows where addresses are.
+pub async fn world_located(files: LocationFiles) -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let locate = |agent: &mut AgentConfig| agent.location = files;
+    let mut world = world_of(folder.path(), NOW, locate, |_| {}).await;
+    world._folder = Some(folder);
+    world
+}
+
 /// A broker on a folder that may have been used before.
 pub async fn world_in(folder: &Path, now: u64, change: impl FnOnce(&mut RawBrokerConfig)) -> World {
     world_from(folder, now, None, change).await
@@ -155,11 +165,21 @@ pub async fn world_from(
     keys: Option<&Path>,
     change: impl FnOnce(&mut RawBrokerConfig),
 ) -> World {
+    let derive = |agent: &mut AgentConfig| agent.derivation_key_file = keys.map(Path::to_owned);
+    world_of(folder, now, derive, change).await
+}
+
+async fn world_of(
+    folder: &Path,
+    now: u64,
+    change_agent: impl FnOnce(&mut AgentConfig),
+    change: impl FnOnce(&mut RawBrokerConfig),
+) -> World {
     let clock = ManualClock::at(UnixSeconds::new(now));
     let (root, issuer) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
     let mut config =
         AgentConfig::new(folder, Audience::parse(AUDIENCE).unwrap(), root.public().thumbprint());
-    config.derivation_key_file = keys.map(Path::to_owned);
+    change_agent(&mut config);
     let (metrics, stop) = (Metrics::new(), Stop::new());
     let agent =
         Agent::start(config, clock.clone(), SystemRandom::shared(), &metrics, &stop).await.unwrap();

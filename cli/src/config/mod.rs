@@ -16,6 +16,7 @@ use tessera_provisioning::{
     HttpsFiles, KeySchedule, ProvisioningConfig, RawLimits as RawProvisioningLimits,
 };
 use tessera_runtime::http::Server;
+use tessera_runtime::location::LocationFiles;
 use tessera_runtime::log::Format;
 use tessera_runtime::proxy::RawProxy;
 use tessera_token::ids::{Audience, VerifierName};
@@ -169,6 +170,8 @@ pub(crate) struct Config {
     pub(crate) behaviour: BehaviourConfig,
     /// Bytes of observations that are kept in files; 0 for none.
     pub(crate) record_bytes: u64,
+    /// Where addresses are.
+    pub(crate) location: LocationFiles,
     broker: RawBroker,
     provisioning: RawProvisioning,
 }
@@ -316,6 +319,7 @@ impl Raw {
             proxy: self.proxy,
             behaviour,
             record_bytes,
+            location: self.behaviour.location(),
             broker: self.broker,
             provisioning: self.provisioning,
         };

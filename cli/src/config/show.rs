@@ -105,6 +105,8 @@ impl Raw {
     fn files(&self) -> Vec<(&'static str, PathBuf)> {
         let all = [
             ("cafile", &self.cafile),
+            ("behaviour.location.city", &self.behaviour.location.city),
+            ("behaviour.location.asn", &self.behaviour.location.asn),
             ("derivation_key_file", &self.derivation_key_file),
             ("https.cert", &self.https.cert),
             ("https.key", &self.https.key),

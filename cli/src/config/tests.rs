@@ -141,13 +141,14 @@ fn keys_of(section: &str) -> Vec<String> {
     expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 17] = [
     "",
     "log",
     "tls",
     "https",
     "proxy",
     "behaviour",
+    "behaviour.location",
     "broker",
     "broker.resumption",
     "broker.limits",

@@ -57,7 +57,8 @@ pub(crate) async fn run(args: AgentArgs) -> Outcome {
     );
     run_file::tell(&config.data, &places, (args.log.json, &text))?;
     let ready = || !daemon.agent().trust().load().is_empty();
-    until_told(signals, reload, ready, || {}).await.impatient();
+    let reload_more = || daemon.agent().reload_locations();
+    until_told(signals, reload, ready, reload_more).await.impatient();
     let left = drain(&[&stop], config.drain).await;
     if let Err(error) = daemon.agent().close() {
         tracing::error!(%error, "the agent's store was not closed cleanly");

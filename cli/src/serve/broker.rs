@@ -41,7 +41,7 @@ pub(crate) async fn run(args: BrokerArgs) -> Outcome {
         feed.server.url,
     );
     run_file::tell(&config.data, &places, (args.log.json, &text))?;
-    until_told(signals, reload, || broker.handle.is_ready(), || broker.reload_certificates())
+    until_told(signals, reload, || broker.handle.is_ready(), || broker.reload_files())
         .await
         .impatient();
     let left = drain(&[&stop], config.drain).await;

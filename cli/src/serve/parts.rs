@@ -89,6 +89,7 @@ fn agent_with(
     }
     agent.behaviour = config.behaviour.clone();
     agent.record_bytes = config.record_bytes;
+    agent.location = config.location.clone();
     agent.not_followed_seconds = config.not_followed_seconds;
     agent
 }
@@ -177,9 +178,10 @@ pub(super) fn copy_provisioning(service: &ProvisioningHandle, to: &Path) -> Resu
 }
 
 impl BrokerPart {
-    /// Reads the certificates again; the broker logs how it went.
-    pub(super) fn reload_certificates(&self) {
+    /// Reads the certificates and the files of locations again; the log says how it went.
+    pub(super) fn reload_files(&self) {
         let _ = self.handle.reload_certificates();
+        self.agent.reload_locations();
     }
 
     /// The lines of `run.json`.

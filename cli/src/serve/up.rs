@@ -49,7 +49,7 @@ pub(crate) async fn run(args: UpArgs) -> Outcome {
     let ready = || broker.handle.is_ready();
     let signals = until_told(signals, reload, ready, || {
         reload_certificates(&provisioning);
-        broker.reload_certificates();
+        broker.reload_files();
     })
     .await;
     signals.impatient();

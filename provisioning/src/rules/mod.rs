@@ -211,12 +211,10 @@ fn told(tenant: &TenantId, id: &str, rule: Vec<u8>) -> Change {
 }
 
 /// Attributes that no verifier has a value for. A token tells the number of a group and no role.
-const UNKNOWN: [Which; 6] = [
+const UNKNOWN: [Which; 4] = [
     Which::Text(Text::Role),
     Which::Text(Text::Group),
-    Which::Text(Text::Country),
     Which::Text(Text::Severity),
-    Which::Number(Number::Asn),
     Which::Number(Number::Score),
 ];
 

@@ -126,7 +126,7 @@ async fn a_rule_that_is_wrong_changes_nothing() {
         json!({ "text": "role == \"sensor\"" }),
         json!({ "text": "group == \"default\"" }),
         json!({ "text": "severity == \"high\"" }),
-        json!({ "text": "asn == 64512" }),
+        json!({ "text": "score > 5" }),
         json!({ "expires": world.now().get() + 91 * 86_400 }),
         json!({ "expires": "tomorrow" }),
         json!({ "more": 1 }),

@@ -307,6 +307,11 @@ impl Screened {
         self
     }
 
+    /// The hash of the token, whose signature is not verified yet.
+    pub fn token_hash(&self) -> TokenHash {
+        self.current.token_hash()
+    }
+
     /// How it is proved.
     pub fn proof(&self) -> &Proof {
         &self.attempt.presented.proof

@@ -150,6 +150,10 @@ impl Current {
     pub(super) fn names_a_key(&self) -> bool {
         self.names_a_key
     }
+
+    pub(super) fn token_hash(&self) -> TokenHash {
+        self.keyed.shaped.hash
+    }
 }
 
 /// 5 · All claims, with their types; time; the key in `cnf`. `token` is the whole token, whose signature holds by now.

@@ -1,13 +1,15 @@
 use tessera_behaviour::observation::Event;
 
 use super::super::counts::{kept, Counts};
-use super::super::observer::{Entry, What};
+use super::super::observer::{Ends, Entry, What};
+use super::super::stranger::{Mark, Refused, Waiting};
 use super::*;
 use crate::limits;
 
 /// An observer alone, with the end of its queue.
 fn observer() -> (Observer, std::sync::mpsc::Receiver<Entry>) {
-    Observer::new()
+    let (observer, Ends { entries, .. }) = Observer::new([7; 16]);
+    (observer, entries)
 }
 
 /// Messages and their bytes that a session has counted.
@@ -136,4 +138,48 @@ fn the_end_of_a_connection_names_that_connection() {
     rig.observer.disconnected(&device, old, false);
     assert_eq!(device.session().connection(), u64::from(new));
     assert_eq!(rig.told(), [""; 0]);
+}
+
+fn stranger(observer: &Observer, name: &str, credential: Mark) {
+    let code = RefusalCode::SignatureInvalid;
+    let tenant = "acme".parse().unwrap();
+    let tenant = Some(&tenant);
+    observer.observe_stranger(&Refused { tenant, code, network: network(AWAY), name, credential });
+}
+
+#[test]
+fn strangers_have_a_queue_of_their_own_and_push_out_no_observation_of_a_device() {
+    let (observer, Ends { entries, strangers }) = Observer::new([7; 16]);
+    (0..limits::STRANGERS_WAITING + 5).for_each(|_| stranger(&observer, "d", Mark::NONE));
+    assert_eq!(observer.strangers_dropped(), 5);
+    assert_eq!(observer.dropped(), 0);
+    observer.observe(&observer.named(&named("d")), Observation::Pinged);
+    assert_eq!(entries.try_iter().count(), 1);
+    let waiting: Vec<Waiting> = strangers.try_iter().collect();
+    assert_eq!(waiting.len(), limits::STRANGERS_WAITING);
+    assert!(waiting.iter().all(|one| one.credential == 0 && &*one.tenant == "acme"));
+}
+
+#[test]
+fn a_mark_stands_for_a_token_with_any_proof_and_differs_by_process() {
+    use tessera_token::key::SecretKey;
+    use tessera_token::proof::{ConnectProof, Credential};
+    use tessera_token::time::UnixSeconds;
+
+    let (observer, _ends) = Observer::new([7; 16]);
+    let token = crate::testing::World::new().token();
+    let password = |counter: u32| {
+        let key = SecretKey::from_seed(&[3; 32]);
+        let time = UnixSeconds::new(START);
+        let proof = ConnectProof::make(&key, "broker", "d", &token, time, counter);
+        Credential { token: token.clone(), proof: Some(proof) }.to_password()
+    };
+    let mark = observer.mark_of_password(&password(1));
+    assert_eq!(mark, observer.mark_of_password(&password(2)));
+    assert_eq!(mark, observer.mark_of(&token));
+    assert_ne!(mark, observer.mark_of_password(b"12345678"));
+    assert_ne!(observer.mark_of_pair("d", mark), observer.mark_of_pair("e", mark));
+    assert_eq!(observer.mark_of_password(b""), Mark::NONE);
+    let (other, _ends) = Observer::new([8; 16]);
+    assert_ne!(mark, other.mark_of(&token));
 }

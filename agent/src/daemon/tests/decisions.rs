@@ -261,3 +261,22 @@ async fn rules_and_restraints_are_asked_beside_the_scope() {
     assert_eq!(code(&rig.call("/v1/publish", &publish(101)).await), (true, None));
     rig.end().await;
 }
+
+#[tokio::test]
+async fn wrong_credentials_are_told_and_are_about_no_device() {
+    use crate::behaviour::Subject;
+
+    let rig = rig(true).await;
+    let mut alerts = rig.daemon.agent().observer().alerts();
+    for number in 0..60 {
+        let password = tessera_token::encoding::base64url(format!("wrong {number}").as_bytes());
+        let question = json!({"client_id": DEVICE, "password": password, "address": "203.0.113.9"});
+        assert!(!code(&rig.call("/v1/connect", &question).await).0);
+    }
+    let told = tokio::time::timeout(Duration::from_secs(10), alerts.recv()).await;
+    let told = told.unwrap().unwrap();
+    assert_eq!(told.subject, Subject::Campaign("credential_stuffing".to_owned()));
+    assert_eq!((told.tenant.as_str(), told.devices.len()), (tenant().as_str(), 0));
+    assert_eq!(told.address.as_deref(), Some("203.0.113.9"));
+    rig.end().await;
+}
