@@ -82,6 +82,22 @@ pub(crate) async fn storm(args: StormArgs) -> Outcome {
     go(args.load, work, false).await
 }
 
+/// Shows a line of a run: progress in place where the terminal is able to. A closed output stops the run.
+pub(crate) fn show(news: Told<'_>, stop: &Stop) {
+    let able = terminal::is_able();
+    match news {
+        Told::Note(text) if able => output::write(&format!("\r\x1b[2K{text}\n")),
+        Told::Progress(text) if able => {
+            let text = terminal::cut(text, terminal::size().columns - 1);
+            output::write(&format!("\r\x1b[2K{text}"));
+        }
+        Told::Note(text) | Told::Progress(text) => output::line(text),
+    }
+    if output::is_closed() {
+        stop.trigger();
+    }
+}
+
 /// Removes what a load left behind.
 pub(crate) async fn remove(args: RemoveArgs) -> Outcome {
     let operator = sim::operator(&args.http.server(), &args.operator)?;
@@ -120,20 +136,7 @@ async fn go(args: LoadArgs, work: Work, short_ids: bool) -> Outcome {
     if let Some(scrapes) = &scrapes {
         output::line(&format!("metrics on http://{}/metrics", scrapes.at()));
     }
-    let able = terminal::is_able();
-    let screen = |news: Told<'_>| {
-        match news {
-            Told::Note(text) if able => output::write(&format!("\r\x1b[2K{text}\n")),
-            Told::Progress(text) if able => {
-                let text = terminal::cut(text, terminal::size().columns - 1);
-                output::write(&format!("\r\x1b[2K{text}"));
-            }
-            Told::Note(text) | Told::Progress(text) => output::line(text),
-        }
-        if output::is_closed() {
-            stop.trigger();
-        }
-    };
+    let screen = |news: Told<'_>| show(news, &stop);
     let done = load::run(plan, SystemClock::shared(), tally, &stop, &screen).await;
     let report = done.map_err(|(error, rest)| match rest {
         Some(rest) => Fault::new(error.to_string()).hint(rest),

@@ -23,6 +23,7 @@ mod error;
 mod open_files;
 mod output;
 mod pages;
+mod play;
 mod progress;
 mod root;
 mod rule;
@@ -174,5 +175,6 @@ async fn simulate(command: SimCommand) -> Outcome {
         SimCommand::Remove(args) => load::remove(args).await,
         SimCommand::Observe(args) => detection::observe(&args),
         SimCommand::Score(args) => detection::score(&args),
+        SimCommand::Play(args) => play::run(*args).await,
     }
 }

@@ -136,6 +136,7 @@ async fn enrol(yard: &Yard, wanted: &Wanted) -> Result<Vec<Device>, CredentialsE
         count: wanted.devices,
         skewed: false,
         both_versions: false,
+        group: None,
         habits: Habits::default(),
     };
     let tally = Arc::new(Tally::default());

@@ -32,6 +32,8 @@ pub struct Kind {
     pub tenant: TenantId,
     /// The role that the claims carry.
     pub role: String,
+    /// The group of the devices (default: that of the tenant).
+    pub group: Option<String>,
     /// Ids are this and a number.
     pub prefix: String,
     /// How many.
@@ -167,6 +169,7 @@ impl Yard {
         let kind = Kind {
             tenant: tenant.clone(),
             role: role.to_owned(),
+            group: None,
             prefix: id.to_owned(),
             count: 1,
             skewed: false,
@@ -188,7 +191,8 @@ impl Yard {
         let mut left = ids.iter();
         while !left.as_slice().is_empty() {
             let wanted = left.len().min(limits::CLAIMS_PER_CALL);
-            let claims = self.operator.claims(&kind.tenant, &kind.role, wanted).await;
+            let (role, group) = (&kind.role, kind.group.as_deref());
+            let claims = self.operator.claims_in(&kind.tenant, role, group, wanted).await;
             let claims = claims.map_err(FleetError::Claims)?;
             if claims.is_empty() {
                 return Err(FleetError::Claims(OperatorError::Empty));

@@ -8,7 +8,7 @@
 //! Reading order: [`mqtt`] (MQTT), [`device`] (one device), [`personas`] (what devices do), [`fleet`] (many of them),
 //! [`operator`] (the operator API), [`scenario`] (a whole run with its expectations), [`report`], [`credentials`],
 //! [`mod@bench`] (measures, and Tessera beside a peer), [`load`] (load on a running system), [`detection`] (fleets on a
-//! virtual clock, for the detection of odd behaviour).
+//! virtual clock, for the detection of odd behaviour), [`play`] (the same fleets on real MQTT clients).
 
 pub mod detection;
 pub mod limits;
@@ -26,3 +26,5 @@ pub mod credentials;
 pub mod scenario;
 
 pub mod load;
+
+pub mod play;

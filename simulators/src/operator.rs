@@ -107,8 +107,22 @@ impl OperatorClient {
         role: &str,
         count: usize,
     ) -> Result<Vec<String>, OperatorError> {
+        self.claims_in(tenant, role, None, count).await
+    }
+
+    /// The same for devices of a group.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn claims_in(
+        &self,
+        tenant: &TenantId,
+        role: &str,
+        group: Option<&str>,
+        count: usize,
+    ) -> Result<Vec<String>, OperatorError> {
         let path = tenant_path(tenant.as_str(), "claims");
-        let body = json!({ "role": role, "count": count });
+        let body = json!({ "role": role, "group": group, "count": count });
         let made = self.create(&path, &body).await?;
         let made: MadeClaims =
             serde_json::from_value(made).map_err(|error| HttpError::Decode(error.to_string()))?;

@@ -235,6 +235,7 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
             &["fleet"],
             &["bench", "credentials", "scenario"],
             &["load"],
+            &["play"],
         ],
     ),
     (
@@ -245,7 +246,7 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
             &["args", "progress", "secrets"],
             &["config", "detection", "device", "operator", "pages", "sim", "ticket_keys"],
             &["bench", "load", "root", "rule", "serve"],
-            &["backup", "demo"],
+            &["backup", "demo", "play"],
             &["store"],
         ],
     ),

@@ -180,3 +180,50 @@ fn load_storms_take_every_device_with_them() {
     assert_eq!(count(&report, "end to end"), 30, "{told}");
     assert_eq!(devices(&server), 0);
 }
+
+/// A system that speaks TLS and WebSocket too, the file of its authority, and where it listens for each.
+pub(crate) fn on_all_transports() -> (Server, String, [(String, &'static [&'static str]); 3]) {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (cert, key) = crate::tls::certificate(folder.path());
+    let any = "127.0.0.1:0";
+    let more = ["--mqtts", any, "--ws", any, "--wss", any, "--cert", &cert, "--key", &key];
+    let server = Server::start_with(folder, &more);
+    let places = tessera_tests::server::run_file(&server.data());
+    let port = |name: &str| {
+        let at: std::net::SocketAddr = places[name].as_str().unwrap().parse().unwrap();
+        at.port().to_string()
+    };
+    let transports: [(String, &[&str]); 3] =
+        [(port("mqtts"), &["-S"]), (port("ws"), &["--ws"]), (port("wss"), &["-S", "--ws"])];
+    (server, cert, transports)
+}
+
+#[test]
+fn load_pub_goes_over_tls_and_web_socket() {
+    let (server, cert, transports) = on_all_transports();
+    for (port, flags) in transports {
+        let file = server.folder.path().join("pub.json");
+        let words =
+            ["sim", "pub", "-c", "3", "-t", "bench/%i", "-q", "1", "-L", "30", "-I", "5", "-w"];
+        let mut command = server.operator(&words);
+        command.args(["-h", "localhost", "-p", &port, "--cacertfile", &cert]).args(flags);
+        let told = ok(command.arg("--json").arg(&file));
+        let report = read(&file);
+        assert_eq!(
+            (&report["published"], &report["acknowledged"]),
+            (&30.into(), &30.into()),
+            "{told}"
+        );
+        assert_eq!((&report["connected"], &report["removal"]["removed"]), (&3.into(), &3.into()));
+        let handshakes = if flags.contains(&"-S") { 3 } else { 0 };
+        assert_eq!(count(&report, "tls"), handshakes, "{flags:?} {report}");
+    }
+    // An authority that did not sign the certificate: no device connects.
+    let (other, _) = crate::tls::certificate(server.folder.path().join("data").as_path());
+    let (port, file) = (server.mqtt.port().to_string(), server.folder.path().join("none.json"));
+    let mut command = server.operator(&["sim", "conn", "-c", "2", "-h", "localhost", "-p", &port]);
+    command.args(["-S", "--for", "1s", "--cacertfile", &other, "--json"]).arg(&file);
+    let (good, told) = run(&mut command);
+    assert!(!good && read(&file)["connected"] == 0, "{told}");
+    assert_eq!(devices(&server), 0);
+}

@@ -43,6 +43,7 @@ mod pages;
 mod paho;
 mod partners;
 mod pauses;
+mod play;
 mod proxies;
 mod push;
 mod readme;

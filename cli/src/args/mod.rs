@@ -24,6 +24,7 @@ mod operator;
 mod pages;
 mod partner;
 mod place;
+mod play;
 mod revoke;
 mod role;
 mod root;
@@ -66,6 +67,7 @@ pub(crate) use operator::{
 pub(crate) use pages::{CompletionsArgs, Documented, ManArgs, OpenapiArgs};
 pub(crate) use partner::PartnerTokenCommand;
 pub(crate) use place::Place;
+pub(crate) use play::PlayArgs;
 pub(crate) use revoke::{Waits, What};
 pub(crate) use role::{LineArgs, RoleCommand};
 pub(crate) use root::{RootCommand, RootRequestArgs};

@@ -5,7 +5,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use tessera_token::ids::VerifierName;
 
 use super::{
-    ConnArgs, HttpArg, ObserveArgs, PopArg, PubArgs, RemoveArgs, ScoreArgs, StormArgs, SubArgs,
+    ConnArgs, HttpArg, ObserveArgs, PlayArgs, PopArg, PubArgs, RemoveArgs, ScoreArgs, StormArgs,
+    SubArgs,
 };
 use crate::time;
 
@@ -56,6 +57,8 @@ pub(crate) enum SimCommand {
     Observe(ObserveArgs),
     /// Score the detection of odd behaviour, beside six references.
     Score(ScoreArgs),
+    /// Play a scenario on real MQTT clients against a running system, and score its alerts.
+    Play(Box<PlayArgs>),
 }
 
 /// The operator account.

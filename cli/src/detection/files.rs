@@ -197,6 +197,15 @@ impl Out {
     }
 }
 
+/// Writes values as NDJSON into a file.
+pub(crate) fn write_lines<T: serde::Serialize>(path: &Path, values: &[T]) -> Result<(), Fault> {
+    let mut out = Out::of(named(path))?;
+    for value in values {
+        out.line(&serde_json::to_string(value)?)?;
+    }
+    out.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -102,7 +102,7 @@ pub(crate) fn convert(args: &ConvertArgs) -> Outcome {
     Ok(0)
 }
 
-fn scenario(path: Option<&Path>) -> Result<Scenario, Fault> {
+pub(crate) fn scenario(path: Option<&Path>) -> Result<Scenario, Fault> {
     let Some(path) = path else { return Ok(Scenario::read("")?) };
     let place = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| Fault::from(error).at(&place))?;

@@ -125,6 +125,7 @@ async fn enrol_role(
         count,
         skewed: false,
         both_versions: false,
+        group: None,
         habits: Habits { token, ..Habits::default() },
     };
     let tally = Arc::new(Tally::default());

@@ -117,7 +117,11 @@ impl Device {
 
     /// A CONNECT with a fresh proof.
     pub fn connect(&self, broker: &Broker) -> Connect {
-        let id = self.identity.device.as_str();
+        self.connect_as(self.identity.device.as_str(), broker)
+    }
+
+    /// The same by this client id of the device.
+    pub fn connect_as(&self, id: &str, broker: &Broker) -> Connect {
         let (now, counter) = (self.clock.now(), self.counter.next());
         let verifier = self.habits.verifier.as_ref();
         let verifier = verifier.map_or(self.token.audience.as_str(), VerifierName::as_str);
@@ -174,6 +178,11 @@ impl Device {
         world.tally.online.less();
         duty.disconnected();
         ended
+    }
+
+    /// The next proof is so many places further on.
+    pub fn skip(&self, places: u32) {
+        self.counter.skip(places);
     }
 
     /// A connection by a good token, with its time by stages.

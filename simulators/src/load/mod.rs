@@ -22,7 +22,9 @@ mod stage;
 mod storms;
 
 pub use html::page;
+pub(crate) use plan::own_roles;
 pub use plan::{Headers, Pattern, Plan, Publishing, Subscribing, Work};
+pub(crate) use removal::remove;
 pub use removal::{remove_by_prefix, Removal};
 pub use report::{render, Report, Stage as StageTimes};
 pub use run::{run, LoadError, Say, Told};

@@ -220,6 +220,12 @@ pub(super) fn own_role(prefix: &str) -> String {
     format!("load-{}", prefix.trim_end_matches('-'))
 }
 
+/// The names of all roles that a run with this prefix may have made: that of its devices first.
+pub(crate) fn own_roles(prefix: &str) -> Vec<String> {
+    let role = own_role(prefix);
+    vec![role.clone(), format!("{role}.service"), format!("{role}.watcher")]
+}
+
 impl Work {
     /// Its name, as in the device ids and the command.
     pub const fn kind(&self) -> &'static str {

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::limits;
-use super::plan::own_role;
+use super::plan::own_roles;
 use crate::device::api::longer;
 use crate::limits::BACKOFF;
 use crate::operator::{device_path, segment, tenant_path, OperatorClient, OperatorError};
@@ -54,20 +54,21 @@ impl Removal {
     }
 }
 
-/// Deletes the devices, then the role of the run when it had one of its own.
-pub(super) async fn remove(
+/// Deletes the devices, then the roles of the run when it had some of its own.
+pub(crate) async fn remove(
     operator: &OperatorClient,
     tenant: &TenantId,
     prefix: &str,
     ids: Vec<String>,
-    role: Option<String>,
+    roles: Vec<String>,
 ) -> Removal {
     let operator = operator.clone().resting_on(Some("*".to_owned()));
     let path = |id: &str| device_path(tenant.as_str(), id, "");
     let mut removal = delete_all(&operator, ids, path).await;
-    if let Some(role) = role {
+    for role in roles {
         if let Err(error) = delete_role(&operator, tenant, &role).await {
-            removal.role = Some(role);
+            let before = removal.role.take().map(|before| format!("{before}, "));
+            removal.role = Some(before.unwrap_or_default() + &role);
             removal.why = Some(error.to_string());
         }
     }
@@ -180,7 +181,7 @@ fn is_passing(error: &OperatorError) -> bool {
     matches!(error, OperatorError::Http(error) if error.is_temporary())
 }
 
-/// Removes what a run with this prefix left behind: devices whose id begins with it, and the role of the run.
+/// Removes what a run with this prefix left behind: devices whose id begins with it, and the roles of the run.
 ///
 /// # Errors
 /// [`OperatorError`] when the devices cannot be listed.
@@ -191,7 +192,7 @@ pub async fn remove_by_prefix(
 ) -> Result<Removal, OperatorError> {
     let list = format!("devices?prefix={}&", segment(prefix));
     let ids = names(operator, tenant, &list, "device", |_| true).await?;
-    Ok(remove(operator, tenant, prefix, ids, Some(own_role(prefix))).await)
+    Ok(remove(operator, tenant, prefix, ids, own_roles(prefix)).await)
 }
 
 #[cfg(test)]

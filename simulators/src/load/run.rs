@@ -96,10 +96,10 @@ pub fn run<'a>(
         if plan.keep {
             return done.map(|()| report).map_err(|error| (error, None));
         }
-        let role = plan.role.is_none().then(|| plan.own_role());
+        let roles: Vec<String> = plan.role.is_none().then(|| plan.own_role()).into_iter().collect();
         let text = format!("removing the devices of the run ({}…)", plan.prefix);
         say(Told::Note(&text));
-        let gone = || remove(&plan.operator, &plan.tenant, &plan.prefix, plan.ids(), role.clone());
+        let gone = || remove(&plan.operator, &plan.tenant, &plan.prefix, plan.ids(), roles.clone());
         let mut removal = gone().await;
         if report.failures.contains_key(STOPPED_EARLY) {
             // An enrolment that was under way may have been done behind its deletion.

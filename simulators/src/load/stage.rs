@@ -65,6 +65,7 @@ impl Stage {
             count: plan.count,
             skewed: false,
             both_versions: false,
+            group: None,
             habits: plan.habits(),
         };
         let devices = self.yard.enrol_named(&kind, &plan.ids(), &self.world.tally).await;

@@ -10,6 +10,12 @@ use super::stream::ByteStream;
 use super::{Challenge, Closed, Connect, Incoming, Obstacle};
 use crate::limits;
 
+/// A request by the user of a link, or bytes as they are.
+pub(super) enum Order {
+    Ask(Asked),
+    Raw(Vec<u8>),
+}
+
 pub(super) struct Driver {
     stream: ByteStream,
     protocol: Protocol,
@@ -68,7 +74,7 @@ impl Driver {
     /// Runs until one side ends it. Events from before the end are told before the end.
     pub(super) async fn run(
         mut self,
-        mut asked: mpsc::Receiver<Asked>,
+        mut asked: mpsc::Receiver<Order>,
         events: mpsc::Sender<Incoming>,
     ) {
         let closed = match self.serve(&mut asked, &events).await {
@@ -81,7 +87,7 @@ impl Driver {
 
     async fn serve(
         &mut self,
-        asked: &mut mpsc::Receiver<Asked>,
+        asked: &mut mpsc::Receiver<Order>,
         events: &mpsc::Sender<Incoming>,
     ) -> Result<(), Closed> {
         // Packets that came with the CONNACK.
@@ -101,8 +107,11 @@ impl Driver {
                     }
                 }
                 one = asked.recv(), if self.protocol.has_room() => {
-                    let Some(one) = one else { return Ok(()) };
-                    self.protocol.ask(one, &mut self.out)?;
+                    match one {
+                        None => return Ok(()),
+                        Some(Order::Ask(one)) => self.protocol.ask(one, &mut self.out)?,
+                        Some(Order::Raw(bytes)) => self.out.extend_from_slice(&bytes),
+                    }
                 }
                 _ = ping.tick() => self.protocol.ask(Asked::Ping, &mut self.out)?,
             }

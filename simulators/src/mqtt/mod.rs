@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 pub use broker::{Broker, Scheme};
 pub use bytes::BytesMut;
 pub use challenge::Challenge;
-use driver::Driver;
+use driver::{Driver, Order};
 pub use obstacle::{Obstacle, Told};
 use protocol::Asked;
 pub use stream::{ByteStream, Turn};
@@ -200,7 +200,7 @@ impl std::error::Error for NotSent {}
 
 /// One connection whose CONNACK said success.
 pub struct Link {
-    asks: mpsc::Sender<Asked>,
+    asks: mpsc::Sender<Order>,
     events: mpsc::Receiver<Incoming>,
     driver: JoinHandle<()>,
 }
@@ -321,8 +321,16 @@ impl Link {
         self.ask(Asked::Subscribe(filter.to_owned(), qos))
     }
 
+    /// Queues bytes that no MQTT client would write: a broken packet.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    pub fn write_raw(&self, bytes: Vec<u8>) -> Result<(), NotSent> {
+        self.asks.try_send(Order::Raw(bytes)).map_err(|_| NotSent)
+    }
+
     fn ask(&self, asked: Asked) -> Result<(), NotSent> {
-        self.asks.try_send(asked).map_err(|_| NotSent)
+        self.asks.try_send(Order::Ask(asked)).map_err(|_| NotSent)
     }
 
     /// Sends DISCONNECT and waits a moment until it is written.

@@ -246,6 +246,7 @@ impl Run {
             count: self.plan.devices,
             skewed: true,
             both_versions: true,
+            group: None,
             habits: Habits {
                 tick: self.plan.publish_every,
                 token: self.plan.token,

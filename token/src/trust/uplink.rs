@@ -342,7 +342,9 @@ mod tests {
             UplinkAsk::Snapshot(Some((1, hash))),
             UplinkAsk::Events(poll),
             UplinkAsk::Show(vec![1, 2, 3]),
-            UplinkAsk::Alerts(name(), b"{}".to_vec()),
+            UplinkAsk::Report(UplinkReport::Alerts, name(), b"{}".to_vec()),
+            UplinkAsk::Report(UplinkReport::Uses, name(), b"{}".to_vec()),
+            UplinkAsk::Report(UplinkReport::Rules, name(), b"{}".to_vec()),
         ] {
             let call = UplinkCall { number: u64::MAX, page: UPLINK_PAGE, ask };
             let bytes = call.to_cbor();

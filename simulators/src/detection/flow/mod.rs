@@ -126,6 +126,14 @@ impl Generator {
         Some(Slot { world: &self.world, sink: &self.sink, end: BEGIN + end })
     }
 
+    /// Ends the run where it is: attacks that are under way become part of the ground truth.
+    pub fn stop(&mut self) {
+        if !std::mem::replace(&mut self.is_over, true) {
+            self.schedule.finish(&self.world, &mut self.devices);
+        }
+        self.now = self.world.end;
+    }
+
     /// Goes through the whole run.
     pub fn run(&mut self, mut take: impl FnMut(&Observation<'_>)) {
         while let Some(slot) = self.next_slot() {

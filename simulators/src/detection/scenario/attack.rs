@@ -239,7 +239,7 @@ pub struct Attacks {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAttacks {
     each: Option<Whole<0, 100_000>>,
-    from_day: Option<Real<1_000, 3_650_000>>,
+    from_day: Option<Real<0, 3_650_000>>,
     share: Option<Real<1, 200>>,
     classes: Option<Vec<Class>>,
     variants: Option<Vec<RawVariant>>,

@@ -140,6 +140,17 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// The same fleet in one tenant, with this number of devices where one is given.
+    ///
+    /// # Errors
+    /// The devices are fewer than the groups.
+    pub fn in_one_tenant(mut self, devices: Option<u64>) -> Result<Self, ScenarioError> {
+        self.tenants = 1;
+        self.devices = devices.unwrap_or(self.devices);
+        self.check()?;
+        Ok(self)
+    }
+
     /// Rules over several keys.
     fn check(&self) -> Result<(), ScenarioError> {
         if self.groups.is_empty() {
