@@ -128,6 +128,15 @@ fn a_local_mosquitto_bridges_while_the_agent_decides() {
     reader.line("the next", |line| line == "d/d-18/telemetry 22");
     assert!(!reader.output().contains("forged"));
 
+    // The gateway alone saw the refusal, and tells it over its uplink.
+    let is_told = || {
+        let uses = ok(&mut server.operator(&["role", "uses", "sensor", "--json"]));
+        let uses: serde_json::Value = serde_json::from_str(&uses).unwrap();
+        let mut items = uses["items"].as_array().unwrap().iter();
+        items.any(|one| one["usage"] == "publish_refused" && one["topic"] == "d/d-18/telemetry")
+    };
+    assert!(Watch::until(PATIENCE, is_told).is_some());
+
     // A revocation reaches the gateway over its uplink.
     server.revoke("d-17");
     let is_out = || !gateway.publish(&one, "d/d-17/telemetry", "late").0;

@@ -1,7 +1,7 @@
 //! Push refresh: each connected device is handed its next token at about 70 % of the life of the present one.
 //!
 //! [`refresher`] is the actor of one broker: it holds the [`sessions`] there. [`pace`] says when each session is due,
-//! [`shares`] bounds the pushes of each device, [`next_token`] makes the token, [`mqtt`] carries it, with the [`identity`]
+//! [`shares`] bounds the pushes of each device, [`next_token`] makes the token, [`tessera_runtime::mqtt`] carries it, with the [`identity`]
 //! of provisioning itself. [`turn`] says which process pushes to a broker.
 
 mod identity;
