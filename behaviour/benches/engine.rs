@@ -44,6 +44,7 @@ impl Fleet {
                 fingerprint: 7,
                 keep_alive: 60,
                 client: name,
+                place: None,
             };
             let event = Event::Connected(connected);
             let observation =

@@ -10,6 +10,7 @@ use tessera_behaviour::detector::Detector;
 use tessera_behaviour::engine::{Config, Engine, Turn};
 use tessera_behaviour::observation::{Event, Observation, UnixMillis};
 use tessera_runtime::clock::SharedClock;
+use tessera_runtime::location::Locator;
 use tessera_runtime::metrics::{Metrics, MetricsError};
 use tessera_runtime::random::{self, RandomError, SharedRandom};
 use tessera_runtime::store::{Store, StoreError};
@@ -36,6 +37,7 @@ pub(crate) struct BehaviourParts {
     announced: Announced,
     inventory: Arc<Mutex<Book>>,
     record: Option<Recording>,
+    locator: Option<Locator>,
     clock: SharedClock,
     counters: Counters,
     kept: Arc<KeptAlerts>,
@@ -92,6 +94,7 @@ pub(crate) fn start(
         announced: Announced::new(announcements),
         inventory: Arc::default(),
         record,
+        locator: None,
         clock,
         counters,
         kept,
@@ -116,6 +119,7 @@ impl BehaviourParts {
             alerts: &mut self.alerts,
             book: &mut book,
             record: self.record.as_mut(),
+            locator: self.locator.as_ref(),
             at: now,
             lived,
         };
@@ -155,6 +159,11 @@ impl BehaviourParts {
     /// Alerts that wait for provisioning.
     pub(crate) fn kept(&self) -> &Arc<KeptAlerts> {
         &self.kept
+    }
+
+    /// Tells from now on where devices connect from.
+    pub(crate) fn locate_by(&mut self, locator: Locator) {
+        self.locator = Some(locator).filter(|locator| locator.files().any());
     }
 
     /// The topics that devices use.
@@ -228,6 +237,11 @@ impl BehaviourParts {
         if let Some(record) = &mut self.record {
             record.tick(Duration::MAX);
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn record_in(&mut self, record: Recording) {
+        self.record = Some(record);
     }
 
     #[cfg(test)]

@@ -5,7 +5,10 @@ use std::time::Duration;
 use tessera_behaviour::alert::Alert;
 use tessera_behaviour::detector::Detector;
 use tessera_behaviour::engine::Engine;
-use tessera_behaviour::observation::{Connected, Denial, Event, Messages, Observation, UnixMillis};
+use tessera_behaviour::observation::{
+    Connected, Denial, Event, Messages, Network, Observation, Place, Point, UnixMillis,
+};
+use tessera_runtime::location::Locator;
 use tessera_token::refusal::RefusalCode;
 
 use super::observer::{Entry, Session, What};
@@ -18,6 +21,8 @@ pub(super) struct Step<'a> {
     pub(super) alerts: &'a mut Vec<Alert>,
     pub(super) book: &'a mut Book,
     pub(super) record: Option<&'a mut Recording>,
+    /// Where addresses are.
+    pub(super) locator: Option<&'a Locator>,
     /// The time of the observations.
     pub(super) at: UnixMillis,
     /// The same on a clock that is never set.
@@ -46,6 +51,7 @@ impl Step<'_> {
                     fingerprint: opened.fingerprint,
                     keep_alive: opened.keep_alive,
                     client: &opened.client,
+                    place: self.place(opened.network),
                 });
                 self.see(of, opened.connection.into(), event);
             }
@@ -71,6 +77,20 @@ impl Step<'_> {
             }
             What::Gap(step) => self.see(of, 0, Event::Skipped { step: *step }),
         }
+    }
+
+    /// The place of a network's address, when files know it.
+    fn place(&self, network: Network) -> Option<Place> {
+        let Network::Address(address) = network else { return None };
+        let found = self.locator?.place(address);
+        let point = found.point.map(|point| Point {
+            latitude: point.latitude,
+            longitude: point.longitude,
+            radius_km: point.radius_km,
+        });
+        let (asn, country, built, relay) = (found.asn, found.country, found.built, found.relay);
+        let place = Place { asn, country, point, built, relay };
+        place.is_known().then_some(place)
     }
 
     fn see(&mut self, of: &Session, session: u64, event: Event<'_>) {

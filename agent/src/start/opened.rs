@@ -59,7 +59,8 @@ impl Opened {
         let announced = Box::new(move || Arc::clone(known.load().announced()));
         let record = (config.record_bytes > 0)
             .then(|| Recording::new(config.data_dir.join(RECORD_FOLDER), config.record_bytes));
-        let (observer, parts) = behaviour::start(
+        let locator = Locator::open(config.location.clone()).map_err(AgentError::Location)?;
+        let (observer, mut parts) = behaviour::start(
             &store,
             behaviour,
             Arc::clone(clock),
@@ -80,7 +81,7 @@ impl Opened {
         let (judged, taken) = (Arc::clone(&trust), Arc::clone(&ledger));
         let named = Arc::clone(&namesake);
         let validator = Validator::new(judged, taken, store.clone(), observer.clone(), named);
-        let locator = Locator::open(config.location.clone()).map_err(AgentError::Location)?;
+        parts.locate_by(locator.clone());
         validator.set_locator(locator);
         let agent = Agent { validator, observer, trust, ledger, store };
         Ok(Self { agent, core, parts, namesake })

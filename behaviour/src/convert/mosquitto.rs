@@ -66,6 +66,7 @@ impl Mosquitto {
                 | u32::from(number('k')),
             keep_alive: number('k'),
             client,
+            place: None,
         };
         self.tell(at, client, session, Event::Connected(connected), take);
         if let Some(former) = former {

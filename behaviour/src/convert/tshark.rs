@@ -127,6 +127,7 @@ impl Tshark {
             fingerprint: u32::from(stream.keep_alive) + 1,
             keep_alive: stream.keep_alive,
             client: &stream.client,
+            place: None,
         };
         let device = &*stream.client;
         let event = Event::Connected(connected);

@@ -2,6 +2,7 @@
 
 use super::clock::TEN_MS;
 use super::device::{kept_text, session_mark, Device, Use};
+use super::places::Arrival;
 use super::rare::{counts as is_counted, Kind};
 use super::{counts, hash, limits, trips, Engine};
 use crate::alert::Alert;
@@ -50,6 +51,7 @@ impl Engine {
             self.ends(place, alerts);
             self.notes.remove(&place);
             self.clients.remove(&place);
+            self.places.forget(place);
             let Some(entry) = self.devices.remove(place) else { continue };
             self.totals.evicted += 1;
             self.services -= usize::from(entry.device.targets.is_some()).min(self.services);
@@ -231,6 +233,7 @@ impl Engine {
         let usual = group.keep_alive(connected.keep_alive);
         device.is_patient = usual.is_some_and(|usual| u32::from(keep_alive) > 4 * usual);
 
+        let mark_of_name = hash::mark(seed, &entry.name);
         let was_live = device.sessions.any();
         let moved = device.networks.add(network, now);
         let back = match moved {
@@ -266,6 +269,20 @@ impl Engine {
         if let Some(after) = holders {
             let weight = if after <= 3600 { 2.0 } else { 1.0 };
             self.rare_of_hour(place, Kind::Holders, weight, alerts);
+        }
+        if let Some(seen) = connected.place {
+            let overlaps = was_live && moved != Use::Same;
+            let device = (place, mark_of_name);
+            let arrival = Arrival {
+                tenant,
+                group: group_place,
+                device,
+                network,
+                place: seen,
+                at: now,
+                overlaps,
+            };
+            self.places.arrive(&arrival);
         }
         if fights || (was_live && holders.is_some_and(|after| after < FIGHT_SECONDS)) {
             let weight = if holders.is_some() { 2.0 } else { 1.0 };

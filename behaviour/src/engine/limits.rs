@@ -16,6 +16,10 @@ pub const SERVICES: usize = 512;
 pub const STRANGERS: usize = 4_096;
 /// Networks of a tenant from which something was refused.
 pub const SOURCES: usize = 256;
+/// Devices whose place is remembered, and networks and countries with their devices of a day.
+pub const PLACES: usize = 50_000;
+/// Events of places that wait whether others come to the same country.
+pub const PLACES_WAITING: usize = 1_024;
 /// Devices of which topics are noted for an alert.
 pub const NOTES: usize = 4_096;
 /// Topics noted of a device.

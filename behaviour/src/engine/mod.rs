@@ -29,6 +29,7 @@ pub mod limits;
 mod mixing;
 mod num;
 mod outside;
+mod places;
 mod rare;
 mod rate;
 pub mod record;
@@ -53,6 +54,7 @@ pub use signal::SignalName;
 
 use clock::{Clock, Went};
 use group::Group;
+use places::Places;
 use signal::Alarm;
 use sweep::Work;
 use table::Table;
@@ -90,6 +92,7 @@ pub struct Engine {
     notes: HashMap<u32, Vec<Box<str>>>,
     /// Client ids that are not the name of their device.
     clients: HashMap<u32, Box<str>>,
+    places: Places,
     /// Services with a list of their targets.
     services: usize,
     work: Work,
@@ -119,6 +122,7 @@ impl Engine {
             last_tenant: 0,
             notes: HashMap::new(),
             clients: HashMap::new(),
+            places: Places::default(),
             services: 0,
             work: Work::default(),
             alarms: Vec::new(),
@@ -151,6 +155,10 @@ impl Engine {
         }
         if self.clock.go(at) == Went::Leapt {
             self.totals.leaps += 1;
+        }
+        while let Some((place, weight)) = self.places.due(self.clock.seconds()) {
+            self.rare_of_hour(place, rare::Kind::Place, weight, alerts);
+            self.raise(place, alerts);
         }
         if self.clock.now >= self.work.due {
             self.sweep(alerts);

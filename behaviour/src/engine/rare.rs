@@ -17,9 +17,10 @@ pub(super) enum Kind {
     Faults,
     Idle,
     OddTargets,
+    Place,
 }
 
-pub(super) const KINDS: usize = 9;
+pub(super) const KINDS: usize = 10;
 
 /// Kinds that are kept of one device.
 pub(super) const MOST: usize = 4;
@@ -38,13 +39,16 @@ impl Kind {
             Self::Faults => SignalName::ProtocolFaults,
             Self::Idle => SignalName::IdleSessions,
             Self::OddTargets => SignalName::OddTargets,
+            Self::Place => SignalName::ForeignPlace,
         }
     }
 
     /// Events an hour that are honest, before the group has shown others.
     pub(super) fn honest(self) -> f32 {
         let days = match self {
-            Self::Stolen | Self::Faults | Self::Holders | Self::Impersonation => 1000.0,
+            Self::Stolen | Self::Faults | Self::Holders | Self::Impersonation | Self::Place => {
+                1000.0
+            }
             Self::Foreign | Self::Idle | Self::Shared => 500.0,
             Self::Replayed => 50.0,
             Self::OddTargets => 200.0,
@@ -57,13 +61,13 @@ impl Kind {
         match self {
             Self::Stolen | Self::Impersonation | Self::Foreign => DAY / 100.0,
             Self::Replayed | Self::Holders | Self::Shared => DAY / 20.0,
-            Self::Faults | Self::Idle | Self::OddTargets => DAY / 4.0,
+            Self::Faults | Self::Idle | Self::OddTargets | Self::Place => DAY / 4.0,
         }
     }
 
     /// Whether many of a group with an event on one day are the group's matter: a bad firmware, or a change of names.
     pub(super) fn is_of_groups(self) -> bool {
-        matches!(self, Self::Faults | Self::Holders | Self::Idle | Self::Foreign)
+        matches!(self, Self::Faults | Self::Holders | Self::Idle | Self::Foreign | Self::Place)
     }
 }
 

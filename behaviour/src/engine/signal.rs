@@ -46,6 +46,8 @@ signals! {
     SharedCredential = "shared_credential", true, High;
     /// The device moves to and fro between networks.
     Alternation = "alternation", true, Moderate;
+    /// It connects from a country that is new to its group, while it is elsewhere.
+    ForeignPlace = "foreign_place", true, Moderate;
     /// Sessions break the protocol.
     ProtocolFaults = "protocol_faults", true, Moderate;
     /// Sessions that say nothing and are never to end.

@@ -28,6 +28,11 @@ pub(super) fn words(alarm: &Alarm) -> String {
         SignalName::Alternation => {
             format!("it moved back to a network that it had left {seen} times in an hour; usual is {usual}")
         }
+        SignalName::ForeignPlace => {
+            format!(
+                "it connected {seen} times from a country that is new to its group, while it was elsewhere; usual is once in {usual} days"
+            )
+        }
         SignalName::ProtocolFaults => {
             format!("its sessions broke the protocol {seen} times; usual is once in {usual} days")
         }
@@ -107,7 +112,10 @@ pub(super) fn device_advice(signal: SignalName, tenant: &str, device: &str) -> S
         SignalName::StolenToken | SignalName::Impersonation | SignalName::ReplayedProof => {
             format!("tessera revoke device {device} --tenant {tenant}")
         }
-        SignalName::TwoHolders | SignalName::SharedCredential | SignalName::Alternation => {
+        SignalName::TwoHolders
+        | SignalName::SharedCredential
+        | SignalName::Alternation
+        | SignalName::ForeignPlace => {
             format!("tessera revoke device {device} --tenant {tenant}  # then enrol it again: its key may be copied")
         }
         _ => format!("tessera devices {device} --tenant {tenant}"),

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use tessera_token::refusal::RefusalCode;
 
 use super::{
-    Connected, Denial, Event, Fault, Messages, Network, Observation, SubjectKind, UnixMillis,
+    Connected, Denial, Event, Fault, Messages, Network, Observation, Place, Point, SubjectKind,
+    UnixMillis,
 };
 use crate::limits;
 
@@ -42,6 +43,20 @@ struct Members<'a> {
     keep_alive: Option<u16>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     client: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asn: Option<u32>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    country: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    latitude: Option<f32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    longitude: Option<f32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    radius_km: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    built: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    relay: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     clean: bool,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -205,6 +220,7 @@ impl<'a> Line<'a> {
                 fingerprint: members.fp.unwrap_or(0),
                 keep_alive: members.keep_alive.unwrap_or(0),
                 client: members.client.as_deref().unwrap_or(&members.device),
+                place: place(members),
             }),
             What::Disconnect => Event::Disconnected { clean: members.clean },
             What::Publish => Event::Published(messages()),
@@ -235,6 +251,22 @@ impl<'a> Line<'a> {
             What::Announce { group, until } => Event::Announced { group, until },
         }
     }
+}
+
+/// The place of a connect; none when no member says anything of it.
+fn place(members: &Members<'_>) -> Option<Place> {
+    let point = match (members.latitude, members.longitude, members.radius_km) {
+        (Some(latitude), Some(longitude), Some(radius_km))
+            if latitude.abs() <= 90.0 && longitude.abs() <= 180.0 =>
+        {
+            Some(Point { latitude, longitude, radius_km })
+        }
+        _ => None,
+    };
+    let country = members.country.as_deref().and_then(Place::country_of);
+    let (asn, built) = (members.asn.unwrap_or(0), members.built.unwrap_or(0));
+    let place = Place { asn, country, point, built, relay: members.relay };
+    place.is_known().then_some(place)
 }
 
 fn what(members: &Members<'_>) -> Result<What, LineError> {
@@ -346,6 +378,9 @@ fn fill<'a>(members: &mut Members<'a>, observation: &Observation<'a>) -> &'stati
             members.keep_alive = Some(connected.keep_alive);
             members.client =
                 (connected.client != observation.device).then_some(connected.client.into());
+            if let Some(place) = connected.place {
+                fill_place(members, &place);
+            }
             "connect"
         }
         Event::Disconnected { clean } => {
@@ -408,6 +443,18 @@ fn fill<'a>(members: &mut Members<'a>, observation: &Observation<'a>) -> &'stati
             "announce"
         }
     }
+}
+
+fn fill_place(members: &mut Members<'_>, place: &Place) {
+    members.asn = (place.asn != 0).then_some(place.asn);
+    members.country = place.country.map(|_| place.country().to_owned().into());
+    if let Some(point) = place.point {
+        members.latitude = Some(point.latitude);
+        members.longitude = Some(point.longitude);
+        members.radius_km = Some(point.radius_km);
+    }
+    members.built = (place.built != 0).then_some(place.built);
+    members.relay = place.relay;
 }
 
 fn fill_messages<'a>(members: &mut Members<'a>, messages: Messages<'a>) {

@@ -6,10 +6,12 @@ pub mod denial;
 pub mod line;
 pub mod network;
 pub mod order;
+pub mod place;
 
 pub use denial::{Denial, Fault};
 pub use network::Network;
 pub use order::InOrder;
+pub use place::{Place, Point};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, as the observer's clock says.
 pub type UnixMillis = u64;
@@ -115,6 +117,8 @@ pub struct Connected<'a> {
     pub keep_alive: u16,
     /// The client id.
     pub client: &'a str,
+    /// Where the peer is, when the observer's location files know it.
+    pub place: Option<Place>,
 }
 
 /// Kind of the holder of a token, judged by its scope.

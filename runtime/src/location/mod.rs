@@ -20,6 +20,9 @@ use parking_lot::RwLock;
 /// Bytes of a file: several times those of the largest that are published.
 pub const FILE_BYTES: u64 = 256 * 1024 * 1024;
 
+/// Flags of a record that say that the peer may be anywhere.
+const RELAYS: [&str; 3] = ["is_satellite_provider", "is_anonymous_proxy", "is_anycast"];
+
 /// The files, each optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LocationFiles {
@@ -47,6 +50,8 @@ pub struct Place {
     pub point: Option<Point>,
     /// When the file of places was built, in seconds since 1970; 0 without one.
     pub built: u64,
+    /// Whether the address is a satellite's, a relay's or an anonymous proxy's: the peer may be anywhere.
+    pub relay: bool,
 }
 
 impl Place {
@@ -168,6 +173,9 @@ impl Loaded {
         let code: Option<&str> = found.decode_path(&path!["country", "iso_code"]).ok().flatten();
         let letters = code.and_then(|code| <[u8; 2]>::try_from(code.as_bytes()).ok());
         place.country = letters.filter(|letters| letters.iter().all(u8::is_ascii_uppercase));
+        let says =
+            |name| found.decode_path::<bool>(&path!["traits", name]).ok().flatten() == Some(true);
+        place.relay = RELAYS.into_iter().any(says);
         let number = |name| found.decode_path::<f64>(&path!["location", name]).ok().flatten();
         let radius = found.decode_path::<u16>(&path!["location", "accuracy_radius"]);
         let point = number("latitude").zip(number("longitude")).zip(radius.ok().flatten());

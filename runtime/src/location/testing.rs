@@ -17,6 +17,8 @@ pub enum Value {
     Long(u64),
     /// A floating number.
     Double(f64),
+    /// Yes or no.
+    Flag(bool),
     /// A list of texts.
     Texts(Vec<&'static str>),
     /// Names with values.
@@ -54,6 +56,7 @@ impl Value {
                 head(9, 8);
                 out.extend(number.to_be_bytes());
             }
+            Self::Flag(flag) => head(14, usize::from(*flag)),
             Self::Texts(texts) => {
                 head(11, texts.len());
                 texts.iter().for_each(|text| Self::Text(text).write(out));

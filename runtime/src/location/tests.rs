@@ -1,4 +1,4 @@
-use super::testing::{asn, city, file};
+use super::testing::{asn, city, file, Value};
 use super::*;
 
 const BUILT: u64 = 1_790_000_000;
@@ -51,7 +51,8 @@ fn an_address_has_its_system_its_country_and_its_point_with_accuracy() {
     let folder = Folder::with(&[("city", cities()), ("asn", systems())]);
     let locator = Locator::open(folder.files(Some("city"), Some("asn"))).unwrap();
     let point = Point { latitude: 52.5, longitude: 13.4, radius_km: 20 };
-    let known = Place { asn: 64_500, country: Some(*b"DE"), point: Some(point), built: BUILT };
+    let country = Some(*b"DE");
+    let known = Place { asn: 64_500, country, point: Some(point), built: BUILT, relay: false };
     assert_eq!(locator.place(address("192.0.2.7")), known);
     assert_eq!(locator.place(address("::ffff:192.0.2.7")), known);
     assert_eq!(known.country(), "DE");
@@ -121,4 +122,24 @@ fn a_broken_new_file_leaves_the_old_one_in_use() {
     locator.reload().unwrap();
     let place = locator.place(address("192.0.2.7"));
     assert_eq!((place.country(), place.built), ("AT", BUILT + 1));
+}
+
+#[test]
+fn a_satellite_or_a_relay_is_marked() {
+    let with = |flag: &'static str, value: bool| {
+        let Value::Map(mut members) = city("DE", (52.5, 13.4), Some(20)) else { panic!() };
+        members.push(("traits", Value::Map(vec![(flag, Value::Flag(value))])));
+        file("Test-City", BUILT, &[([192, 0, 2, 0].into(), 24, Value::Map(members))])
+    };
+    for (flag, value, is_relay) in [
+        ("is_satellite_provider", true, true),
+        ("is_anonymous_proxy", true, true),
+        ("is_anycast", true, true),
+        ("is_anycast", false, false),
+        ("is_legitimate_proxy", true, false),
+    ] {
+        let folder = Folder::with(&[("city", with(flag, value))]);
+        let locator = Locator::open(folder.files(Some("city"), None)).unwrap();
+        assert_eq!(locator.place(address("192.0.2.7")).relay, is_relay, "{flag}");
+    }
 }

@@ -55,3 +55,26 @@ fn uses_of_topics_pass_by_the_engine_into_the_inventory() {
     assert_eq!(rig.uses(INVENTORY_EVERY), held, "they were in use within this hour");
     assert_eq!(rig.uses(INVENTORY_EVERY), Vec::<String>::new());
 }
+
+#[test]
+fn places_of_connects_reach_the_record() {
+    use tessera_runtime::location::{testing, LocationFiles, Locator};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("city.mmdb");
+    let records = [([192, 0, 2, 0].into(), 24, testing::city("DE", (52.5, 13.4), Some(20)))];
+    std::fs::write(&path, testing::file("Test-City", 9, &records)).unwrap();
+    let mut rig = Rig::new();
+    let files = LocationFiles { city: Some(path), asn: None };
+    rig.parts.locate_by(Locator::open(files).unwrap());
+    let record = folder.path().join("observations");
+    rig.parts.record_in(Recording::new(record.clone(), 1 << 20));
+    rig.connect(&rig.handle("d-1"), "192.0.2.7");
+    rig.connect(&rig.handle("d-2"), "198.51.100.7");
+    rig.wait(2);
+    rig.parts.finish();
+    let text = std::fs::read_to_string(record.join("0000000000000000.ndjson")).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("\"connect\"")).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].contains(r#""country":"DE""#) && lines[0].contains(r#""radius_km":20"#));
+    assert!(!lines[1].contains("country"));
+}

@@ -391,6 +391,7 @@ fn f20_another_client_id_keeps_what_is_held_against_a_device() {
             fingerprint: 5,
             keep_alive: 60,
             client,
+            place: None,
         };
         run.tell("a", number, Event::Connected(connected));
     };

@@ -12,6 +12,7 @@ mod bounds;
 mod campaigns;
 mod faults;
 mod groups;
+mod places;
 mod records;
 
 const SECOND: u64 = 1000;
@@ -85,6 +86,7 @@ impl Run {
             fingerprint: program,
             keep_alive: 60,
             client: device,
+            place: None,
         };
         self.tell(device, session, Event::Connected(connected));
     }

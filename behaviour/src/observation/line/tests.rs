@@ -18,9 +18,15 @@ fn a_line_holds_the_whole_observation() {
         fingerprint: 5,
         keep_alive: 60,
         client: "d-1~x",
+        place: None,
     };
+    let point = Some(Point { latitude: -23.5, longitude: 13.25, radius_km: 20 });
+    let place = Place { asn: 3320, country: Some(*b"DE"), point, built: 9, relay: true };
+    let country_alone = Place { country: Some(*b"BR"), ..Place::default() };
     let events = [
         Event::Connected(connected),
+        Event::Connected(Connected { place: Some(place), ..connected }),
+        Event::Connected(Connected { place: Some(country_alone), ..connected }),
         Event::Disconnected { clean: true },
         Event::Published(messages),
         Event::Received(messages),

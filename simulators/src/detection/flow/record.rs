@@ -276,6 +276,7 @@ impl Sink {
             fingerprint: opening.software,
             keep_alive: opening.keep_alive,
             client: client.as_deref().unwrap_or_else(|| world.names.device(device)),
+            place: None,
         }))
     }
 }

@@ -21,6 +21,7 @@ fn run(name: &str, odd: impl Fn(UnixMillis, &mut Vec<Event<'static>>)) -> Vec<Al
         fingerprint: 1,
         keep_alive: 60,
         client: "c",
+        place: None,
     };
     let mut events = Vec::new();
     for minute in 0..10 * 24 * 60 {
@@ -61,6 +62,7 @@ fn connects(minute: UnixMillis, events: &mut Vec<Event<'static>>, each: usize) {
                 fingerprint: 1,
                 keep_alive: 60,
                 client: "c",
+                place: None,
             }));
         }
     }
@@ -192,6 +194,7 @@ fn a_profile_is_read_and_its_rules_hold() {
             fingerprint: 1,
             keep_alive: 60,
             client: "d",
+            place: None,
         })
     };
     tell(START, connect("10.9.8.7"), &mut alerts);
