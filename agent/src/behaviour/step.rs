@@ -10,6 +10,7 @@ use tessera_behaviour::observation::{
 };
 use tessera_runtime::location::Locator;
 use tessera_token::refusal::RefusalCode;
+use tessera_token::topic::TopicFilter;
 
 use super::observer::{Entry, Session, What};
 use super::recording::Recording;
@@ -63,7 +64,9 @@ impl Step<'_> {
             }
             What::Holds { subscribed, topic } => {
                 let operation = if *subscribed { Operation::Subscribe } else { Operation::Publish };
-                self.book.used((&of.tenant, &of.device), (operation, topic), 0, self.lived);
+                if let Some(topic) = plain(topic) {
+                    self.book.used((&of.tenant, &of.device), (operation, topic), 0, self.lived);
+                }
             }
             What::Refused { code, topic } => {
                 let denial =
@@ -113,7 +116,9 @@ impl Step<'_> {
                 self.book.used(whose, (Operation::Publish, topic), count, lived);
             }
             Event::Subscribed { filter } => {
-                self.book.used(whose, (Operation::Subscribe, filter), 1, lived);
+                if let Some(filter) = plain(filter) {
+                    self.book.used(whose, (Operation::Subscribe, filter), 1, lived);
+                }
             }
             Event::Refused { code, topic: Some(topic), .. } => {
                 let operation = match code {
@@ -121,9 +126,20 @@ impl Step<'_> {
                     RefusalCode::SubscribeNotAuthorised => Operation::Subscribe,
                     _ => return,
                 };
-                self.book.refused(whose, (operation, topic), code, lived);
+                if let Some(topic) = plain(topic) {
+                    self.book.refused(whose, (operation, topic), code, lived);
+                }
             }
             _ => {}
         }
     }
+}
+
+/// The filter of a shared subscription without its share, and none of a text that no role can name.
+fn plain(text: &str) -> Option<&str> {
+    let filter = match text.strip_prefix("$share/") {
+        Some(shared) => shared.split_once('/')?.1,
+        None => text,
+    };
+    TopicFilter::parse(filter).ok().map(|_| filter)
 }

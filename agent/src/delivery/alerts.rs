@@ -14,6 +14,7 @@ pub(super) struct Alerts(pub(super) Arc<KeptAlerts>);
 impl Pieces for Alerts {
     const NAME: &'static str = "alerts";
     const REPORT: UplinkReport = UplinkReport::Alerts;
+    const LETS_GO: bool = false;
 
     fn next(&self) -> Result<Option<(u64, Value)>, Fault> {
         let waiting = self.0.waiting().map_err(Fault::Store)?;

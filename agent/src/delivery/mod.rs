@@ -12,6 +12,7 @@ use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::stop::Stop;
 use tessera_runtime::store::StoreError;
+use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::{UplinkAsk, UplinkReport, VERIFIER_HEADER};
 
 use crate::behaviour::BehaviourParts;
@@ -38,6 +39,17 @@ pub(crate) enum Fault {
     Store(StoreError),
 }
 
+impl Fault {
+    fn is_malformed(&self) -> bool {
+        let code = match self {
+            Self::Http(error) => error.code().and_then(RefusalCode::parse),
+            Self::Uplink(UplinkFault::Refused(code)) => Some(*code),
+            Self::Uplink(_) | Self::Store(_) => None,
+        };
+        code == Some(RefusalCode::RequestMalformed)
+    }
+}
+
 /// Something that is handed over piece by piece.
 pub(crate) trait Pieces: Send + Sync + 'static {
     /// Its name in the log.
@@ -45,6 +57,9 @@ pub(crate) trait Pieces: Send + Sync + 'static {
 
     /// The report that takes it.
     const REPORT: UplinkReport;
+
+    /// Whether a piece that provisioning finds malformed is let go: the next one may be good.
+    const LETS_GO: bool;
 
     /// The next piece, as the body of a request, with its number; `None` when there is none.
     fn next(&self) -> Result<Option<(u64, Value)>, Fault>;
@@ -195,7 +210,12 @@ impl<P: Pieces> Delivery<P> {
     async fn hand_over(&self) -> Result<bool, Fault> {
         let Some((number, body)) = self.pieces.next()? else { return Ok(false) };
         let body = body.to_string().into_bytes();
-        self.door.hand_over(&self.namesake, P::REPORT, body).await?;
+        match self.door.hand_over(&self.namesake, P::REPORT, body).await {
+            Err(fault) if P::LETS_GO && fault.is_malformed() => {
+                tracing::error!(what = P::NAME, "provisioning cannot read a report; it is let go");
+            }
+            outcome => outcome?,
+        }
         self.pieces.taken(number).await?;
         Ok(true)
     }

@@ -89,6 +89,7 @@ fn counts(book: &Rulebook) -> Vec<(String, Counts)> {
 impl Pieces for Rules {
     const NAME: &'static str = "counts of rules";
     const REPORT: UplinkReport = UplinkReport::Rules;
+    const LETS_GO: bool = true;
 
     fn next(&self) -> Result<Option<(u64, Value)>, Fault> {
         let present = self.present();

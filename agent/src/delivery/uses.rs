@@ -64,6 +64,7 @@ fn told(number: u64, of: &DeviceUses) -> Value {
 impl Pieces for Uses {
     const NAME: &'static str = "uses of topics";
     const REPORT: UplinkReport = UplinkReport::Uses;
+    const LETS_GO: bool = true;
 
     fn next(&self) -> Result<Option<(u64, Value)>, Fault> {
         let mut waiting = self.waiting.lock();

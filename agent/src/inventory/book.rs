@@ -102,7 +102,7 @@ impl Book {
         let Some((device, shapes)) = self.device(tenant, device, now) else { return };
         let held = operation == Operation::Subscribe && device.open > 0;
         // A text that was cut is no topic.
-        let mut shape = match topic.len() >= TOPIC_BYTES {
+        let mut shape = match is_cut(topic) {
             true => shape::widened(&shape, 1),
             false => shape,
         };
@@ -134,7 +134,7 @@ impl Book {
         code: RefusalCode,
         now: Duration,
     ) {
-        if topic.len() >= TOPIC_BYTES {
+        if is_cut(topic) {
             return;
         }
         let shape = shape::of(topic, device.as_str());
@@ -275,4 +275,13 @@ fn shared(shapes: &mut HashSet<Arc<str>>, shape: &str) -> Arc<str> {
             new
         }
     }
+}
+
+/// Whether a text was cut and ends with a mark of the whole, as the observer keeps long ones.
+fn is_cut(topic: &str) -> bool {
+    let mark = topic.len().checked_sub(17).and_then(|at| topic.get(at..));
+    topic.len() > TOPIC_BYTES - 4
+        && mark
+            .and_then(|mark| mark.strip_prefix('~'))
+            .is_some_and(|mark| mark.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }

@@ -4,7 +4,7 @@
 pub(crate) mod answers;
 
 use serde_json::{json, Value};
-use tessera_runtime::sql::Batch;
+use tessera_runtime::sql::{Batch, Key};
 use tessera_token::ids::TenantId;
 use tessera_token::refusal::RefusalCode;
 
@@ -39,7 +39,7 @@ pub(crate) async fn take(
     answer(service, by, tenants, line, items).await?;
     until_committed(async || {
         let table = &service.tables.alert_lines;
-        let (of_line, of_account) = (pair(&by.name, line), pair(&by.name, ""));
+        let (of_line, of_account) = (pair(&by.name, line), counter(by, tenants));
         let known = table.get(of_line.clone()).await?;
         let taken = known.map_or(0, |line| line.taken);
         let new = items.iter().filter(|item| item.number > taken);
@@ -49,6 +49,10 @@ pub(crate) async fn take(
         else {
             return Ok(Attempt::Committed(()));
         };
+        // A report about nothing of the account leaves no row behind.
+        if entries.is_empty() {
+            return Ok(Attempt::Committed(()));
+        }
         let now = service.now().get();
         let counted = table.get(of_account.clone()).await?;
         let told = told_by(counted, entries.len(), now)?;
@@ -65,6 +69,16 @@ pub(crate) async fn take(
         Ok(tried)
     })
     .await
+}
+
+/// The row in which the alerts of an hour are counted: a reader of one tenant has its own, although a broker carries its
+/// reports under the account of the broker.
+fn counter(by: &Actor, tenants: &Tenants) -> Key {
+    let of = match tenants {
+        Tenants::These(names) if names.len() == 1 => names.first().map(|name| format!("of {name}")),
+        _ => None,
+    };
+    pair(&by.name, of.unwrap_or_default())
 }
 
 /// The alerts of an account in this hour, with these.
@@ -94,7 +108,7 @@ async fn answer(
     let new = items.iter().filter(|item| item.number > taken);
     let new: Vec<_> =
         new.filter_map(|item| Some((tenant_of(tenants, &item.alert)?, &item.alert))).collect();
-    let counted = service.tables.alert_lines.get(pair(&by.name, "")).await?;
+    let counted = service.tables.alert_lines.get(counter(by, tenants)).await?;
     told_by(counted, new.len(), service.now().get())?;
     for (tenant, alert) in new {
         match answers::follow(service, &tenant, alert).await {

@@ -136,7 +136,7 @@ fn of_line(class: RoleClass, usage: Usage, line: &str, seen: &[&Seen]) -> LineAd
             Stands::Partly => is_wide = true,
         }
         advice.devices = advice.devices.max(of.devices);
-        advice.count += of.count;
+        advice.count = advice.count.saturating_add(of.count);
         advice.last = advice.last.max(Some(of.last));
     }
     advice.verdict = match (is_wide, within.is_empty()) {

@@ -21,7 +21,7 @@ use crate::limits::{ADVICE_DAYS_LEAST, ADVICE_DEVICES_PERCENT, INVENTORY_PER_WRI
 use crate::operators::Tenants;
 use crate::records::alert_lines::AlertLine;
 use crate::records::uses::{DeviceUses, Usage};
-use crate::records::{DeviceRecord, RoleRecord};
+use crate::records::RoleRecord;
 use crate::refused::Refused;
 use crate::registry::reach::Reach;
 use crate::registry::{devices, roles, templates, tenants};
@@ -91,7 +91,8 @@ async fn take_some(
         }
         let of = (one.tenant.clone(), one.device.clone());
         let device = service.tables.devices.get(key(&of)).await?;
-        let Some(DeviceRecord { role, .. }) = device else { continue };
+        let Some(record) = device else { continue };
+        let role = record.role.clone();
         let named = (one.tenant.clone(), role.clone());
         if !books.contains_key(&named) {
             let book = RoleBook::read(service, &one.tenant, &role, now).await?;
@@ -102,6 +103,10 @@ async fn take_some(
             let before = service.tables.device_uses.get(key(&of)).await?;
             let none = DeviceUses { role: role.clone(), lines: Vec::new(), touched: now };
             let present = before.clone().filter(|uses| uses.role == role);
+            if before.is_none() {
+                // It must still be there when its first row is written.
+                batch.expect(&service.tables.devices, key(&of), &record);
+            }
             if present.is_none() {
                 book.new_device();
             }
@@ -110,6 +115,10 @@ async fn take_some(
         let Some((_, uses)) = written.get_mut(&of) else { continue };
         uses.touched = now;
         one.uses.iter().for_each(|used| book.note(&mut uses.lines, used, now));
+    }
+    // A report about nothing that is known leaves no row behind: anyone could make as many as they like.
+    if written.is_empty() {
+        return Ok(Attempt::Committed(()));
     }
     for (of, (before, after)) in &written {
         batch.expect_same(&service.tables.device_uses, key(of), before.as_ref());

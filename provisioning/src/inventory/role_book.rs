@@ -18,6 +18,11 @@ type Name = (Usage, String);
 /// Levels of a topic that are kept when there is no room for the whole of it, one after the other.
 const LEVELS_KEPT: [usize; 3] = [2, 1, 0];
 
+/// A sum that the database can hold.
+fn capped(sum: u64, more: u64) -> u64 {
+    sum.saturating_add(more).min(1 << 60)
+}
+
 pub(super) struct RoleBook {
     tenant: TenantId,
     role: String,
@@ -75,7 +80,7 @@ impl RoleBook {
         let mut is_new = false;
         match lines.iter_mut().find(|line| line.usage == told.usage && line.topic == topic) {
             Some(line) => {
-                line.count = line.count.saturating_add(told.count);
+                line.count = capped(line.count, told.count);
                 line.last = now;
             }
             None => {
@@ -87,7 +92,7 @@ impl RoleBook {
         let none = RoleUse { devices: 0, count: 0, first: now, last: now };
         let row = self.rows.entry((told.usage, topic)).or_insert(none);
         row.devices += u64::from(is_new);
-        row.count = row.count.saturating_add(told.count);
+        row.count = capped(row.count, told.count);
         row.last = now;
     }
 

@@ -1,5 +1,7 @@
 //! Limits of what verifiers tell of devices and rules.
 
+/// The largest number that a report may say.
+pub const COUNT_MOST: u64 = 1 << 53;
 /// Rules of one report of counts.
 pub const RULE_COUNTS_TOLD: usize = 100;
 /// Verifiers whose counts of a rule are kept apart; those of further ones are left out.

@@ -111,7 +111,7 @@ impl RuleCount {
         let add = |one: [u64; 3], other: [u64; 3]| {
             let [a, b, c] = one;
             let [x, y, z] = other;
-            [a.saturating_add(x), b.saturating_add(y), c.saturating_add(z)]
+            [capped(a, x), capped(b, y), capped(c, z)]
         };
         if known.line != self.line {
             return Self { before: add(known.before, known.counts), ..self.clone() };
@@ -123,7 +123,7 @@ impl RuleCount {
     /// Events of all processes: asked, matched, broken.
     pub(crate) fn all(&self) -> [u64; 3] {
         let ([a, b, c], [x, y, z]) = (self.counts, self.before);
-        [a.saturating_add(x), b.saturating_add(y), c.saturating_add(z)]
+        [capped(a, x), capped(b, y), capped(c, z)]
     }
 }
 
@@ -166,4 +166,9 @@ impl Record for RuleCount {
             touched: row.number()?,
         })
     }
+}
+
+/// A sum that the database can hold.
+fn capped(sum: u64, more: u64) -> u64 {
+    sum.saturating_add(more).min(1 << 60)
 }

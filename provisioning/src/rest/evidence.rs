@@ -12,7 +12,7 @@ use super::input::{id, App, Json, Query};
 use super::trust::{as_of, OfTenant, OF_TENANT};
 use super::Answer;
 use crate::inventory::{self, Told, ToldUse};
-use crate::limits::{EVIDENCE_ITEMS, EVIDENCE_USES};
+use crate::limits::{COUNT_MOST, EVIDENCE_ITEMS, EVIDENCE_USES};
 use crate::records::uses::Usage;
 use crate::refused::Refused;
 use crate::service::Service;
@@ -90,19 +90,24 @@ fn read(item: Item) -> Result<Told, Refused> {
     if item.uses.len() > EVIDENCE_USES {
         return Err(Refused::malformed(format!("uses has at most {EVIDENCE_USES} topics")));
     }
-    let uses = item.uses.into_iter().map(|one| {
-        TopicFilter::parse(&one.topic)
-            .map_err(|error| Refused::malformed(format!("{:?}: {error}", one.topic)))?;
-        let code = one.code.as_deref().map(RefusalCode::parse);
-        let usage = match (one.operation, code) {
-            (_, Some(None)) => return Err(Refused::malformed("code names a refusal")),
-            (Operation::Publish, None) => Usage::Publish,
-            (Operation::Subscribe, None) => Usage::Subscribe,
-            (Operation::Publish, Some(_)) => Usage::PublishRefused,
-            (Operation::Subscribe, Some(_)) => Usage::SubscribeRefused,
-        };
-        Ok(ToldUse { usage, topic: one.topic, count: one.count })
-    });
-    let uses = uses.collect::<Result<_, _>>()?;
+    let uses = item.uses.into_iter().map(read_use).collect::<Result<Vec<_>, Refused>>()?;
+    let uses = uses.into_iter().flatten().collect();
     Ok(Told { number: item.number, tenant, device, uses })
+}
+
+/// A topic that no role can name is passed over, and so is a refusal of which this version knows nothing.
+fn read_use(one: Use) -> Result<Option<ToldUse>, Refused> {
+    if one.count > COUNT_MOST {
+        return Err(Refused::malformed(format!("count is at most {COUNT_MOST}")));
+    }
+    let usage = match (one.operation, one.code.as_deref()) {
+        (Operation::Publish, None) => Usage::Publish,
+        (Operation::Subscribe, None) => Usage::Subscribe,
+        (_, Some(code)) if RefusalCode::parse(code).is_none() => return Ok(None),
+        (Operation::Publish, Some(_)) => Usage::PublishRefused,
+        (Operation::Subscribe, Some(_)) => Usage::SubscribeRefused,
+    };
+    let topic = one.topic;
+    let is_good = TopicFilter::parse(&topic).is_ok();
+    Ok(is_good.then_some(ToldUse { usage, topic, count: one.count }))
 }

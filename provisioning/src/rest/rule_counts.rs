@@ -11,7 +11,7 @@ use super::endpoint::{schema, Endpoint};
 use super::input::{id, App, Json, Query};
 use super::trust::{as_of, OfTenant, OF_TENANT};
 use super::Answer;
-use crate::limits::RULE_COUNTS_TOLD;
+use crate::limits::{COUNT_MOST, RULE_COUNTS_TOLD};
 use crate::records::rules::RuleCount;
 use crate::refused::Refused;
 use crate::rules::counts::{self, Told};
@@ -82,6 +82,12 @@ fn read(line: &str, one: Counted) -> Result<Told, Refused> {
     };
     if one.code.as_deref().is_some_and(|code| !is_code(code)) {
         return Err(Refused::malformed("code has 1 to 64 small letters"));
+    }
+    if [one.asked, one.matched, one.broke, one.version]
+        .into_iter()
+        .any(|number| number > COUNT_MOST)
+    {
+        return Err(Refused::malformed(format!("numbers are at most {COUNT_MOST}")));
     }
     let of = RuleCount {
         line: line.to_owned(),

@@ -149,22 +149,26 @@ async fn reports_that_say_too_much_are_refused_and_rows_are_bounded() {
         (LINE, vec![item(2, "a", up), item(1, "a", up)]),
         (LINE, (0..101).map(|number| item(number, "a", up)).collect()),
         (LINE, vec![item(1, "a", &many)]),
-        (LINE, vec![item(1, "a", &[("publish", "a/#/b", 1, None)])]),
-        (LINE, vec![item(1, "a", &[("publish", "", 1, None)])]),
         (LINE, vec![item(1, "a", &[("receive", "up", 1, None)])]),
-        (LINE, vec![item(1, "a", &[("publish", "up", 1, Some("nothing"))])]),
         (LINE, vec![item(1, "a b", up)]),
         ("xyz", vec![item(1, "a", up)]),
     ] {
         let refused = tell(&world, line, &items).await;
         assert_eq!(problem(refused).0, 400, "{items:?}");
     }
+    // A topic that no role can name, and a code of a later version, are passed over: others stand behind them.
+    let odd: Uses<'_> = &[
+        ("publish", "a/#/b", 1, None),
+        ("publish", "a\u{1}b", 1, Some("publish_not_authorised")),
+        ("publish", "up", 1, Some("nothing")),
+    ];
+    tell(&world, LINE, &[item(1, "a", odd)]).await.unwrap();
     let nothing = json!({ "line": LINE, "items": [] });
     let refused = world.operator.post_json("/v1/evidence", &nothing).await;
     assert_eq!(problem(refused).0, 403, "it is no verifier");
     assert_eq!(uses(&world, "roles/wide").await, []);
     // One device with a thousand topics, and the same of refused ones.
-    let mut number = 0;
+    let mut number = 1;
     for code in [None, Some("publish_not_authorised")] {
         for part in 0..20 {
             let topics: Vec<String> = (0..50).map(|n| format!("d/{{device}}/{part}/{n}")).collect();

@@ -168,7 +168,8 @@ pub(crate) async fn show(_by: By<Viewer>, app: App, path: Path<(String, String)>
     let rule_of = rules::read(&record.body).map_or(0, |rule| rule.draft().version);
     let of_version = || told.iter().filter(|(_, count)| count.version == rule_of);
     let total = |at: usize| -> u64 {
-        of_version().filter_map(|(_, count)| count.all().get(at).copied()).sum()
+        let counts = of_version().filter_map(|(_, count)| count.all().get(at).copied());
+        counts.fold(0, u64::saturating_add)
     };
     let (asked, matched) = (total(0), total(1));
     let counted = Counted { rule: RuleView::new(rule, record), asked, matched, verifiers };
