@@ -89,6 +89,9 @@ fn read(line: &str, one: Counted) -> Result<Told, Refused> {
     {
         return Err(Refused::malformed(format!("numbers are at most {COUNT_MOST}")));
     }
+    if one.rule.is_empty() || one.rule.len() > 64 {
+        return Err(Refused::malformed("rule has 1 to 64 characters"));
+    }
     let of = RuleCount {
         line: line.to_owned(),
         version: one.version,
