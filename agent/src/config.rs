@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::location::LocationFiles;
 use serde::Deserialize;
 use tessera_runtime::http::Server;
-use tessera_runtime::location::LocationFiles;
 use tessera_runtime::mqtt::Address;
 use tessera_runtime::secret::Secret;
 use tessera_runtime::store::StoreOptions;

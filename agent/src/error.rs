@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use crate::location::LocationError;
 use tessera_runtime::derivation::DerivationFileError;
 use tessera_runtime::http::HttpError;
-use tessera_runtime::location::LocationError;
 use tessera_runtime::metrics::MetricsError;
 use tessera_runtime::random::RandomError;
 use tessera_runtime::store::StoreError;

@@ -49,6 +49,7 @@ mod uplink;
 mod delivery;
 mod inventory;
 pub mod ledger;
+pub mod location;
 pub mod sync;
 
 pub mod validator;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::location::LocationFiles;
 use serde::{Deserialize, Serialize};
-use tessera_runtime::location::LocationFiles;
 use tessera_token::ids::TenantId;
 
 use crate::behaviour::{BehaviourConfig, Policy};

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`clock`] and [`random`] (all other code is handed both), [`held`] and [`lived`] (what is made of a
 //! clock that may be wrong), [`store`] (acknowledged means durable), `sql` (the same in tables, feature `sql`), [`stop`]
-//! (named tasks), [`secret`], [`credential`], [`derivation`], [`location`] (where an address is), [`pkcs11`] (keys in security modules), [`tls`], [`proxy`], [`http`], `mqtt` (connections to brokers, feature `mqtt`), [`metrics`], [`log`], [`service_manager`];
+//! (named tasks), [`secret`], [`credential`], [`derivation`], [`device_folder`] (key, token and counter of a device), [`pkcs11`] (keys in security modules), [`tls`], [`proxy`], [`http`], `mqtt` (connections to brokers, feature `mqtt`), [`metrics`], [`log`], [`service_manager`];
 //! every limit is in [`limits`].
 
 pub mod boxed;
@@ -21,11 +21,11 @@ pub mod stop;
 
 pub mod credential;
 pub mod derivation;
+pub mod device_folder;
 pub mod hold_back;
 pub mod http;
 pub mod inherited;
 pub mod kernel;
-pub mod location;
 pub mod log;
 pub mod metrics;
 #[cfg(feature = "mqtt")]

@@ -132,7 +132,6 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
                 "inherited",
                 "kernel",
                 "limits",
-                "location",
                 "random",
                 "ready",
                 "stop",
@@ -141,13 +140,13 @@ const LEVELS: [(&str, &[&[&str]]); 9] = [
             &["clock"],
             &["held", "lived", "metrics", "store", "tls"],
             &["log", "proxy", "secret", "service_manager", "sql"],
-            &["credential", "derivation", "http", "mqtt", "pkcs11"],
+            &["credential", "derivation", "device_folder", "http", "mqtt", "pkcs11"],
         ],
     ),
     (
         "agent",
         &[
-            &["actor_thread", "announced", "limits", "rulebook"],
+            &["actor_thread", "announced", "limits", "location", "rulebook"],
             &["inventory"],
             &["behaviour", "ledger", "namesake", "trust"],
             &["error", "validator"],

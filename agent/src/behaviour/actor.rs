@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::location::Locator;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use parking_lot::Mutex;
 use tessera_behaviour::alert::{Alert, Severity, State, Subject};
@@ -10,7 +11,6 @@ use tessera_behaviour::detector::Detector;
 use tessera_behaviour::engine::{Config, Engine, Turn};
 use tessera_behaviour::observation::{Event, Observation, UnixMillis};
 use tessera_runtime::clock::SharedClock;
-use tessera_runtime::location::Locator;
 use tessera_runtime::metrics::{Metrics, MetricsError};
 use tessera_runtime::random::{self, RandomError, SharedRandom};
 use tessera_runtime::store::{Store, StoreError};

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use crate::location::Locator;
 use tessera_behaviour::alert::Alert;
 use tessera_behaviour::detector::Detector;
 use tessera_behaviour::engine::Engine;
 use tessera_behaviour::observation::{
-    Connected, Denial, Event, Messages, Network, Observation, Place, Point, UnixMillis,
+    Connected, Denial, Event, Messages, Network, Observation, Place, UnixMillis,
 };
-use tessera_runtime::location::Locator;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::topic::TopicFilter;
 
@@ -85,14 +85,7 @@ impl Step<'_> {
     /// The place of a network's address, when files know it.
     fn place(&self, network: Network) -> Option<Place> {
         let Network::Address(address) = network else { return None };
-        let found = self.locator?.place(address);
-        let point = found.point.map(|point| Point {
-            latitude: point.latitude,
-            longitude: point.longitude,
-            radius_km: point.radius_km,
-        });
-        let (asn, country, built, relay) = (found.asn, found.country, found.built, found.relay);
-        let place = Place { asn, country, point, built, relay };
+        let place = self.locator?.place(address);
         place.is_known().then_some(place)
     }
 

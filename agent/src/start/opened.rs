@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::location::Locator;
 use tessera_runtime::clock::SharedClock;
-use tessera_runtime::location::Locator;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::store::Store;

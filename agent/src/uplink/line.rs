@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tessera_runtime::clock::SharedClock;
+use tessera_runtime::device_folder::{DeviceFolder, DeviceFolderError};
 use tessera_runtime::mqtt::{Link, LinkError, Place};
 use tessera_runtime::random::{self, SharedRandom};
 use tessera_runtime::stop::Stop;
@@ -23,7 +24,7 @@ use tessera_token::trust::{
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{interval, sleep, MissedTickBehavior, Sleep};
 
-use super::folder::{Folder, Held};
+use super::held::Held;
 use super::renewal::{self, TOKEN_TOPIC};
 use super::{Call, Given, UplinkFault};
 use crate::config::UplinkConfig;
@@ -36,7 +37,7 @@ const PACKET_HEAD: usize = UPLINK_HEAD + 256;
 /// The one that opens the connection and serves on it.
 pub(super) struct Line {
     config: UplinkConfig,
-    folder: Folder,
+    folder: DeviceFolder,
     clock: SharedClock,
     random: SharedRandom,
     validator: Validator,
@@ -75,7 +76,7 @@ impl Line {
         validator: Validator,
         stop: Stop,
     ) -> Self {
-        let folder = Folder::at(&config.folder);
+        let folder = DeviceFolder::at(&config.folder);
         Self { config, folder, clock, random, validator, stop, told: None }
     }
 
@@ -122,10 +123,11 @@ impl Line {
 
     async fn open(&self) -> Result<(Link, SecretKey, Held), (UplinkFault, String)> {
         let own = |why: String| (UplinkFault::NotAllowed, why);
-        let key = self.folder.key().map_err(own)?;
-        let held = self.folder.token().map_err(own)?;
+        let of_folder = |error: DeviceFolderError| own(error.to_string());
+        let key = self.folder.key().map_err(of_folder)?;
+        let held = Held::read(&self.folder).map_err(own)?;
         let now = self.now();
-        let counter = self.folder.next_counter(now).map_err(own)?;
+        let counter = self.folder.next_counter(now).map_err(of_folder)?;
         let client = self.config.client_id();
         let verifier = self.config.verifier.as_deref().unwrap_or(&held.audience);
         let proof = ConnectProof::make(&key, verifier, &client, &held.bytes, now, counter);
@@ -279,7 +281,7 @@ impl Served<'_> {
         let line = self.line;
         let of = (&line.config, &self.key, &self.held);
         let kept = renewal::next(payload, of, &line.validator).and_then(|next| {
-            line.folder.keep(&next)?;
+            next.keep(&line.folder)?;
             Ok(next)
         });
         match kept {

@@ -2,10 +2,10 @@
 //! provisioning and back (`$tessera/trust`). The broker is believed in nothing: what arrives is verified as what comes over
 //! HTTPS, and a token that it hands over is kept when this verifier itself would take it.
 //!
-//! [`mod@line`] is the connection, opened by the first call and again by the first one after its end. [`folder`] is the folder
-//! of the device that the gateway is.
+//! [`mod@line`] is the connection, opened by the first call and again by the first one after its end. [`held`] is the token
+//! in the folder of the device that the gateway is.
 
-mod folder;
+mod held;
 mod line;
 mod renewal;
 

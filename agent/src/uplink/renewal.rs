@@ -8,7 +8,7 @@ use tessera_token::key::SecretKey;
 use tessera_token::messages::{RefusalAnswer, TokenAnswer, TokenKind, TokenRequest};
 use tessera_token::time::UnixSeconds;
 
-use super::folder::Held;
+use super::held::Held;
 use crate::config::UplinkConfig;
 use crate::limits::{UPLINK_RENEW_AGAIN, UPLINK_RENEW_PERCENT};
 use crate::validator::Validator;

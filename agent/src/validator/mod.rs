@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::location::Locator;
 use arc_swap::ArcSwap;
-use tessera_runtime::location::Locator;
 use tessera_runtime::store::Store;
 use tessera_token::ace::Answer;
 use tessera_token::chain::{self, Admission, Attempt, Refusal, Screened, Subject, VerifiedToken};

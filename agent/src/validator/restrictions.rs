@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
+use crate::location::{Locator, Place};
 use tessera_behaviour::observation::SubjectKind;
 use tessera_rules::attributes::{Attributes, Event, Moment, Session};
 use tessera_rules::rule::Action;
 use tessera_rules::set::Picked;
-use tessera_runtime::location::{Locator, Place};
 use tessera_token::grant::Grant;
 use tessera_token::ids::{DeviceId, TenantId};
 use tessera_token::refusal::RefusalCode;
@@ -252,7 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn location_files_give_a_peer_its_system_and_its_country() {
-        use tessera_runtime::location::{testing, LocationFiles};
+        use crate::location::{testing, LocationFiles};
 
         let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let world = World::new();

@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 
+use tessera_agent::location::{testing, LocationFiles};
 use tessera_broker::codec::{Properties, QoS, ReasonCode, Version};
 use tessera_rules::attributes::On;
 use tessera_rules::rule::{Action, Draft, Mode, Rule, Selector};
-use tessera_runtime::location::{testing, LocationFiles};
 use tessera_token::time::UnixSeconds;
 use tessera_token::trust::{Change, Restraint, RuleEntry, Step};
 

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tessera_agent::location::LocationFiles;
 use tessera_agent::trust::{TrustEffect, TrustState};
 use tessera_agent::{Agent, AgentConfig};
 use tessera_broker::{Broker, BrokerHandle, RawBrokerConfig};
 use tessera_runtime::clock::ManualClock;
-use tessera_runtime::location::LocationFiles;
 use tessera_runtime::metrics::Metrics;
 use tessera_runtime::random::SystemRandom;
 use tessera_runtime::stop::Stop;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tessera_agent::behaviour::BehaviourConfig;
+use tessera_agent::location::LocationFiles;
 use tessera_agent::settings::RawBehaviour;
 use tessera_broker::config::RawLimits;
 use tessera_broker::resumption::RawResumption;
@@ -16,7 +17,6 @@ use tessera_provisioning::{
     HttpsFiles, KeySchedule, ProvisioningConfig, RawLimits as RawProvisioningLimits,
 };
 use tessera_runtime::http::Server;
-use tessera_runtime::location::LocationFiles;
 use tessera_runtime::log::Format;
 use tessera_runtime::proxy::RawProxy;
 use tessera_token::ids::{Audience, VerifierName};

@@ -1,16 +1,17 @@
 //! A device's folder: `device.json` (who it is), `device.key` (32 bytes as hex, mode 0600), `token.json` (mode 0600)
 //! and `counter` (the last proof counter, durable before the proof that uses it leaves; a lost one goes on from the time).
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tessera_runtime::device_folder::{
+    DeviceFolder, DeviceFolderError, StoredToken, COUNTER, KEY, TOKEN,
+};
 use tessera_runtime::http::{HttpError, Server};
 use tessera_runtime::random::{self, Random};
-use tessera_runtime::secret::{
-    own_folder_of, owner_alone, read_secret_text, write_secret_file, Secret,
-};
+use tessera_runtime::secret::{own_folder_of, owner_alone, read_secret_text, write_secret_file};
 use tessera_runtime::tls::Trust;
 use tessera_simulators::device::api::DeviceApi;
 use tessera_simulators::device::credential::HeldToken;
@@ -31,7 +32,7 @@ const FORMER_KEY: &str = "device.key.former";
 
 /// One device's folder.
 pub(crate) struct Folder {
-    path: PathBuf,
+    files: DeviceFolder,
 }
 
 /// Name and home of the device.
@@ -65,35 +66,22 @@ impl Card {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredToken {
-    token: String,
-    audience: String,
-    received: u64,
-    expires: u64,
-    bearer: bool,
-    /// The symmetric key that came with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
-}
-
 impl Folder {
     /// The folder that the user means.
     pub(crate) fn of(args: &FolderArgs) -> Self {
         let path = folder_or_env(args.dir.as_ref(), "TESSERA_DEVICE_DIR");
-        Self { path: path.unwrap_or_else(|| PathBuf::from(".")) }
+        Self { files: DeviceFolder::at(&path.unwrap_or_else(|| PathBuf::from("."))) }
     }
 
     /// The folder at `path`, made when it is not there (mode 0700).
     pub(crate) fn create(path: &Path) -> Result<Self, Fault> {
-        own_folder_of(path, &["device.key", NEXT_KEY, FORMER_KEY, "token.json", "counter"])?;
-        Ok(Self { path: path.to_owned() })
+        own_folder_of(path, &[KEY, NEXT_KEY, FORMER_KEY, TOKEN, COUNTER])?;
+        Ok(Self { files: DeviceFolder::at(path) })
     }
 
     /// Its path.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.files.path()
     }
 
     /// The identity of the device.
@@ -115,19 +103,12 @@ impl Folder {
 
     /// The device's key.
     pub(crate) fn key(&self) -> Result<SecretKey, Fault> {
-        let found = fs::metadata(&self.path).map_err(|error| fault(&self.path, &error))?;
-        owner_alone(&self.path, &found)?;
-        let path = self.file("device.key");
-        let text = read_secret_text(&path)?;
-        let seed = hex::decode_key(text.expose()).ok_or_else(|| {
-            Fault::new(format!("{}: not 32 bytes as hexadecimal", path.display()))
-        })?;
-        Ok(SecretKey::from_seed(&seed))
+        Ok(self.files.key()?)
     }
 
     /// The device's key, made and kept when there is none: a second enrolment must use the same one.
     pub(crate) fn key_or_new(&self, random: &dyn Random) -> Result<SecretKey, Fault> {
-        let path = self.file("device.key");
+        let path = self.file(KEY);
         if !path.exists() {
             let seed: [u8; 32] = random::bytes(random)?;
             write_secret_file(&path, hex::encode(seed).as_bytes())?;
@@ -137,8 +118,8 @@ impl Folder {
 
     /// The key that is to be the next one of the device, made and kept when there is none: the service may know it already.
     pub(crate) fn next_key_or_new(&self, random: &dyn Random) -> Result<SecretKey, Fault> {
-        let found = fs::metadata(&self.path).map_err(|error| fault(&self.path, &error))?;
-        owner_alone(&self.path, &found)?;
+        let found = fs::metadata(self.path()).map_err(|error| fault(self.path(), &error))?;
+        owner_alone(self.path(), &found)?;
         let path = self.file(NEXT_KEY);
         if !path.exists() {
             let seed: [u8; 32] = random::bytes(random)?;
@@ -154,7 +135,7 @@ impl Folder {
     /// Puts the next key in the place of the key of the device, which stays beside it. Each step is durable, and after a cut
     /// the same call does the rest.
     pub(crate) fn take_next_key(&self) -> Result<(), Fault> {
-        let [next, key, former] = [NEXT_KEY, "device.key", FORMER_KEY].map(|name| self.file(name));
+        let [next, key, former] = [NEXT_KEY, KEY, FORMER_KEY].map(|name| self.file(name));
         let taken = read_secret_text(&next)?;
         if key.exists() {
             let present = read_secret_text(&key)?;
@@ -172,13 +153,13 @@ impl Folder {
         let seed = hex::decode_key(text.expose()).ok_or_else(|| {
             Fault::new(format!("{}: not 32 bytes as hexadecimal", from.display()))
         })?;
-        let path = self.file("device.key");
+        let path = self.file(KEY);
         if !path.exists() {
             write_secret_file(&path, text.expose().trim().as_bytes())?;
         }
         match self.key()?.public() == SecretKey::from_seed(&seed).public() {
             true => Ok(()),
-            false => Err(Fault::new(format!("{} has another key", self.path.display()))
+            false => Err(Fault::new(format!("{} has another key", self.path().display()))
                 .hint("take another folder: --dir DIR")),
         }
     }
@@ -194,13 +175,15 @@ impl Folder {
 
     /// The token.
     pub(crate) fn token(&self) -> Result<HeldToken, Fault> {
-        let path = self.file("token.json");
-        let text = read_secret_text(&path)?;
+        let path = self.file(TOKEN);
         let bad = || {
-            Fault::new(format!("{}: not a stored token", path.display()))
+            Fault::new(DeviceFolderError::NoToken(path.clone()).to_string())
                 .hint("get a new one: tessera device token --refresh")
         };
-        let stored: StoredToken = serde_json::from_str(text.expose()).map_err(|_| bad())?;
+        let stored = self.files.token().map_err(|error| match error {
+            DeviceFolderError::NoToken(_) => bad(),
+            error => error.into(),
+        })?;
         Ok(HeldToken {
             bytes: from_base64url(&stored.token).ok_or_else(bad)?,
             audience: stored.audience,
@@ -221,55 +204,31 @@ impl Folder {
             bearer: token.bearer,
             key: token.key.as_ref().map(|key| base64url(key.expose_bytes())),
         };
-        let text = Secret::new(serde_json::to_string(&stored)?);
-        Ok(write_secret_file(&self.file("token.json"), text.expose().as_bytes())?)
+        Ok(self.files.keep_token(&stored)?)
     }
 
-    /// The next proof counter: above every earlier one, never below the seconds of `now`, and durable before it is
-    /// returned. Two commands that run at the same time get two counters. A file that was lost, is broken or came back
-    /// from an old copy therefore goes on above what was used, and one that is used up starts anew: a counter orders the
-    /// proofs of one second alone.
+    /// The next proof counter: see [`DeviceFolder::next_counter`].
     pub(crate) fn next_counter(&self, now: UnixSeconds) -> Result<u32, Fault> {
-        let _lock = self.lock()?;
-        let time = u32::try_from(now.get()).unwrap_or(u32::MAX);
-        let next = match self.counter()? {
-            Some(last) => last.checked_add(1).map_or(time, |next| next.max(time)),
-            None => time,
-        };
-        write_secret_file(&self.file("counter"), next.to_string().as_bytes())?;
-        Ok(next)
+        Ok(self.files.next_counter(now)?)
     }
 
     /// The last proof counter; `None` when the file is lost or broken.
     pub(crate) fn counter(&self) -> Result<Option<u32>, Fault> {
-        let path = self.file("counter");
-        match path.exists() {
-            true => Ok(read_secret_text(&path)?.expose().trim().parse().ok()),
-            false => Ok(None),
-        }
+        Ok(self.files.counter()?)
     }
 
     /// The first of the folder and its secret files that others than the owner can get at, and its mode.
     pub(crate) fn open_to_others(&self) -> Option<(PathBuf, u32)> {
-        let names = ["device.key", NEXT_KEY, FORMER_KEY, "token.json", "counter"];
+        let names = [KEY, NEXT_KEY, FORMER_KEY, TOKEN, COUNTER];
         let names = names.map(|name| self.file(name));
-        [self.path.clone()].into_iter().chain(names).find_map(|path| {
+        [self.path().to_owned()].into_iter().chain(names).find_map(|path| {
             let mode = fs::metadata(&path).ok()?.permissions().mode() & 0o7777;
             (mode & 0o077 != 0).then_some((path, mode))
         })
     }
 
-    fn lock(&self) -> Result<File, Fault> {
-        let path = self.file("lock");
-        let file =
-            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let file = file.map_err(|error| fault(&path, &error))?;
-        file.lock().map_err(|error| fault(&path, &error))?;
-        Ok(file)
-    }
-
     fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+        self.path().join(name)
     }
 }
 
@@ -307,13 +266,13 @@ mod tests {
         let open = |path: &Path, mode| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         };
-        open(&folder.path, 0o755);
-        assert_eq!(folder.open_to_others(), Some((folder.path.clone(), 0o755)));
+        open(folder.path(), 0o755);
+        assert_eq!(folder.open_to_others(), Some((folder.path().to_owned(), 0o755)));
         let told = folder.key().err().unwrap().to_string();
         assert!(told.contains("0755") && told.contains("chmod 700"), "{told}");
-        open(&folder.path, 0o700);
-        open(&folder.file("device.key"), 0o640);
-        assert_eq!(folder.open_to_others(), Some((folder.file("device.key"), 0o640)));
+        open(folder.path(), 0o700);
+        open(&folder.file(KEY), 0o640);
+        assert_eq!(folder.open_to_others(), Some((folder.file(KEY), 0o640)));
         let told = folder.key().err().unwrap().to_string();
         assert!(told.contains("0640") && told.contains("chmod 600"), "{told}");
     }
@@ -328,9 +287,9 @@ mod tests {
         assert_eq!(folder.open_to_others(), None);
         // A cut behind the second of three steps: the next key is in both places.
         let text = fs::read(folder.file(NEXT_KEY)).unwrap();
-        let former = fs::read(folder.file("device.key")).unwrap();
+        let former = fs::read(folder.file(KEY)).unwrap();
         write_secret_file(&folder.file(FORMER_KEY), &former).unwrap();
-        write_secret_file(&folder.file("device.key"), &text).unwrap();
+        write_secret_file(&folder.file(KEY), &text).unwrap();
         folder.take_next_key().unwrap();
         assert_eq!(folder.key().unwrap().public(), next);
         assert_eq!(
@@ -341,7 +300,7 @@ mod tests {
         assert!(!folder.file(NEXT_KEY).exists());
         assert!(folder.take_next_key().is_err());
         // Without any key, as in a folder that was lost.
-        fs::remove_file(folder.file("device.key")).unwrap();
+        fs::remove_file(folder.file(KEY)).unwrap();
         let other = folder.next_key_or_new(&SystemRandom).unwrap().public();
         folder.take_next_key().unwrap();
         assert_eq!(folder.key().unwrap().public(), other);
@@ -354,7 +313,7 @@ mod tests {
         let draw = move |_| {
             let path = path.clone();
             std::thread::spawn(move || {
-                let folder = Folder { path };
+                let folder = Folder { files: DeviceFolder::at(&path) };
                 (0..10)
                     .map(|_| folder.next_counter(UnixSeconds::new(0)).unwrap())
                     .collect::<Vec<_>>()
@@ -363,7 +322,7 @@ mod tests {
         let threads: Vec<_> = (0..4).map(draw).collect();
         let drawn: BTreeSet<u32> = threads.into_iter().flat_map(|t| t.join().unwrap()).collect();
         assert_eq!(drawn, (0..40).collect());
-        let again = Folder { path: folder.path };
+        let again = Folder { files: folder.files };
         assert_eq!(again.next_counter(UnixSeconds::new(0)).unwrap(), 40);
     }
 
@@ -375,11 +334,11 @@ mod tests {
         assert_eq!((next(1_000), next(1_000)), (1_001, 1_002));
         assert_eq!(next(990), 1_003, "a clock that was set back takes no counter back");
         for bad in ["x", "", "-1", "4294967296", "7", "4294967295"] {
-            write_secret_file(&folder.file("counter"), bad.as_bytes()).unwrap();
+            write_secret_file(&folder.file(COUNTER), bad.as_bytes()).unwrap();
             assert_eq!((next(2_000), next(2_000)), (2_000, 2_001), "{bad:?}");
         }
         assert_eq!(next(u64::MAX), u32::MAX);
-        fs::remove_file(folder.file("counter")).unwrap();
+        fs::remove_file(folder.file(COUNTER)).unwrap();
         assert_eq!(next(3_000), 3_000);
     }
 
@@ -413,7 +372,7 @@ mod tests {
         folder.keep_token(&HeldToken { key: key.clone(), ..token }).unwrap();
         let back = folder.token().unwrap();
         assert!(back.key == key && back.kind() == TokenKind::Symmetric);
-        fs::write(folder.file("token.json"), "{}").unwrap();
+        fs::write(folder.file(TOKEN), "{}").unwrap();
         assert!(folder.token().is_err());
     }
 }

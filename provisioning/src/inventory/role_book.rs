@@ -8,6 +8,7 @@ use tessera_token::ids::TenantId;
 use super::shape::{self, Stands};
 use super::{Inventory, ToldUse};
 use crate::limits::{DEVICE_USES, ROLE_REFUSALS, ROLE_USES};
+use crate::records::capped;
 use crate::records::uses::{DeviceLine, RoleUse, RoleWatch, Usage};
 use crate::refused::Refused;
 use crate::service::Service;
@@ -17,11 +18,6 @@ type Name = (Usage, String);
 
 /// Levels of a topic that are kept when there is no room for the whole of it, one after the other.
 const LEVELS_KEPT: [usize; 3] = [2, 1, 0];
-
-/// A sum that the database can hold.
-fn capped(sum: u64, more: u64) -> u64 {
-    sum.saturating_add(more).min(1 << 60)
-}
 
 pub(super) struct RoleBook {
     tenant: TenantId,

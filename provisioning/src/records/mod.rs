@@ -39,6 +39,11 @@ pub(crate) mod ways;
 pub(crate) mod webhooks;
 mod words;
 
+/// A sum that the database can hold.
+pub(crate) fn capped(sum: u64, more: u64) -> u64 {
+    sum.saturating_add(more).min(1 << 60)
+}
+
 pub(crate) use announcement::Announcement;
 pub use attributes::Attributes;
 pub(crate) use page::Page;

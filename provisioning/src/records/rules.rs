@@ -3,6 +3,8 @@
 use tessera_runtime::sql::{Record, Row, Value};
 use tessera_runtime::store::StoreError;
 
+use super::capped;
+
 /// A rule of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RuleRecord {
@@ -166,9 +168,4 @@ impl Record for RuleCount {
             touched: row.number()?,
         })
     }
-}
-
-/// A sum that the database can hold.
-fn capped(sum: u64, more: u64) -> u64 {
-    sum.saturating_add(more).min(1 << 60)
 }

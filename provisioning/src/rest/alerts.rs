@@ -3,17 +3,15 @@
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::Value;
-use tessera_token::ids::VerifierName;
-use tessera_token::trust::VERIFIER_HEADER;
 
 use super::auth::{Among, Feed};
 use super::endpoint::{schema, Endpoint};
 use super::input::{App, Json, Query};
+use super::report;
 use super::trust::{as_of, OfTenant, OF_TENANT};
 use super::Answer;
 use crate::alerts::{self, Numbered};
 use crate::limits::ALERTS_TOLD;
-use crate::refused::Refused;
 use crate::service::Service;
 use tessera_token::refusal::RefusalCode;
 
@@ -49,17 +47,8 @@ pub(super) async fn take(
     Query(query): Query<OfTenant>,
     Json(told): Json<Report>,
 ) -> Answer {
-    let is_line = told.line.len() == 16 && told.line.bytes().all(|b| b.is_ascii_hexdigit());
-    let in_order = told.items.is_sorted_by(|one, next| one.number < next.number);
-    if !is_line || !in_order || told.items.len() > ALERTS_TOLD {
-        let why = format!(
-            "line has 16 hexadecimal digits; items has at most {ALERTS_TOLD} alerts, with numbers that rise"
-        );
-        return Err(Refused::malformed(why).into());
-    }
-    let named = request.headers().get(VERIFIER_HEADER).and_then(|name| name.to_str().ok());
-    let verifier = named.filter(|name| VerifierName::parse(name).is_ok()).unwrap_or_default();
-    let verifier = verifier.to_owned();
+    report::check(&told.line, told.items.iter().map(|item| item.number), ALERTS_TOLD)?;
+    let verifier = report::verifier(&request).unwrap_or_default().to_owned();
     let items: Vec<Numbered> = told
         .items
         .into_iter()

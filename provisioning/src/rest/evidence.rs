@@ -9,6 +9,7 @@ use tessera_token::topic::TopicFilter;
 use super::auth::{Among, Feed};
 use super::endpoint::{schema, Endpoint};
 use super::input::{id, App, Json, Query};
+use super::report;
 use super::trust::{as_of, OfTenant, OF_TENANT};
 use super::Answer;
 use crate::inventory::{self, Told, ToldUse};
@@ -69,14 +70,7 @@ pub(super) async fn take(
     Json(report): Json<Report>,
 ) -> Answer {
     let Report { line, items } = report;
-    let is_line = line.len() == 16 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let in_order = items.is_sorted_by(|one, next| one.number < next.number);
-    if !is_line || !in_order || items.len() > EVIDENCE_ITEMS {
-        let why = format!(
-            "line has 16 hexadecimal digits; items has at most {EVIDENCE_ITEMS} devices, with numbers that rise"
-        );
-        return Err(Refused::malformed(why).into());
-    }
+    report::check(&line, items.iter().map(|item| item.number), EVIDENCE_ITEMS)?;
     let told: Vec<Told> = items.into_iter().map(read).collect::<Result<_, _>>()?;
     let by = as_of(by.operator(), query.tenant.as_deref())?;
     let (actor, tenants) = (by.actor(), by.tenants);

@@ -40,6 +40,7 @@ mod operator;
 
 mod introspect;
 mod partner_uses;
+mod report;
 mod revoke;
 mod rule_counts;
 mod trl;

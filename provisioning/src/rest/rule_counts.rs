@@ -2,13 +2,13 @@
 
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
-use tessera_token::ids::VerifierName;
 use tessera_token::refusal::RefusalCode;
 use tessera_token::trust::VERIFIER_HEADER;
 
 use super::auth::{Among, Feed};
 use super::endpoint::{schema, Endpoint};
 use super::input::{id, App, Json, Query};
+use super::report;
 use super::trust::{as_of, OfTenant, OF_TENANT};
 use super::Answer;
 use crate::limits::{COUNT_MOST, RULE_COUNTS_TOLD};
@@ -57,13 +57,8 @@ pub(super) async fn take(
     Json(report): Json<Report>,
 ) -> Answer {
     let Report { line, rules } = report;
-    let is_line = line.len() == 16 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_line || rules.len() > RULE_COUNTS_TOLD {
-        let why = format!("line has 16 hexadecimal digits; rules has at most {RULE_COUNTS_TOLD}");
-        return Err(Refused::malformed(why).into());
-    }
-    let named = request.headers().get(VERIFIER_HEADER).and_then(|name| name.to_str().ok());
-    let Some(verifier) = named.filter(|name| VerifierName::parse(name).is_ok()) else {
+    report::check_line(&line, rules.len(), RULE_COUNTS_TOLD)?;
+    let Some(verifier) = report::verifier(&request) else {
         let why = format!("the header {VERIFIER_HEADER} names the verifier");
         return Err(Refused::malformed(why).into());
     };

@@ -58,7 +58,7 @@ fn uses_of_topics_pass_by_the_engine_into_the_inventory() {
 
 #[test]
 fn places_of_connects_reach_the_record() {
-    use tessera_runtime::location::{testing, LocationFiles, Locator};
+    use crate::location::{testing, LocationFiles, Locator};
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("city.mmdb");
     let records = [([192, 0, 2, 0].into(), 24, testing::city("DE", (52.5, 13.4), Some(20)))];

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use maxminddb::{path, Reader};
 use parking_lot::RwLock;
+pub use tessera_behaviour::observation::{Place, Point};
 
 /// Bytes of a file: several times those of the largest that are published.
 pub const FILE_BYTES: u64 = 256 * 1024 * 1024;
@@ -37,40 +38,6 @@ impl LocationFiles {
     pub fn any(&self) -> bool {
         self.city.is_some() || self.asn.is_some()
     }
-}
-
-/// The place of an address, as far as the files know it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Place {
-    /// The number of the autonomous system; 0 when it is not known.
-    pub asn: u32,
-    /// Two capital letters; none when it is not known.
-    pub country: Option<[u8; 2]>,
-    /// The point, when its accuracy is known too.
-    pub point: Option<Point>,
-    /// When the file of places was built, in seconds since 1970; 0 without one.
-    pub built: u64,
-    /// Whether the address is a satellite's, a relay's or an anonymous proxy's: the peer may be anywhere.
-    pub relay: bool,
-}
-
-impl Place {
-    /// The country as text; empty when it is not known.
-    pub fn country(&self) -> &str {
-        let letters = self.country.as_ref().map(|letters| std::str::from_utf8(letters));
-        letters.and_then(Result::ok).unwrap_or_default()
-    }
-}
-
-/// A point on the earth.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
-    /// Degrees north.
-    pub latitude: f32,
-    /// Degrees east.
-    pub longitude: f32,
-    /// Kilometres around it in which the address is.
-    pub radius_km: u16,
 }
 
 /// Why a file cannot be used.
@@ -171,8 +138,7 @@ impl Loaded {
         place.built = city.metadata().build_epoch;
         let Ok(found) = city.lookup(address) else { return place };
         let code: Option<&str> = found.decode_path(&path!["country", "iso_code"]).ok().flatten();
-        let letters = code.and_then(|code| <[u8; 2]>::try_from(code.as_bytes()).ok());
-        place.country = letters.filter(|letters| letters.iter().all(u8::is_ascii_uppercase));
+        place.country = code.and_then(Place::country_of);
         let says =
             |name| found.decode_path::<bool>(&path!["traits", name]).ok().flatten() == Some(true);
         place.relay = RELAYS.into_iter().any(says);
